@@ -1,0 +1,1 @@
+//! Filter Manager structures and constants: fltKernel.h.

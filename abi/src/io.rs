@@ -1,0 +1,1 @@
+//! I/O manager structures and constants: wdm.h, ntifs.h.

@@ -1,0 +1,1 @@
+//! Kernel objects and processor structures: wdm.h, ntddk.h.

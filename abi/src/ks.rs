@@ -1,0 +1,1 @@
+//! Kernel Streaming structures, constants and GUIDs: ks.h, ksmedia.h.

@@ -1,0 +1,1 @@
+//! Strings, object attributes, handles: ntdef.h.

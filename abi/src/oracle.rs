@@ -1,0 +1,1 @@
+//! The layout tables of the ledgers, asserted against every field at compile time.

@@ -1,0 +1,1 @@
+//! Unwind, exception and context records: winnt.h.

@@ -1,0 +1,2 @@
+//! `ntio`: the command line.
+fn main() {}

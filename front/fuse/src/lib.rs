@@ -1,0 +1,1 @@
+//! ntio_fuse

@@ -1,0 +1,266 @@
+//! Typed addresses of memory that a driver may write.
+//!
+//! Room: ntos/cell. IRQL: any. Locks: none.
+//! A [`Foreign`] is an address, not a reference: every access is one atomic load or store of the member's width (S-2),
+//! so a racing store by a driver changes a value and nothing else. Liveness is the room's affair: a room that keeps a
+//! `Foreign` beyond one call holds a count on the object (`nt_ob::ObjectRef`). Blocks of the pool arena stay mapped and
+//! are never handed to Rust, so a stale address reads stale pool bytes, never a Rust object.
+
+use core::fmt;
+use core::hash::{Hash, Hasher};
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use nt_abi::{Code, Field, Ptr, Word};
+
+/// The address of a `T` in memory shared with drivers; never 0.
+#[repr(transparent)]
+pub struct Foreign<T> {
+    addr: u64,
+    _to: PhantomData<fn() -> T>,
+}
+
+/// The address of code that a driver, or a native room, gave for a callback; never 0.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(transparent)]
+pub struct CodePtr(u64);
+
+impl<T> Clone for Foreign<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Foreign<T> {}
+impl<T> PartialEq for Foreign<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.addr == other.addr
+    }
+}
+impl<T> Eq for Foreign<T> {}
+impl<T> Hash for Foreign<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.addr.hash(state);
+    }
+}
+impl<T> fmt::Debug for Foreign<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{:#x}", core::any::type_name::<T>(), self.addr)
+    }
+}
+
+impl<T> Foreign<T> {
+    /// Names the `T` at `addr`, or returns `None` for 0.
+    ///
+    /// # Safety
+    /// While any copy of the result is used, `addr` is the address of memory laid out as `T`, aligned for it, that is
+    /// reached through `Foreign`, guarded copies or driver code only.
+    #[inline(always)]
+    #[must_use]
+    pub const unsafe fn from_raw(addr: u64) -> Option<Self> {
+        if addr == 0 { None } else { Some(Self { addr, _to: PhantomData }) }
+    }
+
+    /// Returns the address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn addr(self) -> u64 {
+        self.addr
+    }
+
+    /// Names an embedded member.
+    #[inline(always)]
+    #[must_use]
+    pub const fn at<U>(self, field: Field<T, U>) -> Foreign<U> {
+        Foreign { addr: self.addr + field.offset() as u64, _to: PhantomData }
+    }
+
+    /// Reads a scalar member with one load.
+    #[inline(always)]
+    #[must_use]
+    pub fn get<V: Word>(self, field: Field<T, V>) -> V {
+        V::from_bits(self.load::<V>(field.offset()))
+    }
+
+    /// Writes a scalar member with one store.
+    #[inline(always)]
+    pub fn set<V: Word>(self, field: Field<T, V>, value: V) {
+        self.store::<V>(field.offset(), value.to_bits());
+    }
+
+    /// Reads a pointer member.
+    #[inline(always)]
+    #[must_use]
+    pub fn ptr<U>(self, field: Field<T, Ptr<U>>) -> Option<Foreign<U>> {
+        let addr = self.load::<u64>(field.offset());
+        // SAFETY: contract of pointer members: rooms store only addresses of live `U`s there (`set_ptr`); a driver that
+        // stores anything else has broken the host already (S-3).
+        unsafe { Foreign::from_raw(addr) }
+    }
+
+    /// Reads a pointer member as a bare address.
+    #[inline(always)]
+    #[must_use]
+    pub fn addr_at<U>(self, field: Field<T, Ptr<U>>) -> u64 {
+        self.load::<u64>(field.offset())
+    }
+
+    /// Writes a pointer member.
+    #[inline(always)]
+    pub fn set_ptr<U>(self, field: Field<T, Ptr<U>>, to: Option<Foreign<U>>) {
+        self.store::<u64>(field.offset(), to.map_or(0, Foreign::addr));
+    }
+
+    /// Writes a bare address (user buffers, opaque contexts) into an untyped pointer member.
+    #[inline(always)]
+    pub fn set_addr(self, field: Field<T, Ptr<nt_abi::Bytes>>, addr: u64) {
+        self.store::<u64>(field.offset(), addr);
+    }
+
+    /// Reads a function-pointer member.
+    #[inline(always)]
+    #[must_use]
+    pub fn code(self, field: Field<T, Code>) -> Option<CodePtr> {
+        match self.load::<u64>(field.offset()) {
+            0 => None,
+            addr => Some(CodePtr(addr)),
+        }
+    }
+
+    /// Writes a function-pointer member.
+    #[inline(always)]
+    pub fn set_code(self, field: Field<T, Code>, code: Option<CodePtr>) {
+        self.store::<u64>(field.offset(), code.map_or(0, CodePtr::addr));
+    }
+
+    /// Swaps a function-pointer member atomically (IoSetCancelRoutine).
+    #[inline(always)]
+    pub fn swap_code(self, field: Field<T, Code>, code: Option<CodePtr>) -> Option<CodePtr> {
+        match self.atomic64(field.offset()).swap(code.map_or(0, CodePtr::addr), Ordering::AcqRel) {
+            0 => None,
+            addr => Some(CodePtr(addr)),
+        }
+    }
+
+    /// Sets bits of a 32-bit member; returns the former value.
+    #[inline(always)]
+    pub fn or32(self, field: Field<T, u32>, bits: u32) -> u32 {
+        self.atomic32(field.offset()).fetch_or(bits, Ordering::AcqRel)
+    }
+
+    /// Keeps only the given bits of a 32-bit member; returns the former value.
+    #[inline(always)]
+    pub fn and32(self, field: Field<T, u32>, bits: u32) -> u32 {
+        self.atomic32(field.offset()).fetch_and(bits, Ordering::AcqRel)
+    }
+
+    /// Sets bits of an 8-bit member; returns the former value.
+    #[inline(always)]
+    pub fn or8(self, field: Field<T, u8>, bits: u8) -> u8 {
+        self.atomic8(field.offset()).fetch_or(bits, Ordering::AcqRel)
+    }
+
+    /// Adds to a 32-bit member; returns the former value.
+    #[inline(always)]
+    pub fn add32(self, field: Field<T, i32>, delta: i32) -> i32 {
+        self.atomic32(field.offset()).fetch_add(delta as u32, Ordering::AcqRel) as i32
+    }
+
+    /// Adds to a 64-bit member; returns the former value.
+    #[inline(always)]
+    pub fn add64(self, field: Field<T, i64>, delta: i64) -> i64 {
+        self.atomic64(field.offset()).fetch_add(delta as u64, Ordering::AcqRel) as i64
+    }
+
+    /// Swaps a 32-bit member.
+    #[inline(always)]
+    pub fn swap32(self, field: Field<T, i32>, value: i32) -> i32 {
+        self.atomic32(field.offset()).swap(value as u32, Ordering::AcqRel) as i32
+    }
+
+    /// Compares and exchanges a 32-bit member; `Err` holds what was there.
+    #[inline(always)]
+    pub fn cas32(self, field: Field<T, i32>, from: i32, to: i32) -> Result<i32, i32> {
+        let cell = self.atomic32(field.offset());
+        match cell.compare_exchange(from as u32, to as u32, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(was) => Ok(was as i32),
+            Err(was) => Err(was as i32),
+        }
+    }
+
+    /// Compares and exchanges a 64-bit member; `Err` holds what was there.
+    #[inline(always)]
+    pub fn cas64(self, field: Field<T, u64>, from: u64, to: u64) -> Result<u64, u64> {
+        self.atomic64(field.offset()).compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+    }
+
+    /// Sees the same address as another structure that starts there.
+    ///
+    /// # Safety
+    /// The contract of [`Foreign::from_raw`] for `U`.
+    #[inline(always)]
+    #[must_use]
+    pub const unsafe fn cast<U>(self) -> Foreign<U> {
+        Foreign { addr: self.addr, _to: PhantomData }
+    }
+
+    #[inline(always)]
+    fn load<V>(self, offset: usize) -> u64 {
+        match size_of::<V>() {
+            1 => u64::from(self.atomic8(offset).load(Ordering::Acquire)),
+            2 => u64::from(self.atomic16(offset).load(Ordering::Acquire)),
+            4 => u64::from(self.atomic32(offset).load(Ordering::Acquire)),
+            _ => self.atomic64(offset).load(Ordering::Acquire),
+        }
+    }
+
+    #[inline(always)]
+    fn store<V>(self, offset: usize, bits: u64) {
+        match size_of::<V>() {
+            1 => self.atomic8(offset).store(bits as u8, Ordering::Release),
+            2 => self.atomic16(offset).store(bits as u16, Ordering::Release),
+            4 => self.atomic32(offset).store(bits as u32, Ordering::Release),
+            _ => self.atomic64(offset).store(bits, Ordering::Release),
+        }
+    }
+
+    #[inline(always)]
+    fn atomic8(&self, offset: usize) -> &AtomicU8 {
+        // SAFETY: `offset` comes from a `Field` of `T`, so it lies inside memory that `from_raw`'s contract keeps live;
+        // no reference to that memory exists elsewhere (S-2), only atomics like this one and a driver's own stores.
+        unsafe { AtomicU8::from_ptr((self.addr as usize + offset) as *mut u8) }
+    }
+    #[inline(always)]
+    fn atomic16(&self, offset: usize) -> &AtomicU16 {
+        // SAFETY: as `atomic8`; `Field::at` checked the member's alignment and `from_raw`'s contract the structure's.
+        unsafe { AtomicU16::from_ptr((self.addr as usize + offset) as *mut u16) }
+    }
+    #[inline(always)]
+    fn atomic32(&self, offset: usize) -> &AtomicU32 {
+        // SAFETY: as `atomic16`.
+        unsafe { AtomicU32::from_ptr((self.addr as usize + offset) as *mut u32) }
+    }
+    #[inline(always)]
+    fn atomic64(&self, offset: usize) -> &AtomicU64 {
+        // SAFETY: as `atomic16`.
+        unsafe { AtomicU64::from_ptr((self.addr as usize + offset) as *mut u64) }
+    }
+}
+
+impl CodePtr {
+    /// Names code at `addr`, or returns `None` for 0.
+    ///
+    /// # Safety
+    /// `addr` is the entry of a win64 routine of the arity with which the result will be called, or comes from a driver
+    /// (then the border answers for faults, S-3).
+    #[inline(always)]
+    #[must_use]
+    pub const unsafe fn from_raw(addr: u64) -> Option<Self> {
+        if addr == 0 { None } else { Some(Self(addr)) }
+    }
+
+    /// Returns the address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn addr(self) -> u64 {
+        self.0
+    }
+}
