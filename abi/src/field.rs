@@ -103,8 +103,13 @@ macro_rules! layout {
         $($(#[$fm:meta])* $F:ident @ $off:literal : $V:ty;)*
     })*) => { $(
         $crate::layout!(@decl [$(#[$m])*] $S $size $($al)?);
-        #[expect(non_upper_case_globals, reason = "member names are the header's")]
-        impl $S { $($(#[$fm])* pub const $F: $crate::Field<$S, $V> = $crate::Field::at($off);)*
+        #[allow(non_upper_case_globals, reason = "member names are the header's")]
+        impl $S {
+            $(
+                $(#[$fm])*
+                #[doc = concat!("`", stringify!($F), "` at `", stringify!($off), "`.")]
+                pub const $F: $crate::Field<$S, $V> = $crate::Field::at($off);
+            )*
             /// The size in bytes.
             pub const SIZE: usize = $size;
         }
@@ -112,9 +117,20 @@ macro_rules! layout {
     (@decl [$($m:tt)*] $S:ident $size:literal) => { $crate::layout!(@decl [$($m)*] $S $size 8); };
     (@decl [$($m:tt)*] $S:ident $size:literal $al:literal) => {
         $($m)*
-        #[expect(non_camel_case_types, reason = "structure names are the header's")]
+        #[doc = concat!("The header's `", stringify!($S), "`, ", stringify!($size), " bytes.")]
+        #[allow(non_camel_case_types, reason = "structure names are the header's")]
         #[repr(C, align($al))]
         pub struct $S([u8; $size]);
         const _: () = assert!(size_of::<$S>() == $size);
     };
+}
+
+/// Declares constants of one type with the header's names: `constants! { u32: NAME = 1, ...; u8: ... }`.
+#[macro_export]
+macro_rules! constants {
+    ($($t:ty: $($N:ident = $v:expr),* $(,)?;)*) => { $($(
+        #[doc = concat!("`", stringify!($N), "`.")]
+        #[allow(non_upper_case_globals, reason = "constant names are the header's")]
+        pub const $N: $t = $v;
+    )*)* };
 }

@@ -9,10 +9,13 @@
 //! Not here: any logic, any memory access.
 
 pub mod field;
+mod fileinfo;
 pub mod flt;
 pub mod io;
+mod ioconst;
 pub mod ke;
 pub mod ks;
+mod ksconst;
 pub mod mm;
 pub mod ob;
 pub mod oracle;
@@ -20,4 +23,5 @@ pub mod pe;
 pub mod status;
 
 pub use field::{Bytes, Code, Field, Ptr, Word};
+pub use ks::GUID;
 pub use status::{NtError, NtResult, NtStatus};
