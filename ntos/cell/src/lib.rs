@@ -5,8 +5,23 @@
 //! IRQL: any. Locks: none that is held across a call into a driver.
 #![expect(unsafe_code, reason = "unsafe home 1: SOUNDNESS.md, S-2 to S-4")]
 
+pub mod addr;
+pub mod arena;
+pub mod callout;
 pub mod export;
+pub mod fault;
 pub mod foreign;
+mod guarded;
+pub mod images;
+pub mod kpcr;
+pub mod raise;
+pub mod region;
+pub mod slab;
 
+pub use addr::Addr;
+pub use arena::{Protection, UserBlock};
+pub use callout::{Bugcheck, Raised};
 pub use export::{Entry, Export, Support};
 pub use foreign::{CodePtr, Foreign};
+pub use region::{Fault, Region};
+pub use slab::Slab;
