@@ -103,6 +103,7 @@ macro_rules! layout {
         $($(#[$fm:meta])* $F:ident @ $off:literal : $V:ty;)*
     })*) => { $(
         $crate::layout!(@decl [$(#[$m])*] $S $size $($al)?);
+        #[expect(clippy::allow_attributes, reason = "whether the lint fires depends on the name")]
         #[allow(non_upper_case_globals, reason = "member names are the header's")]
         impl $S {
             $(
@@ -118,6 +119,7 @@ macro_rules! layout {
     (@decl [$($m:tt)*] $S:ident $size:literal $al:literal) => {
         $($m)*
         #[doc = concat!("The header's `", stringify!($S), "`, ", stringify!($size), " bytes.")]
+        #[expect(clippy::allow_attributes, reason = "whether the lint fires depends on the name")]
         #[allow(non_camel_case_types, reason = "structure names are the header's")]
         #[repr(C, align($al))]
         pub struct $S([u8; $size]);
@@ -130,6 +132,7 @@ macro_rules! layout {
 macro_rules! constants {
     ($($t:ty: $($N:ident = $v:expr),* $(,)?;)*) => { $($(
         #[doc = concat!("`", stringify!($N), "`.")]
+        #[expect(clippy::allow_attributes, reason = "whether the lint fires depends on the name")]
         #[allow(non_upper_case_globals, reason = "constant names are the header's")]
         pub const $N: $t = $v;
     )*)* };

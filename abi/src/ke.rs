@@ -89,7 +89,7 @@ impl KPCR {
     /// `Self` of the header, a word that Rust keeps for itself.
     pub const SELF: crate::Field<Self, Ptr<Self>> = Self::SelfPointer;
     /// `Prcb.CurrentThread`.
-    #[allow(non_upper_case_globals, reason = "member names are the header's")]
+    #[expect(non_upper_case_globals, reason = "member names are the header's")]
     pub const CurrentThread: crate::Field<Self, Ptr<Bytes>> = Self::Prcb_CurrentThread;
 }
 

@@ -134,6 +134,7 @@ constants! {
 macro_rules! guids {
     ($($N:ident = $v:literal;)*) => { $(
         #[doc = concat!("`", stringify!($N), "`: ", $v, ".")]
+        #[expect(clippy::allow_attributes, reason = "whether the lint fires depends on the name")]
         #[allow(non_upper_case_globals, reason = "names are the header's")]
         pub const $N: GUID = GUID::parse($v);
     )* };
