@@ -26,7 +26,7 @@ layout! {
         CompletionContext @ 0xB0: Ptr<IO_COMPLETION_CONTEXT>; IrpListLock @ 0xB8: u64; IrpList @ 0xC0: LIST_ENTRY;
         FileObjectExtension @ 0xD0: Ptr<Bytes>;
     }
-    pub struct IO_COMPLETION_CONTEXT: 0x10 { Port @ 0x0: Ptr<Bytes>; Key @ 0x8: u64; }
+    pub struct IO_COMPLETION_CONTEXT: 0x18 { Port @ 0x0: Ptr<Bytes>; Key @ 0x8: u64; UsageCount @ 0x10: i64; }
     pub struct DEVICE_OBJECT: 0x150 align 16 {
         Type @ 0x0: i16; Size @ 0x2: u16; ReferenceCount @ 0x4: i32; DriverObject @ 0x8: Ptr<DRIVER_OBJECT>;
         NextDevice @ 0x10: Ptr<DEVICE_OBJECT>; AttachedDevice @ 0x18: Ptr<DEVICE_OBJECT>; CurrentIrp @ 0x20: Ptr<IRP>;

@@ -219,6 +219,9 @@ layout! {
     }
     pub struct KSHANDSHAKE: 0x20 { ProtocolId @ 0x0: GUID; Argument1 @ 0x10: Ptr<Bytes>; Argument2 @ 0x18: Ptr<Bytes>; }
     pub struct KSQUALITY: 0x18 { Context @ 0x0: Ptr<Bytes>; Proportion @ 0x8: u32; DeltaTime @ 0x10: i64; }
+    pub struct KSRATE: 0x30 {
+        PresentationStart @ 0x0: i64; Duration @ 0x8: i64; Interface @ 0x10: KSIDENTIFIER; Rate @ 0x28: i32; Flags @ 0x2C: u32;
+    }
     pub struct KSFRAMETIME: 0x10 { Duration @ 0x0: i64; FrameFlags @ 0x8: u32; Reserved @ 0xC: u32; }
     pub struct KSCOMPONENTID: 0x48 align 4 {
         Manufacturer @ 0x0: GUID; Product @ 0x10: GUID; Component @ 0x20: GUID; Name @ 0x30: GUID; Version @ 0x40: u32; Revision @ 0x44: u32;

@@ -126,6 +126,7 @@ oracle! {
     KSCLOCK_FUNCTIONTABLE 0x20: GetTime 0x0;
     KSHANDSHAKE 0x20: ProtocolId 0x0;
     KSQUALITY 0x18: Context 0x0;
+    KSRATE 0x30: PresentationStart 0x0;
     KSFRAMETIME 0x10: Duration 0x0;
     KSCOMPONENTID 0x48: Manufacturer 0x0;
     KSPIN_CINSTANCES 0x8: PossibleCount 0x0;
