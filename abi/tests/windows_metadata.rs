@@ -1,8 +1,8 @@
 //! Holds an allow-list of structures against Microsoft's own metadata, as `windows-sys` prints it.
 //!
 //! Left out because the metadata ignores POINTER_ALIGNMENT inside unions or the header's explicit alignment:
-//! IO_STACK_LOCATION and FLT_PARAMETERS (and what embeds them), DEVICE_OBJECT; and ERESOURCE,
-//! whose member for 64-bit targets (Reserved2) it lacks. The layout tables of the ledgers decide there.
+//! IO_STACK_LOCATION and FLT_PARAMETERS (and what embeds them), DEVICE_OBJECT; and ERESOURCE
+//! and KTIMER.Period, because it lacks the members for 64-bit targets (Reserved2, Processor). The layout tables of the ledgers decide there.
 
 use core::mem::{offset_of, size_of};
 use nt_abi::{flt, io, ke, ks, mm, ob, pe};
@@ -98,7 +98,7 @@ agree! {
         ke::LIST_ENTRY = wk::LIST_ENTRY { Flink = Flink, Blink = Blink }
         ke::FAST_MUTEX = wf::FAST_MUTEX { Owner = Owner, Contention = Contention, Event = Event, OldIrql = OldIrql }
         ke::KAPC = ws::KAPC { Thread = Thread, ApcListEntry = ApcListEntry, NormalContext = NormalContext, ApcMode = ApcMode }
-        ke::KTIMER = ws::KTIMER { TimerListEntry = TimerListEntry, Dpc = Dpc, Period = Period }
+        ke::KTIMER = ws::KTIMER { TimerListEntry = TimerListEntry, Dpc = Dpc }
     }
 
     nt_i_information_classes_agree_with_the_metadata {
