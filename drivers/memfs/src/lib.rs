@@ -1,1 +1,168 @@
-//! nt_memfs
+//! The `ram` volume: a file system driver that keeps its files in memory.
+//!
+//! Room: drivers/memfs. Called by: `nt_io` through its dispatch and fast I/O tables, as any driver is.
+//! Touches: FCB headers, CCBs and data chunks in pool; FILE_OBJECT members that are a file system's to change.
+//! IRQL: PASSIVE_LEVEL; paging requests up to APC_LEVEL. Locks: the tree, then one node's data.
+//! Source: nt-io.md section 18 (order of checks), house rule 8. Rules: NT-S-*, NT-A-13, NT-A-14, NT-A-18, NT-R-*.
+//! Not here: named streams, byte-range locks, oplocks, change notification; each is refused by the status NTFS gives.
+
+mod cleanup;
+mod create;
+mod directory;
+mod ea;
+mod fileinfo;
+mod fsctl;
+mod node;
+mod path;
+mod read;
+mod store;
+mod volinfo;
+mod write;
+
+use nt_abi::io::{
+    DEVICE_OBJECT, FILE_OBJECT, FO_SYNCHRONOUS_IO, IO_STACK_LOCATION, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE,
+    IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_QUERY_EA,
+    IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_EA, IRP_MJ_SET_INFORMATION,
+    IRP_MJ_WRITE, IRP_PAGING_IO, IRP,
+};
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::Foreign;
+use nt_io::device::{self, Device, DeviceSpec};
+use nt_io::driver::{self, Answer, FastCall, NativeDriver, OwnedIrp};
+use nt_io::irp::IoStatus;
+use nt_io::system::{AsyncPolicy, System};
+use nt_ke::Kernel;
+use nt_ob::Node as Name;
+use std::sync::Arc;
+
+pub use node::Volume;
+
+/// Bytes of a sector; noncached requests are multiples of it.
+pub const SECTOR: u16 = 512;
+const FILE_DEVICE_DISK: u32 = 7;
+const FILE_DEVICE_DISK_FILE_SYSTEM: u32 = 8;
+
+/// A mounted volume.
+#[derive(Clone, Debug)]
+pub struct MountedVolume {
+    /// `\Device\HarddiskVolumeN`.
+    pub name: String,
+    /// The drive letter's link, `\??\C:`.
+    pub link: String,
+    /// The storage device that the name leads to.
+    pub storage: Device,
+    /// The file system's volume device.
+    pub device: Device,
+    /// What is on the volume.
+    pub volume: Arc<Volume>,
+}
+
+struct MemFs {
+    volume: Arc<Volume>,
+}
+
+/// Makes volume `index` (1 is `C:`) with room for `size` bytes of data, and gives it its names.
+pub fn mount(kernel: &Arc<Kernel>, index: u32, size: Option<u64>) -> NtResult<MountedVolume> {
+    let volume = Volume::new(kernel, index, size.unwrap_or(64 << 30))?;
+    let fs = Arc::new(MemFs { volume: Arc::clone(&volume) });
+    let driver = driver::create_native(kernel, &format!("\\FileSystem\\NtioRam{index}"), fs)?;
+    let name = format!("\\Device\\HarddiskVolume{index}");
+    let spec = DeviceSpec { name: Some(&name), kind: FILE_DEVICE_DISK, ..DeviceSpec::default() };
+    let storage = device::create(kernel, driver.body(), &spec)?.body();
+    let spec = DeviceSpec { kind: FILE_DEVICE_DISK_FILE_SYSTEM, ..DeviceSpec::default() };
+    let volume_device = device::create(kernel, driver.body(), &spec)?.body();
+    for device in [storage, volume_device] {
+        device.set(DEVICE_OBJECT::SectorSize, SECTOR);
+        device::ready(device);
+    }
+    device::mount(storage, volume_device, 0x4E54_494F + index, "ntio")?;
+    let letter = char::from(b'B' + u8::try_from(index.min(24)).unwrap_or(24));
+    let link = format!("\\??\\{letter}:");
+    System::of(kernel).namespace.insert(&link, Name::Link(name.clone()))?;
+    Ok(MountedVolume { name, link, storage, device: volume_device, volume })
+}
+
+/// Completes a transfer: on an asynchronous handle as the machine's policy says (NT-C-13), else at once.
+fn deliver(irp: OwnedIrp, result: IoStatus) -> Answer {
+    let synchronous = irp.file().is_none_or(|file| file.get(FILE_OBJECT::Flags) & FO_SYNCHRONOUS_IO != 0);
+    let paging = irp.irp().get(IRP::Flags) & IRP_PAGING_IO != 0;
+    if synchronous || paging {
+        return irp.complete(result.status, result.information);
+    }
+    let kernel = Arc::clone(&nt_ke::current().kernel);
+    let policy = *System::of(&kernel).policy.lock();
+    match policy {
+        AsyncPolicy::Inline => irp.complete(result.status, result.information),
+        AsyncPolicy::Pend => {
+            let (pended, answer) = irp.pend();
+            pended.complete(result.status, result.information);
+            answer
+        }
+        AsyncPolicy::Worker => {
+            let (pended, answer) = irp.pend();
+            nt_ke::work::WorkQueue::queue(&kernel, move || pended.complete(result.status, result.information));
+            answer
+        }
+    }
+}
+
+fn outcome(result: NtResult<IoStatus>) -> IoStatus {
+    result.unwrap_or_else(|error| IoStatus::new(error.status(), 0))
+}
+
+impl NativeDriver for MemFs {
+    fn dispatch(&self, device: Device, irp: OwnedIrp) -> Answer {
+        let major = irp.stack().get(IO_STACK_LOCATION::MajorFunction);
+        if device.get(DEVICE_OBJECT::DeviceType) != FILE_DEVICE_DISK_FILE_SYSTEM {
+            return irp.complete(NtStatus::INVALID_DEVICE_REQUEST, 0);
+        }
+        let volume = &self.volume;
+        match major {
+            IRP_MJ_WRITE => {
+                let result = outcome(write::write(volume, &irp));
+                deliver(irp, result)
+            }
+            IRP_MJ_READ => {
+                let result = outcome(read::read(volume, &irp));
+                deliver(irp, result)
+            }
+            _ => {
+                let result = match major {
+                    IRP_MJ_CREATE => create::create(volume, &irp),
+                    IRP_MJ_CLEANUP => cleanup::cleanup(volume, &irp),
+                    IRP_MJ_CLOSE => cleanup::close(&irp),
+                    IRP_MJ_QUERY_INFORMATION => fileinfo::query(&irp),
+                    IRP_MJ_SET_INFORMATION => fileinfo::set(volume, &irp),
+                    IRP_MJ_DIRECTORY_CONTROL => directory::control(&irp),
+                    IRP_MJ_QUERY_VOLUME_INFORMATION => volinfo::query(volume, &irp),
+                    IRP_MJ_QUERY_EA => ea::query(&irp),
+                    IRP_MJ_SET_EA => ea::set(&irp),
+                    IRP_MJ_FILE_SYSTEM_CONTROL => fsctl::control(volume, &irp),
+                    IRP_MJ_FLUSH_BUFFERS => Ok(IoStatus::new(NtStatus::SUCCESS, 0)),
+                    _ => NtStatus::INVALID_DEVICE_REQUEST.fail(),
+                };
+                let result = outcome(result);
+                irp.complete(result.status, result.information)
+            }
+        }
+    }
+
+    fn has_fast_io(&self) -> bool {
+        true
+    }
+
+    fn fast_write(&self, call: &FastCall) -> Option<IoStatus> {
+        write::fast_write(&self.volume, call)
+    }
+
+    fn fast_read(&self, call: &FastCall) -> Option<IoStatus> {
+        read::fast_read(call)
+    }
+}
+
+/// Moves the position of a synchronous file (NT-O-14).
+fn set_position(file: Foreign<FILE_OBJECT>, position: i64) {
+    if file.get(FILE_OBJECT::Flags) & FO_SYNCHRONOUS_IO != 0 {
+        file.set(FILE_OBJECT::CurrentByteOffset, position);
+    }
+}

@@ -117,7 +117,7 @@ macro_rules! exports {
     (@variadic $image:literal, $name:ident $rest:tt $ret:tt $body:block) => {
         $crate::Entry::Variadic($crate::exports!(@routine $image, $name $rest $ret $body))
     };
-    (@data $image:literal, $name:ident () [u64] $body:block) => {
+    (@data $image:literal, $name:ident () [$ret:ty] $body:block) => {
         $crate::Entry::Data(|| $body)
     };
     (@missing $image:literal, $name:ident) => { $crate::Entry::Missing };

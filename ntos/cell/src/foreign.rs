@@ -109,10 +109,18 @@ impl<T> Foreign<T> {
         self.store::<u64>(field.offset(), to.map_or(0, Foreign::addr));
     }
 
-    /// Writes a bare address (user buffers, opaque contexts) into an untyped pointer member.
+    /// Writes a bare address (user buffers, opaque contexts) into a pointer member that is only read back as a
+    /// `Region` or as an address.
     #[inline(always)]
-    pub fn set_addr(self, field: Field<T, Ptr<nt_abi::Bytes>>, addr: u64) {
+    pub fn set_addr<U>(self, field: Field<T, Ptr<U>>, addr: u64) {
         self.store::<u64>(field.offset(), addr);
+    }
+
+    /// Writes a pointer member that is null; `false` when it is not.
+    #[inline]
+    pub fn set_ptr_if_null<U>(self, field: Field<T, Ptr<U>>, to: Foreign<U>) -> bool {
+        let cell = self.atomic64(field.offset());
+        cell.compare_exchange(0, to.addr(), Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Reads a function-pointer member.
@@ -164,6 +172,12 @@ impl<T> Foreign<T> {
         self.atomic32(field.offset()).fetch_add(delta as u32, Ordering::AcqRel) as i32
     }
 
+    /// Adds to an unsigned 32-bit member, wrapping; returns the former value.
+    #[inline(always)]
+    pub fn add_u32(self, field: Field<T, u32>, delta: u32) -> u32 {
+        self.atomic32(field.offset()).fetch_add(delta, Ordering::AcqRel)
+    }
+
     /// Adds to a 64-bit member; returns the former value.
     #[inline(always)]
     pub fn add64(self, field: Field<T, i64>, delta: i64) -> i64 {
@@ -192,14 +206,52 @@ impl<T> Foreign<T> {
         self.atomic64(field.offset()).compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
     }
 
-    /// Sees the same address as another structure that starts there.
-    ///
-    /// # Safety
-    /// The contract of [`Foreign::from_raw`] for `U`.
+    /// Names the structure that this one is embedded in, for a room that knows from a type tag that it is
+    /// (`DISPATCHER_HEADER` of a `KMUTANT`, `IRP` of a list entry).
     #[inline(always)]
     #[must_use]
-    pub const unsafe fn cast<U>(self) -> Foreign<U> {
+    pub const fn container<P>(self, member: Field<P, T>) -> Foreign<P> {
+        Foreign { addr: self.addr - member.offset() as u64, _to: PhantomData }
+    }
+
+    /// Names element `index` of an array of `T`s that starts here.
+    #[inline(always)]
+    #[must_use]
+    pub const fn element(self, index: usize) -> Self {
+        Self { addr: self.addr + (index * size_of::<T>()) as u64, _to: PhantomData }
+    }
+
+    /// Sees the same memory as another structure that starts there; for rooms that know what a block holds (an object's
+    /// body by its type number, an information buffer by its class).
+    #[inline(always)]
+    #[must_use]
+    pub const fn view<U>(self) -> Foreign<U> {
         Foreign { addr: self.addr, _to: PhantomData }
+    }
+
+    /// Names the `U` that lies right behind this structure in the same block.
+    #[inline(always)]
+    #[must_use]
+    pub const fn following<U>(self) -> Foreign<U> {
+        Foreign { addr: self.addr + size_of::<T>() as u64, _to: PhantomData }
+    }
+
+    /// Names the `P` that lies right in front of this structure in the same block.
+    #[inline(always)]
+    #[must_use]
+    pub const fn preceding<P>(self) -> Foreign<P> {
+        Foreign { addr: self.addr - size_of::<P>() as u64, _to: PhantomData }
+    }
+
+    /// Names the `T` whose address a room kept in a table of its own (`Foreign::addr` of a live structure).
+    ///
+    /// # Panics
+    /// For address 0.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_table(addr: u64) -> Self {
+        assert!(addr != 0, "a table holds no null addresses");
+        Self { addr, _to: PhantomData }
     }
 
     #[inline(always)]

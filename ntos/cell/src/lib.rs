@@ -14,6 +14,7 @@ pub mod foreign;
 mod guarded;
 pub mod images;
 pub mod kpcr;
+pub mod pool;
 pub mod raise;
 pub mod region;
 pub mod slab;

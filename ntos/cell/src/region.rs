@@ -222,7 +222,14 @@ impl<T> Foreign<T> {
     /// [`Fault`] of the copy.
     #[inline]
     #[must_use]
-    pub fn region_at(self, field: Field<T, Ptr<Bytes>>, len: usize) -> Region {
+    pub fn region_at<U>(self, field: Field<T, Ptr<U>>, len: usize) -> Region {
         Region { addr: self.addr_at(field), len }
+    }
+
+    /// Names the `len` bytes that lie right behind the structure in its block (the page array of an MDL).
+    #[inline]
+    #[must_use]
+    pub const fn trailing(self, len: usize) -> Region {
+        Region { addr: self.addr() + size_of::<T>() as u64, len }
     }
 }

@@ -1,1 +1,33 @@
-//! nt_io
+//! I/O manager: files, devices, drivers, IRPs and the services that send them.
+//!
+//! Room: ntos/io (ntoskrnl.exe, Io*, Nt*File). Called by: doors, drivers (exports). Calls: `nt_ob`, `nt_mm`, `nt_ps`.
+//! Touches: FILE_OBJECT, IRP, IO_STACK_LOCATION, DEVICE_OBJECT, DRIVER_OBJECT through `nt_cell` only.
+//! IRQL: services PASSIVE_LEVEL; sending and completing <= DISPATCH_LEVEL.
+//! Locks: file object, then the thread's IRP list; none is held across a call into a driver, but the file object's,
+//! which the rules ask for (NT-W-11).
+//! Not here: filter callbacks (`nt_fltmgr`), what a file holds (the volume), caching (the volume until `nt_cc` is).
+
+pub mod complete;
+pub mod control;
+pub mod create;
+pub mod device;
+pub mod directory;
+pub mod driver;
+pub mod event;
+pub mod exports;
+pub mod file;
+pub mod flush;
+pub mod info;
+pub mod irp;
+pub mod observe;
+pub mod port;
+pub mod read;
+pub mod rw;
+pub mod send;
+pub mod system;
+pub mod write;
+
+pub use driver::{Answer, FastCall, NativeDriver, OwnedIrp, PendedIrp};
+pub use file::FileObject;
+pub use irp::{Irp, IoStatus, Stack};
+pub use system::System;

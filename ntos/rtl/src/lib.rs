@@ -8,3 +8,4 @@
 pub mod cases;
 pub mod format;
 pub mod time;
+pub mod unicode;

@@ -1,0 +1,290 @@
+//! IRP_MJ_CREATE.
+//!
+//! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the tree, then the node's sharing.
+//! Source: IRP_MJ_CREATE page; rules NT-A-13, NT-A-14, NT-A-18, NT-M-20.
+
+use crate::node::{CCB, FCB, Node, OPENS, Open, Scan, Sharing, Units, Volume, open_of};
+use crate::path::{self, Place};
+use nt_abi::io::*;
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::Foreign;
+use nt_ex::pool;
+use nt_io::driver::OwnedIrp;
+use nt_io::irp::IoStatus;
+use nt_ke::Mutex;
+use std::sync::Arc;
+
+const READS: u32 = FILE_READ_DATA | FILE_EXECUTE;
+const WRITES: u32 = FILE_WRITE_DATA | FILE_APPEND_DATA;
+/// Attributes that a create may set.
+const SETTABLE: u32 = 0x31A7 & !FILE_ATTRIBUTE_DIRECTORY;
+
+/// The parameters of a create.
+struct Request {
+    access: u32,
+    share: u32,
+    disposition: u32,
+    options: u32,
+    attributes: u32,
+    exact: bool,
+    allocation: i64,
+}
+
+pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
+    let stack = irp.stack();
+    let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    let security = stack.ptr(IO_STACK_LOCATION::Create_SecurityContext).ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    let options = stack.get(IO_STACK_LOCATION::Create_Options);
+    let request = Request {
+        access: security.get(IO_SECURITY_CONTEXT::DesiredAccess),
+        share: u32::from(stack.get(IO_STACK_LOCATION::Create_ShareAccess)),
+        disposition: options >> 24,
+        options: options & 0x00FF_FFFF,
+        attributes: u32::from(stack.get(IO_STACK_LOCATION::Create_FileAttributes)),
+        exact: stack.get(IO_STACK_LOCATION::Flags) & SL_CASE_SENSITIVE != 0,
+        allocation: irp.irp().get(IRP::Overlay_AllocationSize),
+    };
+    let name = nt_rtl::unicode::units(file.at(FILE_OBJECT::FileName)).map_err(|_| NtStatus::OBJECT_NAME_INVALID.error())?;
+    let ea_length = stack.get(IO_STACK_LOCATION::Create_EaLength) as usize;
+    let eas = match ea_length {
+        0 => Vec::new(),
+        _ => crate::ea::parse(irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, ea_length))?,
+    };
+    let related = match file.ptr(FILE_OBJECT::RelatedFileObject) {
+        None => None,
+        Some(related) => {
+            let open = open_of(related)?;
+            let path = open.path.lock().clone();
+            Some((Arc::clone(&open.node), path))
+        }
+    };
+    if name.is_empty() && related.is_none() {
+        return open_volume(volume, file, &request);
+    }
+    let _tree = volume.tree.lock();
+    let place = path::walk(volume, related, &name, request.exact)?;
+    let trailing = name.last() == Some(&(b'\\' as u16)) && name.len() > 1;
+    let (node, information) = match &place.found {
+        Some(node) => existing(volume, &place, node, &request, trailing)?,
+        None => (make(volume, &place, &request, trailing, eas)?, FILE_CREATED),
+    };
+    let shared = share(&node, &request);
+    if let Err(error) = shared {
+        return Err(error);
+    }
+    if matches!(information, FILE_OVERWRITTEN | FILE_SUPERSEDED) {
+        overwrite(volume, &node, &request)?;
+    }
+    if request.allocation > 0 && information != FILE_OPENED {
+        let mut data = node.data.write();
+        let asked = request.allocation as u64;
+        if asked > data.allocation {
+            volume.allocate(&mut data, asked)?;
+            node.publish(&data);
+        }
+    }
+    attach(file, node, place, &request)?;
+    Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(information)))
+}
+
+/// An open of the volume itself: its root, for queries; writing to it is refused (NT-S-16).
+fn open_volume(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request) -> NtResult<IoStatus> {
+    if request.disposition != FILE_OPEN && request.disposition != FILE_OPEN_IF {
+        return NtStatus::ACCESS_DENIED.fail();
+    }
+    file.or32(FILE_OBJECT::Flags, FO_VOLUME_OPEN);
+    let place = Place { parent: None, name: Vec::new(), found: None, path: Vec::new() };
+    share(&volume.root, request)?;
+    attach(file, Arc::clone(&volume.root), place, request)?;
+    Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(FILE_OPENED)))
+}
+
+fn existing(
+    volume: &Volume,
+    place: &Place,
+    node: &Arc<Node>,
+    request: &Request,
+    trailing: bool,
+) -> NtResult<(Arc<Node>, u32)> {
+    let attributes = node.meta.lock().attributes;
+    let directory = node.is_directory();
+    if *node.delete_pending.lock() {
+        return NtStatus::DELETE_PENDING.fail();
+    }
+    if node.meta.lock().reparse.is_some() && request.options & FILE_OPEN_REPARSE_POINT == 0 {
+        return NtStatus::IO_REPARSE_TAG_NOT_HANDLED.fail();
+    }
+    if request.disposition == FILE_CREATE {
+        return NtStatus::OBJECT_NAME_COLLISION.fail();
+    }
+    if directory && request.options & FILE_NON_DIRECTORY_FILE != 0 {
+        return NtStatus::FILE_IS_A_DIRECTORY.fail();
+    }
+    if !directory && (request.options & FILE_DIRECTORY_FILE != 0 || trailing) {
+        return NtStatus::NOT_A_DIRECTORY.fail();
+    }
+    let replaces = matches!(request.disposition, FILE_OVERWRITE | FILE_OVERWRITE_IF | FILE_SUPERSEDE);
+    if directory && replaces {
+        return if request.options & FILE_DIRECTORY_FILE != 0 {
+            NtStatus::INVALID_PARAMETER.fail() // NT-A-19
+        } else {
+            NtStatus::OBJECT_NAME_COLLISION.fail()
+        };
+    }
+    if attributes & FILE_ATTRIBUTE_READONLY != 0 && !directory {
+        if request.options & FILE_DELETE_ON_CLOSE != 0 {
+            return NtStatus::CANNOT_DELETE.fail();
+        }
+        let overwrites = matches!(request.disposition, FILE_OVERWRITE | FILE_OVERWRITE_IF);
+        if request.access & WRITES != 0 || overwrites {
+            return NtStatus::ACCESS_DENIED.fail(); // NT-A-14, NT-A-18
+        }
+    }
+    let _ = (volume, place);
+    let information = match request.disposition {
+        FILE_SUPERSEDE => FILE_SUPERSEDED,
+        FILE_OVERWRITE | FILE_OVERWRITE_IF => FILE_OVERWRITTEN,
+        _ => FILE_OPENED,
+    };
+    Ok((Arc::clone(node), information))
+}
+
+fn make(
+    volume: &Volume,
+    place: &Place,
+    request: &Request,
+    trailing: bool,
+    eas: Vec<(Vec<u8>, Vec<u8>, u8)>,
+) -> NtResult<Arc<Node>> {
+    if matches!(request.disposition, FILE_OPEN | FILE_OVERWRITE) {
+        return NtStatus::OBJECT_NAME_NOT_FOUND.fail();
+    }
+    let parent = place.parent.as_ref().ok_or(NtStatus::OBJECT_NAME_COLLISION.error())?;
+    if *parent.delete_pending.lock() {
+        return NtStatus::DELETE_PENDING.fail();
+    }
+    let directory = request.options & FILE_DIRECTORY_FILE != 0;
+    if trailing && !directory {
+        return NtStatus::OBJECT_NAME_INVALID.fail();
+    }
+    if directory && matches!(request.disposition, FILE_SUPERSEDE | FILE_OVERWRITE_IF) {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    let kind = if directory { FILE_ATTRIBUTE_DIRECTORY } else { FILE_ATTRIBUTE_ARCHIVE };
+    let node = volume.new_node(directory, (request.attributes & SETTABLE & !FILE_ATTRIBUTE_NORMAL) | kind)?;
+    node.meta.lock().eas = eas;
+    insert(volume, parent, place.name.clone(), &node);
+    Ok(node)
+}
+
+/// Puts a node under a name; the directory's times follow.
+pub(crate) fn insert(volume: &Volume, parent: &Node, name: Units, node: &Arc<Node>) {
+    if let Some(children) = &parent.children {
+        children.write().insert(name, Arc::clone(node));
+    }
+    touch(volume, parent);
+}
+
+/// A directory's contents changed.
+pub(crate) fn touch(volume: &Volume, directory: &Node) {
+    let now = volume.now();
+    let mut meta = directory.meta.lock();
+    meta.written = now;
+    meta.changed = now;
+}
+
+fn overwrite(volume: &Volume, node: &Node, request: &Request) -> NtResult<()> {
+    {
+        let mut data = node.data.write();
+        data.store.truncate(0);
+        data.eof = 0;
+        data.valid = 0;
+        volume.allocate(&mut data, 0)?;
+        node.publish(&data);
+    }
+    let mut meta = node.meta.lock();
+    meta.attributes = (request.attributes & SETTABLE & !FILE_ATTRIBUTE_NORMAL) | FILE_ATTRIBUTE_ARCHIVE;
+    meta.eas.clear();
+    let now = volume.now();
+    meta.written = now;
+    meta.changed = now;
+    Ok(())
+}
+
+/// IoCheckShareAccess (NT-A-13): an opener with none of the five rights neither needs nor restricts sharing.
+fn share(node: &Node, request: &Request) -> NtResult<()> {
+    let wants = (
+        request.access & READS != 0,
+        request.access & WRITES != 0,
+        request.access & 0x1_0000 != 0,
+    );
+    if !(wants.0 || wants.1 || wants.2) {
+        return Ok(());
+    }
+    let mut sharing = node.sharing.lock();
+    let s: &mut Sharing = &mut sharing;
+    let allows = |bit: u32| request.share & bit != 0;
+    let conflict = (wants.0 && s.share_read < s.opens)
+        || (wants.1 && s.share_write < s.opens)
+        || (wants.2 && s.share_delete < s.opens)
+        || (s.readers != 0 && !allows(FILE_SHARE_READ))
+        || (s.writers != 0 && !allows(FILE_SHARE_WRITE))
+        || (s.deleters != 0 && !allows(FILE_SHARE_DELETE));
+    if conflict {
+        return NtStatus::SHARING_VIOLATION.fail();
+    }
+    s.opens += 1;
+    s.readers += u32::from(wants.0);
+    s.writers += u32::from(wants.1);
+    s.deleters += u32::from(wants.2);
+    s.share_read += u32::from(allows(FILE_SHARE_READ));
+    s.share_write += u32::from(allows(FILE_SHARE_WRITE));
+    s.share_delete += u32::from(allows(FILE_SHARE_DELETE));
+    Ok(())
+}
+
+/// Takes an open's part out of the sharing counts.
+pub(crate) fn unshare(open: &Open) {
+    let wants = (open.access & READS != 0, open.access & WRITES != 0, open.access & 0x1_0000 != 0);
+    if !(wants.0 || wants.1 || wants.2) {
+        return;
+    }
+    let mut s = open.node.sharing.lock();
+    s.opens -= 1;
+    s.readers -= u32::from(wants.0);
+    s.writers -= u32::from(wants.1);
+    s.deleters -= u32::from(wants.2);
+    s.share_read -= u32::from(open.share & FILE_SHARE_READ != 0);
+    s.share_write -= u32::from(open.share & FILE_SHARE_WRITE != 0);
+    s.share_delete -= u32::from(open.share & FILE_SHARE_DELETE != 0);
+}
+
+fn attach(file: Foreign<FILE_OBJECT>, node: Arc<Node>, place: Place, request: &Request) -> NtResult<()> {
+    let ccb = pool::zeroed::<CCB>(pool::tag(b"RamC")).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
+    let fcb = node.fcb;
+    let open = Open {
+        place: Mutex::new(place.parent.map(|parent| (parent, place.name))),
+        path: Mutex::new(place.path),
+        access: request.access,
+        share: request.share,
+        delete_on_close: Mutex::new(request.options & FILE_DELETE_ON_CLOSE != 0),
+        posix_delete: Mutex::new(false),
+        scan: Mutex::new(Scan::default()),
+        node,
+    };
+    ccb.set(CCB::Key, OPENS.insert(Arc::new(open)));
+    file.set_ptr(FILE_OBJECT::FsContext, Some(fcb.view()));
+    file.set_ptr(FILE_OBJECT::FsContext2, Some(ccb.view()));
+    file.set_ptr(FILE_OBJECT::SectionObjectPointer, Some(fcb.at(FCB::Sections)));
+    for (member, set) in [
+        (FILE_OBJECT::ReadAccess, request.access & READS != 0),
+        (FILE_OBJECT::WriteAccess, request.access & WRITES != 0),
+        (FILE_OBJECT::DeleteAccess, request.access & 0x1_0000 != 0),
+        (FILE_OBJECT::SharedRead, request.share & FILE_SHARE_READ != 0),
+        (FILE_OBJECT::SharedWrite, request.share & FILE_SHARE_WRITE != 0),
+        (FILE_OBJECT::SharedDelete, request.share & FILE_SHARE_DELETE != 0),
+    ] {
+        file.set(member, u8::from(set));
+    }
+    Ok(())
+}

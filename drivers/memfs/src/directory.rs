@@ -1,0 +1,193 @@
+//! IRP_MJ_DIRECTORY_CONTROL: enumeration.
+//!
+//! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the open's scan, then the directory's children.
+//! Source: ZwQueryDirectoryFile; FSCC directory classes; rules NT-DIR. Entries come in the order of their names.
+
+use crate::fileinfo::shown;
+use crate::node::{Node, Scan, Units, open_of, upcase};
+use nt_abi::io::{
+    IO_STACK_LOCATION, IRP, IRP_MN_QUERY_DIRECTORY, SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY,
+};
+use nt_abi::{NtError, NtResult, NtStatus};
+use nt_cell::{Fault, Region};
+use nt_io::driver::OwnedIrp;
+use nt_io::irp::IoStatus;
+use std::ops::Bound;
+use std::sync::Arc;
+
+fn bad(_: Fault) -> NtError {
+    NtStatus::INVALID_USER_BUFFER.error()
+}
+
+/// Where a class keeps its parts: {name offset, EA size, short name, file id}; 0 for what it lacks.
+struct Shape {
+    name: usize,
+    ea: usize,
+    id: usize,
+    times: bool,
+}
+
+const fn shape(class: u32) -> Option<Shape> {
+    Some(match class {
+        1 => Shape { name: 64, ea: 0, id: 0, times: true },
+        2 => Shape { name: 68, ea: 64, id: 0, times: true },
+        3 => Shape { name: 94, ea: 64, id: 0, times: true },
+        12 => Shape { name: 12, ea: 0, id: 0, times: false },
+        37 => Shape { name: 104, ea: 64, id: 96, times: true },
+        38 => Shape { name: 80, ea: 64, id: 72, times: true },
+        _ => return None,
+    })
+}
+
+pub(crate) fn control(irp: &OwnedIrp) -> NtResult<IoStatus> {
+    let stack = irp.stack();
+    if stack.get(IO_STACK_LOCATION::MinorFunction) != IRP_MN_QUERY_DIRECTORY {
+        return NtStatus::NOT_SUPPORTED.fail();
+    }
+    let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    let open = open_of(file)?;
+    if !open.node.is_directory() {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    let length = stack.get(IO_STACK_LOCATION::QueryDirectory_Length) as usize;
+    let class = stack.get(IO_STACK_LOCATION::QueryDirectory_FileInformationClass);
+    let shape = shape(class).ok_or(NtStatus::INVALID_INFO_CLASS.error())?;
+    if length < shape.name {
+        return NtStatus::INFO_LENGTH_MISMATCH.fail();
+    }
+    let flags = stack.get(IO_STACK_LOCATION::Flags);
+    let out = irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, length);
+    let mut scan = open.scan.lock();
+    let first = !scan.started || flags & SL_RESTART_SCAN != 0;
+    if first {
+        let pattern = match stack.ptr(IO_STACK_LOCATION::QueryDirectory_FileName) {
+            Some(name) => Some(nt_rtl::unicode::units(name).map_err(bad)?).filter(|name| !name.is_empty()),
+            None => scan.pattern.take(),
+        };
+        *scan = Scan { started: true, pattern, ..Scan::default() };
+    }
+    let single = flags & SL_RETURN_SINGLE_ENTRY != 0;
+    let used = fill(&open.node, &mut scan, out, &shape, single)?;
+    match used {
+        0 if first => NtStatus::NO_SUCH_FILE.fail(),
+        0 => NtError_no_more(),
+        _ => Ok(IoStatus::new(NtStatus::SUCCESS, used as u64)),
+    }
+}
+
+#[expect(non_snake_case, reason = "reads as the status that it gives")]
+fn NtError_no_more() -> NtResult<IoStatus> {
+    NtStatus::NO_MORE_FILES.fail()
+}
+
+fn next(node: &Arc<Node>, scan: &Scan) -> Option<(Units, Arc<Node>, u8)> {
+    if scan.dots < 2 {
+        let name = vec![b'.' as u16; usize::from(scan.dots) + 1];
+        return Some((name, Arc::clone(node), scan.dots + 1));
+    }
+    let children = node.children.as_ref()?.read();
+    let after = match &scan.after {
+        Some(name) => Bound::Excluded(name.clone()),
+        None => Bound::Unbounded,
+    };
+    children.range((after, Bound::Unbounded)).next().map(|(name, child)| (name.clone(), Arc::clone(child), 2))
+}
+
+fn fill(node: &Arc<Node>, scan: &mut Scan, out: Region, shape: &Shape, single: bool) -> NtResult<usize> {
+    let mut used = 0;
+    let mut last = None;
+    while let Some((name, child, dots)) = next(node, scan) {
+        let wanted = scan.pattern.as_ref().is_none_or(|pattern| matches(&upcase(pattern), &upcase(&name)));
+        let at = (used as usize).next_multiple_of(8);
+        if wanted {
+            let needed = shape.name + name.len() * 2;
+            if at + needed > out.len() {
+                if last.is_none() {
+                    return NtStatus::BUFFER_OVERFLOW.fail();
+                }
+                break;
+            }
+            if let Some(previous) = last {
+                out.store::<u32>(previous, (at - previous) as u32).map_err(bad)?;
+            }
+            entry(&child, &name, out.sub(at, needed), shape)?;
+            last = Some(at);
+            used = at + needed;
+        }
+        scan.dots = dots;
+        if dots == 2 && name != [b'.' as u16, b'.' as u16] {
+            scan.after = Some(name);
+        }
+        if wanted && single {
+            break;
+        }
+    }
+    Ok(used)
+}
+
+fn entry(node: &Node, name: &[u16], out: Region, shape: &Shape) -> NtResult<()> {
+    out.sub(0, shape.name).fill(0).map_err(bad)?;
+    let bytes: Vec<u8> = name.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    if shape.times {
+        let meta = node.meta.lock().clone();
+        for (at, time) in [meta.created, meta.accessed, meta.written, meta.changed].into_iter().enumerate() {
+            out.store::<i64>(8 + at * 8, time).map_err(bad)?;
+        }
+        let (eof, allocation) = {
+            let data = node.data.read();
+            (data.eof, data.allocation)
+        };
+        out.store::<u64>(40, eof).map_err(bad)?;
+        out.store::<u64>(48, allocation).map_err(bad)?;
+        out.store::<u32>(56, shown(meta.attributes)).map_err(bad)?;
+        out.store::<u32>(60, bytes.len() as u32).map_err(bad)?;
+        if shape.ea != 0 {
+            out.store::<u32>(shape.ea, crate::ea::size(&meta.eas)).map_err(bad)?;
+        }
+        if shape.id != 0 {
+            out.store::<u64>(shape.id, node.id).map_err(bad)?;
+        }
+    } else {
+        out.store::<u32>(8, bytes.len() as u32).map_err(bad)?;
+    }
+    out.sub(shape.name, bytes.len()).write_from(&bytes).map_err(bad)
+}
+
+/// FsRtlIsNameInExpression for `*` and `?` on upper-cased names.
+fn matches(pattern: &[u16], name: &[u16]) -> bool {
+    const ANY: u16 = b'*' as u16;
+    const ONE: u16 = b'?' as u16;
+    let (mut p, mut n, mut star, mut mark) = (0, 0, None, 0);
+    while n < name.len() {
+        if p < pattern.len() && pattern[p] == ANY {
+            star = Some(p);
+            mark = n;
+            p += 1;
+        } else if p < pattern.len() && (pattern[p] == ONE || pattern[p] == name[n]) {
+            p += 1;
+            n += 1;
+        } else if let Some(at) = star {
+            p = at + 1;
+            mark += 1;
+            n = mark;
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|&unit| unit == ANY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns_match_as_names_in_expressions() {
+        let check = |pattern: &str, name: &str| {
+            let units = |text: &str| text.encode_utf16().collect::<Vec<_>>();
+            matches(&units(pattern), &units(name))
+        };
+        assert!(check("*", "A") && check("A*C", "ABBC") && check("?B*", "AB") && check("*.TXT", "X.Y.TXT"));
+        assert!(!check("A?", "A") && !check("*.TXT", "X.TX") && !check("AB", "ABC"));
+    }
+}

@@ -1,0 +1,354 @@
+//! IRP_MJ_QUERY_INFORMATION and IRP_MJ_SET_INFORMATION.
+//!
+//! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the tree for names, the node's for sizes and times.
+//! Source: FSCC layouts; rules NT-I-08 to NT-I-15, NT-REN, NT-DEL, NT-LNK families as far as each class says.
+
+use crate::cleanup::remove_name;
+use crate::create::insert;
+use crate::node::{Node, Open, Volume, open_of};
+use crate::path;
+use nt_abi::io::{
+    FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY, FILE_OBJECT, IO_STACK_LOCATION, IRP,
+};
+use nt_abi::{NtError, NtResult, NtStatus};
+use nt_cell::{Fault, Region};
+use nt_io::driver::OwnedIrp;
+use nt_io::info::class;
+use nt_io::irp::IoStatus;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+fn bad(_: Fault) -> NtError {
+    NtStatus::INVALID_USER_BUFFER.error()
+}
+
+/// Attributes as a query shows them: NORMAL when nothing else is set.
+pub(crate) fn shown(attributes: u32) -> u32 {
+    if attributes == 0 { FILE_ATTRIBUTE_NORMAL } else { attributes }
+}
+
+pub(crate) fn query(irp: &OwnedIrp) -> NtResult<IoStatus> {
+    let stack = irp.stack();
+    let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    let open = open_of(file)?;
+    let length = stack.get(IO_STACK_LOCATION::QueryFile_Length) as usize;
+    let out = irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, length);
+    let node = &open.node;
+    let count = match stack.get(IO_STACK_LOCATION::QueryFile_FileInformationClass) {
+        class::BASIC => basic(node, out)?,
+        class::STANDARD => standard(node, out)?,
+        class::INTERNAL => {
+            out.store::<u64>(0, node.id).map_err(bad)?;
+            8
+        }
+        class::EA => {
+            out.store::<u32>(0, crate::ea::size(&node.meta.lock().eas)).map_err(bad)?;
+            4
+        }
+        class::NAME => return name(&open, out),
+        class::POSITION => {
+            out.store::<i64>(0, file.get(FILE_OBJECT::CurrentByteOffset)).map_err(bad)?;
+            8
+        }
+        class::NETWORK_OPEN => {
+            let (allocation, eof) = sizes(node);
+            let meta = node.meta.lock().clone();
+            for (at, time) in [meta.created, meta.accessed, meta.written, meta.changed].into_iter().enumerate() {
+                out.store::<i64>(at * 8, time).map_err(bad)?;
+            }
+            out.store::<u64>(32, allocation).map_err(bad)?;
+            out.store::<u64>(40, eof).map_err(bad)?;
+            out.store::<u32>(48, shown(meta.attributes)).map_err(bad)?;
+            56
+        }
+        class::ATTRIBUTE_TAG => {
+            let meta = node.meta.lock().clone();
+            out.store::<u32>(0, shown(meta.attributes)).map_err(bad)?;
+            let tag = meta.reparse.as_deref().and_then(|data| data.first_chunk::<4>());
+            out.store::<u32>(4, tag.map_or(0, |tag| u32::from_le_bytes(*tag))).map_err(bad)?;
+            8
+        }
+        class::ALL => {
+            basic(node, out)?;
+            standard(node, out.sub(40, length - 40))?;
+            out.store::<u64>(64, node.id).map_err(bad)?;
+            out.store::<u32>(72, crate::ea::size(&node.meta.lock().eas)).map_err(bad)?;
+            let named = name(&open, out.sub(96, length - 96))?;
+            return Ok(IoStatus::new(named.status, 96 + named.information));
+        }
+        _ => return NtStatus::INVALID_INFO_CLASS.fail(),
+    };
+    Ok(IoStatus::new(NtStatus::SUCCESS, count))
+}
+
+fn sizes(node: &Node) -> (u64, u64) {
+    let data = node.data.read();
+    (data.allocation, data.eof)
+}
+
+fn basic(node: &Node, out: Region) -> NtResult<u64> {
+    let meta = node.meta.lock().clone();
+    for (at, time) in [meta.created, meta.accessed, meta.written, meta.changed].into_iter().enumerate() {
+        out.store::<i64>(at * 8, time).map_err(bad)?;
+    }
+    out.store::<u32>(32, shown(meta.attributes)).map_err(bad)?;
+    Ok(40)
+}
+
+fn standard(node: &Node, out: Region) -> NtResult<u64> {
+    let (allocation, eof) = sizes(node);
+    let pending = *node.delete_pending.lock();
+    out.store::<u64>(0, allocation).map_err(bad)?;
+    out.store::<u64>(8, eof).map_err(bad)?;
+    let links = node.links.load(Ordering::Relaxed).saturating_sub(u32::from(pending));
+    out.store::<u32>(16, links).map_err(bad)?;
+    out.store::<u8>(20, u8::from(pending)).map_err(bad)?;
+    out.store::<u8>(21, u8::from(node.is_directory())).map_err(bad)?;
+    Ok(24)
+}
+
+/// The path from the volume's root; BUFFER_OVERFLOW with what fits when it does not fit.
+fn name(open: &Open, out: Region) -> NtResult<IoStatus> {
+    let mut path = open.path.lock().clone();
+    if path.is_empty() {
+        path.push(b'\\' as u16);
+    }
+    let bytes: Vec<u8> = path.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    out.store::<u32>(0, bytes.len() as u32).map_err(bad)?;
+    let fits = bytes.len().min(out.len() - 4) & !1;
+    out.sub(4, fits).write_from(&bytes[..fits]).map_err(bad)?;
+    let status = if fits < bytes.len() { NtStatus::BUFFER_OVERFLOW } else { NtStatus::SUCCESS };
+    Ok(IoStatus::new(status, 4 + fits as u64))
+}
+
+pub(crate) fn set(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
+    let stack = irp.stack();
+    let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    let open = open_of(file)?;
+    let length = stack.get(IO_STACK_LOCATION::SetFile_Length) as usize;
+    let input = irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, length);
+    match stack.get(IO_STACK_LOCATION::SetFile_FileInformationClass) {
+        class::BASIC => set_basic(volume, &open.node, input)?,
+        class::END_OF_FILE => {
+            let advance = stack.get(IO_STACK_LOCATION::SetFile_AdvanceOnly) != 0;
+            set_end(volume, &open.node, input.load::<i64>(0).map_err(bad)?, advance)?;
+        }
+        class::ALLOCATION => set_allocation(volume, &open.node, input.load::<i64>(0).map_err(bad)?)?,
+        class::VALID_DATA_LENGTH => return NtStatus::PRIVILEGE_NOT_HELD.fail(), // NT-I-12: no caller holds it here
+        class::POSITION => file.set(FILE_OBJECT::CurrentByteOffset, input.load::<i64>(0).map_err(bad)?),
+        class::DISPOSITION => {
+            let delete = input.load::<u8>(0).map_err(bad)? != 0;
+            set_disposition(&open, u32::from(delete))?;
+        }
+        class::DISPOSITION_EX => set_disposition(&open, input.load::<u32>(0).map_err(bad)?)?,
+        class @ (class::RENAME | class::RENAME_EX | class::LINK) => {
+            let flags = match class {
+                class::RENAME_EX => input.load::<u32>(0).map_err(bad)?,
+                _ => u32::from(input.load::<u8>(0).map_err(bad)? != 0),
+            };
+            let target = match stack.ptr(IO_STACK_LOCATION::SetFile_FileObject) {
+                None => None,
+                Some(root) => Some(open_of(root)?),
+            };
+            let bytes = input.load::<u32>(16).map_err(bad)? as usize;
+            if bytes > length.saturating_sub(20) || bytes % 2 != 0 {
+                return NtStatus::INVALID_PARAMETER.fail();
+            }
+            let mut raw = vec![0; bytes];
+            input.sub(20, bytes).read_to(&mut raw).map_err(bad)?;
+            let name: Vec<u16> = raw.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+            rename(volume, &open, target, &name, flags, class == class::LINK)?;
+        }
+        _ => return NtStatus::INVALID_INFO_CLASS.fail(),
+    }
+    Ok(IoStatus::new(NtStatus::SUCCESS, 0))
+}
+
+/// NT-I-15: 0 keeps a time, -1 and -2 keep it too (automatic updates are dated at cleanup here).
+fn set_basic(volume: &Volume, node: &Node, input: Region) -> NtResult<()> {
+    let mut times = [0; 4];
+    for (at, time) in times.iter_mut().enumerate() {
+        *time = input.load::<i64>(at * 8).map_err(bad)?;
+    }
+    let attributes = input.load::<u32>(32).map_err(bad)?;
+    if attributes & FILE_ATTRIBUTE_DIRECTORY != 0 && !node.is_directory() {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    let now = volume.now();
+    let mut meta = node.meta.lock();
+    let keep = |time: i64, old: i64| if time > 0 { time } else { old };
+    meta.created = keep(times[0], meta.created);
+    meta.accessed = keep(times[1], meta.accessed);
+    meta.written = keep(times[2], meta.written);
+    meta.changed = keep(times[3], now);
+    if attributes != 0 {
+        let fixed = meta.attributes & (FILE_ATTRIBUTE_DIRECTORY | 0x400);
+        meta.attributes = (attributes & 0x31A7 & !FILE_ATTRIBUTE_NORMAL & !FILE_ATTRIBUTE_DIRECTORY) | fixed;
+    }
+    Ok(())
+}
+
+/// NT-I-08, NT-I-10.
+fn set_end(volume: &Volume, node: &Node, end: i64, advance: bool) -> NtResult<()> {
+    if node.is_directory() {
+        return NtStatus::INVALID_DEVICE_REQUEST.fail();
+    }
+    let end = u64::try_from(end).map_err(|_| NtStatus::INVALID_PARAMETER.error())?;
+    let mut data = node.data.write();
+    if advance {
+        data.valid = data.valid.max(end.min(data.eof));
+        node.publish(&data);
+        return Ok(());
+    }
+    if end > data.allocation {
+        volume.allocate(&mut data, end)?;
+    }
+    if end < data.eof {
+        data.store.truncate(end);
+        data.valid = data.valid.min(end);
+        volume.allocate(&mut data, end)?;
+    }
+    data.eof = end;
+    // Holes read as zero, so all of the file is valid at once.
+    data.valid = end;
+    node.publish(&data);
+    drop(data);
+    let now = volume.now();
+    let mut meta = node.meta.lock();
+    meta.written = now;
+    meta.changed = now;
+    Ok(())
+}
+
+/// NT-I-11.
+fn set_allocation(volume: &Volume, node: &Node, allocation: i64) -> NtResult<()> {
+    let allocation = u64::try_from(allocation).map_err(|_| NtStatus::INVALID_PARAMETER.error())?;
+    let mut data = node.data.write();
+    if allocation < data.eof {
+        data.store.truncate(allocation);
+        data.eof = allocation;
+        data.valid = data.valid.min(allocation);
+    }
+    volume.allocate(&mut data, allocation)?;
+    node.publish(&data);
+    Ok(())
+}
+
+const DISPOSITION_DELETE: u32 = 1;
+const DISPOSITION_POSIX: u32 = 2;
+const DISPOSITION_ON_CLOSE: u32 = 8;
+const DISPOSITION_IGNORE_READONLY: u32 = 16;
+
+fn set_disposition(open: &Open, flags: u32) -> NtResult<()> {
+    if flags & DISPOSITION_ON_CLOSE != 0 {
+        return NtStatus::NOT_SUPPORTED.fail();
+    }
+    let delete = flags & DISPOSITION_DELETE != 0;
+    if delete {
+        let readonly = open.node.meta.lock().attributes & FILE_ATTRIBUTE_READONLY != 0;
+        if (readonly && flags & DISPOSITION_IGNORE_READONLY == 0) || open.place.lock().is_none() {
+            return NtStatus::CANNOT_DELETE.fail();
+        }
+        if open.node.children.as_ref().is_some_and(|children| !children.read().is_empty()) {
+            return NtStatus::DIRECTORY_NOT_EMPTY.fail();
+        }
+    }
+    *open.node.delete_pending.lock() = delete;
+    *open.posix_delete.lock() = delete && flags & DISPOSITION_POSIX != 0;
+    Ok(())
+}
+
+const REPLACE: u32 = 1;
+const POSIX: u32 = 2;
+
+fn rename(
+    volume: &Volume,
+    open: &Arc<Open>,
+    target: Option<Arc<Open>>,
+    name: &[u16],
+    flags: u32,
+    link: bool,
+) -> NtResult<()> {
+    const SEPARATOR: u16 = b'\\' as u16;
+    let _tree = volume.tree.lock();
+    let source = open.place.lock().clone().ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    if link && open.node.is_directory() {
+        return NtStatus::FILE_IS_A_DIRECTORY.fail();
+    }
+    let start = match target {
+        Some(directory) => {
+            let path = directory.path.lock().clone();
+            Some((Arc::clone(&directory.node), path))
+        }
+        None if name.first() == Some(&SEPARATOR) => None,
+        None => {
+            let mut path = open.path.lock().clone();
+            let end = path.iter().rposition(|&unit| unit == SEPARATOR).unwrap_or(0);
+            path.truncate(end);
+            Some((Arc::clone(&source.0), path))
+        }
+    };
+    let place = path::walk(volume, start, name, true)?;
+    let parent = place.parent.clone().ok_or(NtStatus::ACCESS_DENIED.error())?;
+    if let Some(there) = &place.found {
+        if Arc::ptr_eq(there, &open.node) {
+            if Arc::ptr_eq(&parent, &source.0) && place.name == source.1 {
+                return Ok(());
+            }
+            if !link {
+                remove_name(volume, &source.0, &source.1, &open.node);
+            }
+            return Ok(());
+        }
+        replaceable(there, open, flags)?;
+        remove_name(volume, &parent, &place.name, there);
+    }
+    if open.node.is_directory() && inside(&open.node, &parent) {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    if link {
+        open.node.links.fetch_add(1, Ordering::Relaxed);
+        insert(volume, &parent, place.name, &open.node);
+    } else {
+        if let Some(children) = &source.0.children {
+            children.write().remove(&source.1);
+        }
+        crate::create::touch(volume, &source.0);
+        insert(volume, &parent, place.name.clone(), &open.node);
+        *open.place.lock() = Some((parent, place.name));
+        *open.path.lock() = place.path;
+    }
+    open.node.meta.lock().changed = volume.now();
+    Ok(())
+}
+
+/// May `there` make way for a rename?
+fn replaceable(there: &Node, open: &Open, flags: u32) -> NtResult<()> {
+    if flags & REPLACE == 0 {
+        return NtStatus::OBJECT_NAME_COLLISION.fail();
+    }
+    let empty = there.children.as_ref().is_none_or(|children| children.read().is_empty());
+    if there.is_directory() && (flags & POSIX == 0 || !open.node.is_directory()) {
+        return NtStatus::ACCESS_DENIED.fail();
+    }
+    if !there.is_directory() && open.node.is_directory() && flags & POSIX != 0 {
+        return NtStatus::NOT_A_DIRECTORY.fail();
+    }
+    if !empty {
+        return NtStatus::DIRECTORY_NOT_EMPTY.fail();
+    }
+    if flags & POSIX == 0 && there.sharing.lock().opens != 0 {
+        return NtStatus::ACCESS_DENIED.fail();
+    }
+    Ok(())
+}
+
+/// Is `below` the directory `top`, or somewhere under it?
+fn inside(top: &Arc<Node>, below: &Arc<Node>) -> bool {
+    if Arc::ptr_eq(top, below) {
+        return true;
+    }
+    let Some(children) = &top.children else { return false };
+    let children = children.read();
+    children.values().filter(|child| child.is_directory()).any(|child| inside(child, below))
+}

@@ -1,0 +1,68 @@
+//! Walking names.
+//!
+//! Room: drivers/memfs. Locks: the caller holds the tree. Source: nt-fs.md section 14 (NT-NAM).
+
+use crate::node::{Node, Units, Volume};
+use nt_abi::{NtResult, NtStatus};
+use std::sync::Arc;
+
+const SEPARATOR: u16 = b'\\' as u16;
+
+/// Where a name leads: its directory, its last component, and what is there.
+pub(crate) struct Place {
+    pub(crate) parent: Option<Arc<Node>>,
+    pub(crate) name: Units,
+    pub(crate) found: Option<Arc<Node>>,
+    pub(crate) path: Units,
+}
+
+fn check(component: &[u16]) -> NtResult<()> {
+    let forbidden = |&unit: &u16| unit < 32 || b"\"*/:<>?|".iter().any(|&bad| u16::from(bad) == unit);
+    if component.len() > 255 || component.iter().any(forbidden) {
+        return NtStatus::OBJECT_NAME_INVALID.fail();
+    }
+    Ok(())
+}
+
+/// Walks `name` from `start` (the root, or a related directory whose path is `base`).
+pub(crate) fn walk(volume: &Volume, start: Option<(Arc<Node>, Units)>, name: &[u16], exact: bool) -> NtResult<Place> {
+    let relative = start.is_some();
+    if relative && name.first() == Some(&SEPARATOR) {
+        return NtStatus::OBJECT_NAME_INVALID.fail();
+    }
+    let (mut at, mut path) = start.unwrap_or_else(|| (Arc::clone(&volume.root), Vec::new()));
+    let name = name.strip_prefix(&[SEPARATOR]).unwrap_or(name);
+    let name = name.strip_suffix(&[SEPARATOR]).unwrap_or(name);
+    if name.is_empty() {
+        return Ok(Place { parent: None, name: Vec::new(), found: Some(at), path });
+    }
+    let mut parts = name.split(|&unit| unit == SEPARATOR).peekable();
+    while let Some(part) = parts.next() {
+        check(part)?;
+        if part.is_empty() {
+            return NtStatus::OBJECT_NAME_INVALID.fail();
+        }
+        if !at.is_directory() {
+            return NtStatus::OBJECT_PATH_NOT_FOUND.fail();
+        }
+        let found = at.child(part, exact);
+        let last = parts.peek().is_none();
+        path.push(SEPARATOR);
+        path.extend_from_slice(found.as_ref().map_or(part, |(name, _)| name));
+        if last {
+            let (name, found) = match found {
+                Some((name, node)) => (name, Some(node)),
+                None => (part.to_vec(), None),
+            };
+            return Ok(Place { parent: Some(at), name, found, path });
+        }
+        match found {
+            Some((_, node)) if node.meta.lock().reparse.is_some() => {
+                return NtStatus::IO_REPARSE_TAG_NOT_HANDLED.fail();
+            }
+            Some((_, node)) => at = node,
+            None => return NtStatus::OBJECT_PATH_NOT_FOUND.fail(),
+        }
+    }
+    NtStatus::OBJECT_NAME_INVALID.fail()
+}

@@ -1,0 +1,196 @@
+//! IRP_MJ_WRITE and FastIoWrite.
+//!
+//! Room: drivers/memfs. IRQL: PASSIVE_LEVEL, paging <= APC_LEVEL. Locks: the node's data, exclusively when sizes move.
+//! Source: nt-io.md section 18; rules NT-S-01 to NT-S-20, NT-W-03 to NT-W-09, NT-O-14, NT-O-15, NT-K-07 to NT-K-09.
+
+use crate::node::{Data, Node, Volume, open_of};
+use crate::{SECTOR, set_position};
+use nt_abi::io::{
+    FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_WRITE_THROUGH, IO_STACK_LOCATION,
+    IRP, IRP_NOCACHE, IRP_PAGING_IO,
+};
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::{Foreign, Region};
+use nt_ex::pool;
+use nt_io::driver::{FastCall, OwnedIrp};
+use nt_io::irp::IoStatus;
+
+const APPEND: i64 = -1;
+
+nt_abi::layout! {
+    /// What FILE_OBJECT.PrivateCacheMap points at: opaque to drivers, who test it against NULL.
+    pub struct PRIVATE_CACHE_MAP: 0x20 {
+        /// NodeTypeCode.
+        NodeTypeCode @ 0x00: i16;
+        /// FileObject.
+        FileObject @ 0x08: nt_abi::Ptr<FILE_OBJECT>;
+    }
+}
+
+/// Returns the bytes of a transfer: the MDL's if there is one, else the caller's buffer.
+pub(crate) fn buffer(irp: &OwnedIrp, length: usize) -> NtResult<Region> {
+    match irp.irp().ptr(IRP::MdlAddress) {
+        Some(mdl) => Ok(nt_mm::mdl::region(mdl)?.sub(0, length)),
+        None => Ok(irp.irp().region_at(IRP::UserBuffer, length)),
+    }
+}
+
+pub(crate) fn write(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
+    let stack = irp.stack();
+    let file = irp.file().ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
+    let flags = irp.irp().get(IRP::Flags);
+    let paging = flags & IRP_PAGING_IO != 0;
+    let length = stack.get(IO_STACK_LOCATION::Write_Length);
+    let offset = stack.get(IO_STACK_LOCATION::Write_ByteOffset);
+    let open = open_of(file)?;
+    if open.node.is_directory() {
+        return NtStatus::INVALID_DEVICE_REQUEST.fail(); // NT-S-04
+    }
+    if !paging && file.get(FILE_OBJECT::Flags) & FO_CLEANUP_COMPLETE != 0 {
+        return NtStatus::FILE_CLOSED.fail(); // NT-W-17
+    }
+    if length == 0 {
+        return Ok(IoStatus::new(NtStatus::SUCCESS, 0)); // NT-W-06 to NT-W-08
+    }
+    if offset < APPEND {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    let noncached = flags & IRP_NOCACHE != 0;
+    let from = buffer(irp, length as usize)?;
+    if paging {
+        return write_paging(&open.node, offset, from);
+    }
+    if !noncached {
+        start_caching(file, &open.node)?;
+    }
+    let request = Request { offset, noncached };
+    let written = write_data(volume, &open.node, request, from)?;
+    done(file, written);
+    Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(length)))
+}
+
+#[derive(Clone, Copy)]
+struct Request {
+    offset: i64,
+    noncached: bool,
+}
+
+/// What a write did.
+struct Written {
+    end: u64,
+    grew: bool,
+}
+
+fn done(file: Foreign<FILE_OBJECT>, written: Written) {
+    set_position(file, written.end as i64);
+    let mut bits = FO_FILE_MODIFIED;
+    if written.grew {
+        bits |= FO_FILE_SIZE_CHANGED;
+    }
+    if file.get(FILE_OBJECT::Flags) & bits != bits {
+        file.or32(FILE_OBJECT::Flags, bits); // NT-S-08
+    }
+}
+
+/// Writes a range that lies inside the file with the data shared, all else exclusively (NT-S-15).
+fn write_data(volume: &Volume, node: &Node, request: Request, from: Region) -> NtResult<Written> {
+    let length = from.len() as u64;
+    if request.noncached && (length % u64::from(SECTOR) != 0 || request.offset.max(0) as u64 % u64::from(SECTOR) != 0) {
+        return NtStatus::INVALID_PARAMETER.fail(); // NT-N-06
+    }
+    if request.offset >= 0 {
+        let start = request.offset as u64;
+        let end = end_of(start, length)?;
+        let data = node.data.read();
+        if end <= data.valid {
+            data.store.write(start, from).map_err(|_| NtStatus::INVALID_USER_BUFFER.error())?; // NT-B-10
+            return Ok(Written { end, grew: false });
+        }
+    }
+    let mut data = node.data.write();
+    let start = if request.offset < 0 { data.eof } else { request.offset as u64 };
+    if request.noncached && start % u64::from(SECTOR) != 0 {
+        return NtStatus::INVALID_PARAMETER.fail(); // NT-N-05
+    }
+    let end = end_of(start, length)?;
+    extend(volume, &mut data, end)?;
+    data.store.reserve(start, from.len())?;
+    if data.store.write(start, from).is_err() {
+        // NT-B-03: the file must not grow; what lies past its end stays zero.
+        let eof = data.eof;
+        data.store.zero(eof.max(start), end.max(eof));
+        return NtStatus::INVALID_USER_BUFFER.fail();
+    }
+    let grew = end > data.eof;
+    data.eof = data.eof.max(end);
+    data.valid = data.valid.max(end);
+    node.publish(&data);
+    Ok(Written { end, grew })
+}
+
+/// NT-O-17: a signed overflow is INVALID_PARAMETER.
+fn end_of(start: u64, length: u64) -> NtResult<u64> {
+    let end = start.checked_add(length).filter(|&end| i64::try_from(end).is_ok());
+    end.ok_or(NtStatus::INVALID_PARAMETER.error())
+}
+
+fn extend(volume: &Volume, data: &mut Data, end: u64) -> NtResult<()> {
+    if end > data.allocation { volume.allocate(data, end) } else { Ok(()) }
+}
+
+/// Paging writes never extend the file and never move the position (NT-S-19, NT-S-20).
+fn write_paging(node: &Node, offset: i64, from: Region) -> NtResult<IoStatus> {
+    let start = u64::try_from(offset).map_err(|_| NtStatus::INVALID_PARAMETER.error())?;
+    let mut data = node.data.write();
+    if start >= data.eof {
+        return Ok(IoStatus::new(NtStatus::SUCCESS, 0));
+    }
+    let length = (data.eof - start).min(from.len() as u64);
+    data.store.reserve(start, length as usize)?;
+    let from = from.sub(0, length as usize);
+    data.store.write(start, from).map_err(|_| NtStatus::INVALID_USER_BUFFER.error())?;
+    data.valid = data.valid.max(start + length);
+    node.publish(&data);
+    Ok(IoStatus::new(NtStatus::SUCCESS, length))
+}
+
+/// The first cached transfer through a file object gives it a cache map, which opens the fast path (NT-S-10, NT-K-01).
+pub(crate) fn start_caching(file: Foreign<FILE_OBJECT>, _node: &Node) -> NtResult<()> {
+    if file.addr_at(FILE_OBJECT::PrivateCacheMap) != 0 {
+        return Ok(());
+    }
+    let map = pool::zeroed::<PRIVATE_CACHE_MAP>(pool::tag(b"CcPr"));
+    let map = map.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
+    map.set(PRIVATE_CACHE_MAP::NodeTypeCode, 0x02FE);
+    map.set_ptr(PRIVATE_CACHE_MAP::FileObject, Some(file));
+    let field = FILE_OBJECT::PrivateCacheMap;
+    if file.set_ptr_if_null(field, map.view()) {
+        return Ok(());
+    }
+    pool::free(map);
+    Ok(())
+}
+
+/// FastIoWrite: refused where the rules ask for a packet (NT-K-07).
+pub(crate) fn fast_write(volume: &Volume, call: &FastCall) -> Option<IoStatus> {
+    if call.length == 0 {
+        return Some(IoStatus::new(NtStatus::SUCCESS, 0)); // NT-K-08
+    }
+    let open = open_of(call.file).ok()?;
+    let flags = call.file.get(FILE_OBJECT::Flags);
+    if open.node.is_directory() || flags & (FO_WRITE_THROUGH | FO_CLEANUP_COMPLETE) != 0 || call.offset < APPEND {
+        return None;
+    }
+    let eof = open.node.data.read().eof;
+    if call.offset >= 0 && call.offset as u64 > eof.saturating_add(0x2000) {
+        return None;
+    }
+    let written = write_data(volume, &open.node, Request { offset: call.offset, noncached: false }, call.buffer);
+    match written {
+        Ok(written) => {
+            done(call.file, written);
+            Some(IoStatus::new(NtStatus::SUCCESS, u64::from(call.length)))
+        }
+        Err(_) => None,
+    }
+}

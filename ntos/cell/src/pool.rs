@@ -1,0 +1,347 @@
+//! Memory for pool blocks: an arena of its own, size classes, a header in front of each small block.
+//!
+//! Room: ntos/cell. Called by: `nt_ex` only. IRQL: <= DISPATCH_LEVEL. Locks: a class's shared list, the table of large
+//! blocks; a thread's own lists need none. The pool is process-wide by nature: addresses are.
+//! Memory of the arena is never unmapped and never handed to Rust, so a stale address reads stale pool bytes (S-2).
+//! Free blocks are listed in Rust memory: a driver that writes to a freed block cannot lead the allocator astray.
+
+use nt_abi::Bytes;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use crate::Foreign;
+
+const RESERVE: usize = 64 << 30;
+const HEADER: usize = 16;
+const PAGE: usize = 4096;
+const CHUNK: usize = 256 << 10;
+const LARGEST: usize = PAGE - 1;
+const LIVE: u32 = 0x4C49_5645;
+const FREE: u32 = 0x4652_4545;
+/// Blocks that a thread keeps for itself, of one class.
+const CACHE: usize = 32;
+
+/// Who a block belongs to and what it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlockInfo {
+    /// The tag that it was allocated with.
+    pub tag: u32,
+    /// The length asked for.
+    pub size: usize,
+    /// The owner's word for the kind of pool.
+    pub kind: u8,
+}
+
+/// Why a block could not be freed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FreeError {
+    /// The address is no block of the pool.
+    NotABlock,
+    /// The block is free already; the tag it had.
+    Twice(u32),
+}
+
+const CLASSES: [usize; 27] = [
+    32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048,
+    2560, 3072, 3584, 4112,
+];
+
+struct Arena {
+    start: u64,
+    next: AtomicU64,
+    shared: [Mutex<Vec<u64>>; CLASSES.len()],
+    large: Mutex<Large>,
+}
+
+#[derive(Default)]
+struct Large {
+    live: HashMap<u64, BlockInfo>,
+    free: HashMap<usize, Vec<u64>>,
+}
+
+struct Count {
+    tag: AtomicU64,
+    blocks: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+const TAGS: usize = 2048;
+static COUNTS: [Count; TAGS] =
+    [const { Count { tag: AtomicU64::new(0), blocks: AtomicUsize::new(0), bytes: AtomicUsize::new(0) } }; TAGS];
+
+static ARENA: LazyLock<Arena> = LazyLock::new(|| {
+    // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no memory of Rust's.
+    let start = unsafe {
+        libc::mmap(
+            core::ptr::null_mut(),
+            RESERVE,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    assert!(start != libc::MAP_FAILED, "the host refused {RESERVE} bytes of address space for the pool");
+    Arena {
+        start: start as u64,
+        next: AtomicU64::new(start as u64),
+        shared: [const { Mutex::new(Vec::new()) }; CLASSES.len()],
+        large: Mutex::new(Large::default()),
+    }
+});
+
+thread_local! {
+    static CACHED: RefCell<Cache> = const { RefCell::new(Cache([const { Vec::new() }; CLASSES.len()])) };
+}
+
+/// A thread's own free blocks; they go back to the shared lists when it ends.
+struct Cache([Vec<u64>; CLASSES.len()]);
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        for (class, blocks) in self.0.iter_mut().enumerate() {
+            lock(&ARENA.shared[class]).append(blocks);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn count(tag: u32, blocks: isize, bytes: isize) {
+    let key = u64::from(tag) | 1 << 32;
+    let mut at = (tag.wrapping_mul(0x9E37_79B9) >> 21) as usize % TAGS;
+    for _ in 0..TAGS {
+        let slot = &COUNTS[at];
+        let there = slot.tag.load(Ordering::Relaxed);
+        let ours = there == key
+            || (there == 0
+                && match slot.tag.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => true,
+                    Err(other) => other == key,
+                });
+        if ours {
+            slot.blocks.fetch_add(blocks as usize, Ordering::Relaxed);
+            slot.bytes.fetch_add(bytes as usize, Ordering::Relaxed);
+            return;
+        }
+        at = (at + 1) % TAGS;
+    }
+}
+
+/// Returns {tag, blocks, bytes} of every tag with live blocks.
+#[must_use]
+pub fn outstanding() -> Vec<(u32, usize, usize)> {
+    let live = COUNTS.iter().filter_map(|slot| {
+        let blocks = slot.blocks.load(Ordering::Relaxed);
+        (blocks != 0).then(|| (slot.tag.load(Ordering::Relaxed) as u32, blocks, slot.bytes.load(Ordering::Relaxed)))
+    });
+    live.collect()
+}
+
+fn carve(bytes: usize) -> Option<u64> {
+    let at = ARENA.next.fetch_add(bytes as u64, Ordering::Relaxed);
+    (at + bytes as u64 <= ARENA.start + RESERVE as u64).then_some(at)
+}
+
+fn class_of(size: usize) -> usize {
+    CLASSES.partition_point(|&class| class < size)
+}
+
+fn small(class: usize) -> Option<u64> {
+    let cached = CACHED.try_with(|cache| cache.borrow_mut().0[class].pop()).ok().flatten();
+    if cached.is_some() {
+        return cached;
+    }
+    let mut shared = lock(&ARENA.shared[class]);
+    if shared.is_empty() {
+        // Blocks start at a multiple of 16, headers included.
+        let step = CLASSES[class].next_multiple_of(16);
+        let start = carve(CHUNK)?;
+        shared.extend((0..CHUNK / step).rev().map(|index| start + (index * step) as u64));
+    }
+    let take = shared.len().min(CACHE / 2);
+    let at = shared.len() - take;
+    let mut taken = shared.split_off(at);
+    drop(shared);
+    let first = taken.pop();
+    let _ended = CACHED.try_with(|cache| cache.borrow_mut().0[class].append(&mut taken));
+    lock(&ARENA.shared[class]).append(&mut taken);
+    first
+}
+
+/// Allocates `size` zeroed bytes, 16-aligned, page-aligned from a page on.
+#[must_use]
+pub fn allocate(size: usize, tag: u32, kind: u8) -> Option<Foreign<Bytes>> {
+    let body = if size > LARGEST { large(size, tag, kind)? } else { small_block(size, tag, kind)? };
+    count(tag, 1, size as isize);
+    Some(Foreign::of_table(body))
+}
+
+fn small_block(size: usize, tag: u32, kind: u8) -> Option<u64> {
+    let class = class_of(size + HEADER);
+    let block = small(class)?;
+    let header = block as *mut u32;
+    // SAFETY: the block is this call's alone: it came off a free list or out of fresh arena memory, is at least
+    // HEADER + size bytes long and 16-aligned; nobody holds a reference into the arena (S-2).
+    unsafe {
+        header.write(tag);
+        header.add(1).write(size as u32);
+        header.add(2).write(u32::from(kind));
+        header.add(3).write(LIVE);
+        core::ptr::write_bytes((block as usize + HEADER) as *mut u8, 0, size);
+    }
+    Some(block + HEADER as u64)
+}
+
+fn large(size: usize, tag: u32, kind: u8) -> Option<u64> {
+    let pages = size.checked_next_multiple_of(PAGE)?;
+    let mut table = lock(&ARENA.large);
+    let reused = table.free.get_mut(&pages).and_then(Vec::pop);
+    let block = match reused {
+        Some(block) => block,
+        None => {
+            let spare = carve(pages + PAGE)?;
+            spare.next_multiple_of(PAGE as u64)
+        }
+    };
+    table.live.insert(block, BlockInfo { tag, size, kind });
+    drop(table);
+    if reused.is_some() {
+        // SAFETY: the block is `pages` bytes of the arena that no one else was given (it came off the free list).
+        unsafe { core::ptr::write_bytes(block as *mut u8, 0, pages) };
+    }
+    Some(block)
+}
+
+/// Frees a block.
+pub fn free(block: u64) -> Result<BlockInfo, FreeError> {
+    let info = take_back(block)?;
+    count(info.tag, -1, -(info.size as isize));
+    Ok(info)
+}
+
+fn inside(block: u64) -> bool {
+    block >= ARENA.start + HEADER as u64 && block < ARENA.next.load(Ordering::Relaxed)
+}
+
+fn take_back(block: u64) -> Result<BlockInfo, FreeError> {
+    if !inside(block) || !block.is_multiple_of(16) {
+        return Err(FreeError::NotABlock);
+    }
+    if block.is_multiple_of(PAGE as u64) {
+        let mut table = lock(&ARENA.large);
+        if let Some(info) = table.live.remove(&block) {
+            let pages = info.size.next_multiple_of(PAGE);
+            table.free.entry(pages).or_default().push(block);
+            return Ok(info);
+        }
+    }
+    let info = header(block)?;
+    // SAFETY: `header` found a live block's header at that address; the store is atomic so that of two frees at the
+    // same time one is told.
+    let state = unsafe { core::sync::atomic::AtomicU32::from_ptr((block as usize - 4) as *mut u32) };
+    if state.compare_exchange(LIVE, FREE, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        return Err(FreeError::Twice(info.tag));
+    }
+    let class = class_of(info.size + HEADER);
+    let start = block - HEADER as u64;
+    let kept = CACHED.try_with(|cache| {
+        let list = &mut cache.borrow_mut().0[class];
+        if list.len() < CACHE {
+            list.push(start);
+            return true;
+        }
+        false
+    });
+    if !kept.unwrap_or(false) {
+        lock(&ARENA.shared[class]).push(start);
+    }
+    Ok(info)
+}
+
+fn header(block: u64) -> Result<BlockInfo, FreeError> {
+    let at = (block as usize - HEADER) as *const u32;
+    // SAFETY: the address lies inside the arena, which stays mapped; volatile reads, because a driver may race.
+    let words = unsafe { [at.read_volatile(), at.add(1).read_volatile(), at.add(2).read_volatile(), at.add(3).read_volatile()] };
+    match words[3] {
+        LIVE if words[1] as usize <= LARGEST => {
+            Ok(BlockInfo { tag: words[0], size: words[1] as usize, kind: words[2] as u8 })
+        }
+        FREE => Err(FreeError::Twice(words[0])),
+        _ => Err(FreeError::NotABlock),
+    }
+}
+
+/// Returns what is known of the live block that starts at `block`.
+#[must_use]
+pub fn info(block: u64) -> Option<BlockInfo> {
+    if !inside(block) || !block.is_multiple_of(16) {
+        return None;
+    }
+    if block.is_multiple_of(PAGE as u64)
+        && let Some(info) = lock(&ARENA.large).live.get(&block)
+    {
+        return Some(*info);
+    }
+    header(block).ok()
+}
+
+/// Returns the live block that contains `address`, found by a walk back over headers; slow, for checks only.
+#[must_use]
+pub fn containing(address: u64) -> Option<(u64, BlockInfo)> {
+    if !inside(address) {
+        return None;
+    }
+    let table = lock(&ARENA.large);
+    let within = |(start, info): &(&u64, &BlockInfo)| (**start..**start + info.size as u64).contains(&address);
+    if let Some((start, info)) = table.live.iter().find(within) {
+        return Some((*start, *info));
+    }
+    drop(table);
+    let mut at = address & !15;
+    for _ in 0..=PAGE / 16 {
+        if !inside(at) {
+            return None;
+        }
+        if let Ok(info) = header(at)
+            && address < at + info.size as u64
+        {
+            return Some((at, info));
+        }
+        at -= 16;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_zeroed_aligned_and_counted() {
+        let tag = u32::from_le_bytes(*b"tSt1");
+        for size in [1, 16, 31, 100, 4000, 4096, 70_000] {
+            let block = allocate(size, tag, 1).unwrap();
+            assert!(block.addr().is_multiple_of(16) && (size < PAGE || block.addr().is_multiple_of(PAGE as u64)));
+            assert_eq!(info(block.addr()), Some(BlockInfo { tag, size, kind: 1 }));
+            assert_eq!(crate::Region::pool(block, size).to_vec().unwrap(), vec![0; size]);
+            crate::Region::pool(block, size).fill(0xFF).unwrap();
+            assert!(free(block.addr()).is_ok());
+        }
+        assert!(outstanding().iter().all(|(each, _, _)| *each != tag));
+    }
+
+    #[test]
+    fn a_second_free_and_a_foreign_address_are_told() {
+        let tag = u32::from_le_bytes(*b"tSt2");
+        let block = allocate(40, tag, 0).unwrap();
+        assert_eq!(containing(block.addr() + 39).map(|(start, _)| start), Some(block.addr()));
+        assert!(free(block.addr()).is_ok());
+        assert_eq!(free(block.addr()), Err(FreeError::Twice(tag)));
+        assert_eq!(free(0x1000), Err(FreeError::NotABlock));
+    }
+}

@@ -1,0 +1,80 @@
+//! Pool: zeroed memory with a tag.
+//!
+//! Room: ntos/ex. IRQL: <= DISPATCH_LEVEL. Locks: inside `nt_cell::pool`.
+//! Source: ExAllocatePool2, ExFreePoolWithTag pages. A caller that frees what it may not has broken the pool: that is
+//! bug check 0xC2, here a panic that names the tag.
+
+use nt_abi::Bytes;
+use nt_cell::Foreign;
+use nt_cell::pool::{self as memory, FreeError};
+
+/// Which pool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum PoolKind {
+    /// NonPagedPool and its kin.
+    NonPaged = 0,
+    /// PagedPool.
+    Paged = 1,
+    /// Ours, for the life of the process.
+    Permanent = 2,
+}
+
+/// Makes a tag of its four characters.
+#[must_use]
+pub const fn tag(name: &[u8; 4]) -> u32 {
+    u32::from_le_bytes(*name)
+}
+
+/// Allocates zeroed memory: 16-aligned, page-aligned from a page on; length 0 gets a block too.
+#[must_use]
+pub fn allocate(len: usize, tag: u32, kind: PoolKind) -> Option<Foreign<Bytes>> {
+    memory::allocate(len.max(1), tag, kind as u8)
+}
+
+/// Allocates zeroed memory that lives as long as the process and counts as no leak.
+#[must_use]
+pub fn allocate_permanent(len: usize) -> Option<Foreign<Bytes>> {
+    memory::allocate(len.max(1), tag(b"Perm"), PoolKind::Permanent as u8)
+}
+
+/// Allocates a zeroed structure of nonpaged pool.
+#[must_use]
+pub fn zeroed<T>(tag: u32) -> Option<Foreign<T>> {
+    allocate(size_of::<T>(), tag, PoolKind::NonPaged).map(Foreign::view)
+}
+
+/// Frees a block.
+///
+/// # Panics
+/// On an address that is no live block (bug check 0xC2 BAD_POOL_CALLER).
+pub fn free<T>(block: Foreign<T>) {
+    match memory::free(block.addr()) {
+        Ok(_) => {}
+        Err(FreeError::Twice(tag)) => {
+            let name = String::from_utf8_lossy(&tag.to_le_bytes()).into_owned();
+            panic!("bug check 0xC2 BAD_POOL_CALLER: block {:#x} with tag '{name}' was freed twice", block.addr())
+        }
+        Err(FreeError::NotABlock) => {
+            panic!("bug check 0xC2 BAD_POOL_CALLER: {:#x} is no pool block", block.addr())
+        }
+    }
+}
+
+/// Returns the length that a live block was asked with.
+#[must_use]
+pub fn size_of_block(address: u64) -> Option<usize> {
+    memory::info(address).map(|info| info.size)
+}
+
+/// Returns which pool the block that contains `address` is of; slow, for checks only.
+#[must_use]
+pub fn kind_of_block(address: u64) -> Option<PoolKind> {
+    memory::containing(address).map(|(_, info)| if info.kind == 1 { PoolKind::Paged } else { PoolKind::NonPaged })
+}
+
+/// Returns {tag, blocks, bytes} of everything not freed.
+#[must_use]
+pub fn outstanding() -> Vec<(u32, usize, usize)> {
+    memory::outstanding().into_iter().filter(|(each, _, _)| *each != tag(b"Perm")).collect()
+}

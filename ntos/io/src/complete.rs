@@ -1,0 +1,250 @@
+//! Completion: the walk up the stack, and telling the caller.
+//!
+//! Room: ntos/io. IRQL: <= DISPATCH_LEVEL. Locks: none held while a routine runs.
+//! Source: IoCompleteRequest, IoCompletion routine pages; rules NT-M-05 to NT-M-10, NT-C-01 to NT-C-12, NT-P-06, NT-Q-05.
+//! Stage 2 runs where the completion happens, in place of Windows' special kernel APC, because nothing of ours depends
+//! on the thread's address space; the order that callers can see is NT-C-11's.
+
+use crate::irp::{self, IRP_PREFIX, IoStatus, Irp, PREFIX_DEFER, PREFIX_SERVICE, PREFIX_SYNC_API, STATE_COMPLETED, STATE_DONE, STATE_LEFT};
+use crate::port;
+use crate::system::System;
+use nt_abi::io::{
+    DEVICE_OBJECT, FILE_OBJECT, FO_SKIP_SET_EVENT, FO_SYNCHRONOUS_IO, IO_STACK_LOCATION, IRP, IRP_ASSOCIATED_IRP,
+    IRP_BUFFERED_IO, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION, IRP_PAGING_IO, IRP_SYNCHRONOUS_API,
+    SL_ERROR_RETURNED, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS, SL_PENDING_RETURNED,
+};
+use nt_abi::ke::KEVENT;
+use nt_abi::{Bytes, NtStatus};
+use nt_cell::{Foreign, callout};
+use nt_ex::pool;
+use nt_ke::apc::UserApc;
+use nt_ke::dispatcher;
+use nt_ob::object;
+
+/// IoCompleteRequest.
+///
+/// # Panics
+/// On a packet that is already complete (bug check 0x44) or whose status is PENDING (NT-M-09).
+pub fn complete_request(packet: Irp) {
+    let count = packet.get(IRP::StackCount);
+    assert!(
+        packet.get(IRP::CurrentLocation) <= count && irp::status(packet).status != NtStatus::PENDING,
+        "bug check 0x44 MULTIPLE_IRP_COMPLETE_REQUESTS: IRP {:#x}",
+        packet.addr()
+    );
+    let mut pended = false;
+    while packet.get(IRP::CurrentLocation) <= count {
+        let done = irp::current(packet);
+        let control = done.get(IO_STACK_LOCATION::Control);
+        pended = control & SL_PENDING_RETURNED != 0;
+        packet.set(IRP::PendingReturned, u8::from(pended));
+        done.set(IO_STACK_LOCATION::Control, 0);
+        irp::advance(packet, 1);
+        let status = irp::status(packet).status;
+        let at_top = packet.get(IRP::CurrentLocation) > count;
+        if status.is_error() && control & SL_ERROR_RETURNED == 0 && !at_top {
+            irp::current(packet).or8(IO_STACK_LOCATION::Control, SL_ERROR_RETURNED);
+        }
+        let wanted = (status.is_success() && control & SL_INVOKE_ON_SUCCESS != 0)
+            || (!status.is_success() && control & SL_INVOKE_ON_ERROR != 0)
+            || (packet.get(IRP::Cancel) != 0 && control & SL_INVOKE_ON_CANCEL != 0);
+        match done.code(IO_STACK_LOCATION::CompletionRoutine).filter(|_| wanted) {
+            Some(routine) => {
+                let owner = if at_top { 0 } else { irp::current(packet).addr_at(IO_STACK_LOCATION::DeviceObject) };
+                let context = done.addr_at(IO_STACK_LOCATION::Context);
+                let answer = callout::call(routine, &[owner, packet.addr(), context]);
+                if answer.is_ok_and(|status| NtStatus(status as u32) == NtStatus::MORE_PROCESSING_REQUIRED) {
+                    return;
+                }
+            }
+            None if pended && !at_top => irp::mark_pending(packet),
+            None => {}
+        }
+    }
+    finish(packet, pended);
+}
+
+/// What follows the walk: associated packets, paging packets, packets of services; a driver's own has nothing more.
+fn finish(packet: Irp, pended: bool) {
+    if packet.get(IRP::Flags) & IRP_ASSOCIATED_IRP != 0 {
+        return complete_associated(packet);
+    }
+    let Some(prefix) = irp::prefix(packet) else { return };
+    let kind = prefix.get(IRP_PREFIX::Kind);
+    if kind & PREFIX_SERVICE == 0 {
+        tell_builder(packet);
+        return;
+    }
+    let late = kind & PREFIX_DEFER != 0
+        && !pended
+        && prefix.swap32(IRP_PREFIX::State, STATE_COMPLETED) == STATE_LEFT;
+    if kind & PREFIX_DEFER != 0 && !pended && !late {
+        return;
+    }
+    // A packet whose driver returned PENDING without the mark is treated as pended (NT-C-09).
+    stage_two(packet, pended || late);
+    irp::release(packet);
+}
+
+/// The master packet is completed when its last associated one is.
+fn complete_associated(packet: Irp) {
+    let master = packet.ptr(IRP::AssociatedIrp_SystemBuffer).map(Foreign::<Bytes>::view::<IRP>);
+    free_buffers(packet, irp::status(packet));
+    irp::release(packet);
+    if let Some(master) = master
+        && master.view::<IRP>().add32(IRP::AssociatedIrp_IrpCount, -1) == 1
+    {
+        complete_request(master);
+    }
+}
+
+/// Packets built by IoBuildSynchronousFsdRequest and kin: status block and event of the builder, then freed.
+fn tell_builder(packet: Irp) {
+    let result = irp::status(packet);
+    let event = packet.ptr(IRP::UserEvent);
+    let iosb = packet.ptr(IRP::UserIosb);
+    if event.is_none() && iosb.is_none() {
+        return;
+    }
+    free_buffers(packet, result);
+    if let Some(iosb) = iosb {
+        write_status(iosb, result);
+    }
+    if let Some(event) = event {
+        dispatcher::set_event(event);
+    }
+    irp::release(packet);
+}
+
+fn write_status(block: Foreign<nt_abi::io::IO_STATUS_BLOCK>, result: IoStatus) {
+    block.set(nt_abi::io::IO_STATUS_BLOCK::Information, result.information);
+    block.set(nt_abi::io::IO_STATUS_BLOCK::Status, result.status);
+}
+
+/// Copies a buffered read back and frees the packet's buffer and MDLs; returns the final result (NT-P-06).
+fn free_buffers(packet: Irp, result: IoStatus) -> IoStatus {
+    let flags = packet.get(IRP::Flags);
+    let mut result = result;
+    if flags & IRP_BUFFERED_IO != 0 {
+        if flags & IRP_INPUT_OPERATION != 0
+            && !result.status.is_error()
+            && result.status != NtStatus::VERIFY_REQUIRED
+            && result.information != 0
+        {
+            let length = result.information as usize;
+            let room = packet.ptr(IRP::AssociatedIrp_SystemBuffer).and_then(|b| pool::size_of_block(b.addr()));
+            let length = room.map_or(0, |room| length.min(room));
+            let from = packet.region_at(IRP::AssociatedIrp_SystemBuffer, length);
+            if packet.region_at(IRP::UserBuffer, length).copy_from(from).is_err() {
+                result = IoStatus::new(NtStatus::ACCESS_VIOLATION, 0);
+            }
+        }
+        if flags & IRP_DEALLOCATE_BUFFER != 0
+            && let Some(buffer) = packet.ptr(IRP::AssociatedIrp_SystemBuffer)
+        {
+            pool::free(buffer);
+            packet.set_ptr(IRP::AssociatedIrp_SystemBuffer, None);
+        }
+    }
+    let mut next = packet.ptr(IRP::MdlAddress);
+    while let Some(mdl) = next {
+        next = mdl.ptr(nt_abi::mm::MDL::Next);
+        nt_mm::mdl::release(mdl);
+    }
+    packet.set_ptr(IRP::MdlAddress, None);
+    result
+}
+
+/// Tells the caller of a service, in the order of NT-C-11. The caller of this keeps a hold on the packet.
+pub(crate) fn stage_two(packet: Irp, pended: bool) {
+    let Some(prefix) = irp::prefix(packet) else { return };
+    let result = free_buffers(packet, irp::status(packet));
+    irp::set_status(packet, result);
+    let file = packet.ptr(IRP::Tail_OriginalFileObject);
+    let event = packet.ptr(IRP::UserEvent);
+    let flags = file.map_or(0, |file| file.get(FILE_OBJECT::Flags));
+    let synchronous = flags & FO_SYNCHRONOUS_IO != 0;
+    let sync_api = prefix.get(IRP_PREFIX::Kind) & PREFIX_SYNC_API != 0;
+    let own_event = packet.get(IRP::Flags) & IRP_SYNCHRONOUS_API != 0;
+    let notify = !result.status.is_error() || (pended && !synchronous) || (pended && sync_api && !synchronous);
+    let kernel = nt_ke::current().kernel.clone();
+    let system = System::of(&kernel);
+    let thread = nt_ps::process::processes(&kernel).thread_at(packet.addr_at(IRP::Tail_Thread));
+    if notify {
+        if packet.addr_at(IRP::UserIosb) != 0 {
+            // NT-B-09: a status block that went away is the caller's loss, silently.
+            let block = packet.region_at(IRP::UserIosb, 16);
+            let _gone = block.store::<u64>(8, result.information);
+            let _gone = block.store::<u32>(0, result.status.0);
+        }
+        if let Some(event) = event {
+            dispatcher::set_event(event);
+        }
+    }
+    if let Some(file) = file {
+        let signal = if notify {
+            synchronous || (event.is_none() && flags & FO_SKIP_SET_EVENT == 0)
+        } else {
+            pended && synchronous
+        };
+        if signal {
+            file.set(FILE_OBJECT::FinalStatus, result.status);
+            dispatcher::set_event(file.at(FILE_OBJECT::Event));
+        }
+    }
+    if let Some(thread) = &thread {
+        thread.remove_irp(packet.addr());
+    }
+    if notify {
+        deliver(packet, file, pended, result, thread.as_deref());
+    }
+    system.end(prefix.get(IRP_PREFIX::Span), result.status, result.information);
+    system.in_flight.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    prefix.set(IRP_PREFIX::State, STATE_DONE);
+    if let Some(event) = event.filter(|_| !own_event) {
+        object::dereference::<KEVENT>(event);
+    }
+    if let Some(file) = file {
+        object::dereference::<FILE_OBJECT>(file);
+    }
+}
+
+fn deliver(
+    packet: Irp,
+    file: Option<Foreign<FILE_OBJECT>>,
+    pended: bool,
+    result: IoStatus,
+    thread: Option<&nt_ke::Thread>,
+) {
+    let context = packet.addr_at(IRP::UserApcContext);
+    let iosb = packet.addr_at(IRP::UserIosb);
+    if packet.get(IRP::Flags) & IRP_PAGING_IO != 0 {
+        return;
+    }
+    match (packet.code(IRP::UserApcRoutine), thread) {
+        (Some(routine), Some(thread)) => {
+            nt_ke::apc::queue(thread, UserApc { routine, arguments: [context, iosb, 0] });
+        }
+        (Some(_), None) => {}
+        (None, _) => {
+            if let Some(file) = file.filter(|_| context != 0) {
+                port::queue_completion(file, context, result, pended);
+            }
+        }
+    }
+}
+
+/// IoCancelIrp: marks the packet, and calls its cancel routine if there is one (NT-M-11).
+pub fn cancel_irp(packet: Irp) -> bool {
+    packet.set(IRP::Cancel, 1);
+    let Some(routine) = packet.swap_code(IRP::CancelRoutine, None) else { return false };
+    packet.set(IRP::CancelIrql, nt_ke::irql::current());
+    let device = if packet.get(IRP::CurrentLocation) <= packet.get(IRP::StackCount) {
+        irp::current(packet).ptr(IO_STACK_LOCATION::DeviceObject).map_or(0, Foreign::<DEVICE_OBJECT>::addr)
+    } else {
+        0
+    };
+    crate::exports::acquire_cancel_lock();
+    let _raised = callout::call(routine, &[device, packet.addr()]);
+    true
+}

@@ -1,0 +1,208 @@
+//! `NtDeviceIoControlFile`, `NtFsControlFile`: the four transfer methods.
+//!
+//! Room: ntos/io. IRQL: PASSIVE_LEVEL. Locks: the file object's, for synchronous files.
+//! Source: "Buffer descriptions for I/O control codes"; rules KS-I-02 (access bits of the code), NT-C table, NT-C-10.
+
+use crate::device;
+use crate::irp::{self, IoStatus, Irp};
+use crate::observe::Request;
+use crate::rw::{own_by_service, run_service};
+use crate::system::System;
+use crate::{event, file};
+use nt_abi::io::{
+    DEVICE_OBJECT, FILE_OBJECT, FILE_READ_DATA, FILE_WRITE_DATA, IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO,
+    IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION, IRP_MJ_DEVICE_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL,
+};
+use nt_abi::{NtError, NtResult, NtStatus};
+use nt_cell::{Addr, CodePtr, Region};
+use nt_ex::pool;
+use nt_ke::{Frame, Mode, dispatcher};
+use nt_ob::types::ObjectType;
+use nt_ob::{Handle, ObjectRef};
+use nt_ps::counters::Operation;
+
+/// The ten arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct ControlArguments {
+    /// FileHandle.
+    pub handle: Handle,
+    /// Event, or 0.
+    pub event: Handle,
+    /// ApcRoutine.
+    pub apc_routine: Option<CodePtr>,
+    /// ApcContext.
+    pub apc_context: u64,
+    /// IoStatusBlock.
+    pub iosb: Addr,
+    /// IoControlCode or FsControlCode.
+    pub code: u32,
+    /// InputBuffer and its length.
+    pub input: (Addr, u32),
+    /// OutputBuffer and its length.
+    pub output: (Addr, u32),
+    /// True for NtFsControlFile.
+    pub file_system: bool,
+}
+
+fn violation(_: nt_cell::Fault) -> NtError {
+    NtStatus::ACCESS_VIOLATION.error()
+}
+
+/// NtDeviceIoControlFile / NtFsControlFile.
+#[must_use]
+pub fn nt_control_file(frame: &Frame, args: &ControlArguments) -> NtStatus {
+    control(frame, args).unwrap_or_else(NtError::status)
+}
+
+fn control(frame: &Frame, args: &ControlArguments) -> NtResult<NtStatus> {
+    let kernel = frame.mode() == Mode::Kernel;
+    let (object, granted) = event::reference(frame, args.handle, ObjectType::File, 0, frame.mode())?;
+    let opened: ObjectRef<FILE_OBJECT> = object.retype();
+    if !kernel {
+        args.iosb.region(16, false).and_then(|block| block.probe_write()).map_err(violation)?;
+        let access = (args.code >> 14) & 3;
+        if (access & 1 != 0 && granted & FILE_READ_DATA == 0) || (access & 2 != 0 && granted & FILE_WRITE_DATA == 0) {
+            return NtStatus::ACCESS_DENIED.fail();
+        }
+    }
+    if args.apc_routine.is_some() && opened.ptr(FILE_OBJECT::CompletionContext).is_some() {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    let event = event::for_request(frame, args.event, frame.mode())?;
+    if let Some(event) = &event {
+        dispatcher::clear_event(**event);
+    }
+    let top = device::related(*opened).ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
+    let synchronous = file::is_synchronous(*opened);
+    let kept = opened.clone();
+    let _lock = if synchronous {
+        match file::lock(frame, *kept) {
+            Ok(lock) => Some(lock),
+            Err(status) => return Ok(status),
+        }
+    } else {
+        None
+    };
+    dispatcher::clear_event(opened.at(FILE_OBJECT::Event));
+    let packet = irp::allocate(top.get(DEVICE_OBJECT::StackSize))?;
+    let major = if args.file_system { IRP_MJ_FILE_SYSTEM_CONTROL } else { IRP_MJ_DEVICE_CONTROL };
+    packet.set(IRP::RequestorMode, frame.mode() as u8);
+    packet.set_addr(IRP::Tail_Thread, frame.thread.object());
+    packet.set_addr(IRP::UserIosb, args.iosb.value());
+    packet.set_code(IRP::UserApcRoutine, args.apc_routine);
+    packet.set_addr(IRP::UserApcContext, args.apc_context);
+    let stack = irp::next(packet);
+    stack.set(IO_STACK_LOCATION::MajorFunction, major);
+    stack.set_ptr(IO_STACK_LOCATION::FileObject, Some(*opened));
+    stack.set(IO_STACK_LOCATION::DeviceIoControl_OutputBufferLength, args.output.1);
+    stack.set(IO_STACK_LOCATION::DeviceIoControl_InputBufferLength, args.input.1);
+    stack.set(IO_STACK_LOCATION::DeviceIoControl_IoControlCode, args.code);
+    if let Err(error) = buffers(packet, args, kernel) {
+        irp::release(packet);
+        return Err(error);
+    }
+    let system = System::of(&frame.kernel);
+    let span = system.begin(|| Request {
+        length: args.input.1.max(args.output.1),
+        ..file::request(frame, *opened, major)
+    });
+    own_by_service(frame, system, packet, 0);
+    if let Some(prefix) = irp::prefix(packet) {
+        prefix.set(irp::IRP_PREFIX::Span, span);
+    }
+    packet.set_ptr(IRP::Tail_OriginalFileObject, Some(opened.into_raw()));
+    packet.set_ptr(IRP::UserEvent, event.map(ObjectRef::into_raw));
+    nt_ps::current_process(frame).counters.operation(Operation::Other);
+    let (status, _) = run_service(frame, packet, top, *kept, synchronous);
+    Ok(status)
+}
+
+/// METHOD_BUFFERED 0, IN_DIRECT 1, OUT_DIRECT 2, NEITHER 3.
+fn buffers(packet: Irp, args: &ControlArguments, kernel: bool) -> NtResult<()> {
+    let (input, input_length) = (args.input.0, args.input.1 as usize);
+    let (output, output_length) = (args.output.0, args.output.1 as usize);
+    let stack = irp::next(packet);
+    let method = args.code & 3;
+    if method == 3 {
+        if kernel {
+            input.region(input_length, true).map_err(violation)?;
+            output.region(output_length, true).map_err(violation)?;
+        }
+        stack.set_addr(IO_STACK_LOCATION::DeviceIoControl_Type3InputBuffer, input.value());
+        packet.set_addr(IRP::UserBuffer, output.value());
+        return Ok(());
+    }
+    let size = if method == 0 { input_length.max(output_length) } else { input_length };
+    if size != 0 {
+        let copy = pool::allocate(size, pool::tag(b"IoSB"), pool::PoolKind::NonPaged);
+        let copy = copy.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
+        packet.or32(IRP::Flags, IRP_BUFFERED_IO | IRP_DEALLOCATE_BUFFER);
+        packet.set_ptr(IRP::AssociatedIrp_SystemBuffer, Some(copy));
+        let copied = input
+            .region(input_length, kernel)
+            .and_then(|source| Region::pool(copy, size).sub(0, input_length).copy_from(source));
+        if let Err(fault) = copied {
+            pool::free(copy);
+            return Err(violation(fault));
+        }
+    }
+    if method == 0 {
+        if output_length != 0 {
+            packet.or32(IRP::Flags, IRP_INPUT_OPERATION);
+            packet.set_addr(IRP::UserBuffer, output.value());
+        }
+    } else if output_length != 0 {
+        let mdl = nt_mm::mdl::allocate(output.region(output_length, kernel).map_err(violation)?)?;
+        if let Err(error) = nt_mm::mdl::probe_and_lock(mdl, kernel, method == 2) {
+            nt_mm::mdl::free(mdl);
+            return Err(error);
+        }
+        packet.set_ptr(IRP::MdlAddress, Some(mdl));
+    }
+    Ok(())
+}
+
+/// A request made by kernel code for its own use; returns the final result (KsSynchronousIoControlDevice and kin).
+pub fn synchronous(
+    frame: &Frame,
+    opened: nt_cell::Foreign<FILE_OBJECT>,
+    mode: Mode,
+    code: u32,
+    input: (Addr, u32),
+    output: (Addr, u32),
+) -> IoStatus {
+    let Some(top) = device::related(opened) else { return IoStatus::new(NtStatus::INVALID_DEVICE_REQUEST, 0) };
+    let Ok(packet) = irp::allocate(top.get(DEVICE_OBJECT::StackSize)) else {
+        return IoStatus::new(NtStatus::INSUFFICIENT_RESOURCES, 0);
+    };
+    packet.set(IRP::Flags, nt_abi::io::IRP_SYNCHRONOUS_API);
+    packet.set(IRP::RequestorMode, mode as u8);
+    packet.set_addr(IRP::Tail_Thread, frame.thread.object());
+    packet.set_ptr(IRP::Tail_OriginalFileObject, Some(opened));
+    let stack = irp::next(packet);
+    stack.set(IO_STACK_LOCATION::MajorFunction, IRP_MJ_DEVICE_CONTROL);
+    stack.set_ptr(IO_STACK_LOCATION::FileObject, Some(opened));
+    stack.set(IO_STACK_LOCATION::DeviceIoControl_OutputBufferLength, output.1);
+    stack.set(IO_STACK_LOCATION::DeviceIoControl_InputBufferLength, input.1);
+    stack.set(IO_STACK_LOCATION::DeviceIoControl_IoControlCode, code);
+    let args = ControlArguments {
+        handle: nt_ob::Handle::NULL,
+        event: nt_ob::Handle::NULL,
+        apc_routine: None,
+        apc_context: 0,
+        iosb: Addr::NULL,
+        code,
+        input,
+        output,
+        file_system: false,
+    };
+    if let Err(error) = buffers(packet, &args, mode == Mode::Kernel) {
+        irp::release(packet);
+        return IoStatus::new(error.status(), 0);
+    }
+    let system = System::of(&frame.kernel);
+    let span = system.begin(|| file::request(frame, opened, IRP_MJ_DEVICE_CONTROL));
+    let result = file::send_for_result(frame, packet, top);
+    system.end(span, result.status, result.information);
+    result
+}

@@ -1,0 +1,231 @@
+//! Opening and creating: `NtCreateFile`, `NtOpenFile`.
+//!
+//! Room: ntos/io. Called by: `exports`, doors. IRQL: PASSIVE_LEVEL. Locks: none.
+//! Source: ZwCreateFile page; rules NT-A-01 to NT-A-19. Names are UTF-16; a relative name starts at RootDirectory.
+
+use crate::device::{self, Device};
+use crate::irp::{self, IRP_PREFIX, IoStatus};
+use crate::observe::Request;
+use crate::system::System;
+use crate::{event, file};
+use nt_abi::io::{
+    DEVICE_OBJECT, DO_DEVICE_INITIALIZING, FILE_APPEND_DATA, FILE_DELETE_ON_CLOSE, FILE_NO_INTERMEDIATE_BUFFERING,
+    FILE_OBJECT, FILE_RANDOM_ACCESS, FILE_SEQUENTIAL_ONLY, FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT,
+    FILE_WRITE_THROUGH, FO_ALERTABLE_IO, FO_DELETE_ON_CLOSE, FO_HANDLE_CREATED, FO_NO_INTERMEDIATE_BUFFERING,
+    FO_RANDOM_ACCESS, FO_SEQUENTIAL_ONLY, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IO_SECURITY_CONTEXT,
+    IO_STACK_LOCATION, IRP, IRP_CREATE_OPERATION, IRP_MJ_CREATE, IRP_SYNCHRONOUS_API, SL_CASE_SENSITIVE,
+};
+use nt_abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE};
+use nt_abi::{Bytes, NtResult, NtStatus};
+use nt_cell::Region;
+use nt_ex::pool;
+use nt_ke::{Frame, Mode};
+use nt_ob::access::SYNCHRONIZE;
+use nt_ob::types::ObjectType;
+use nt_ob::{Handle, ObjectRef, object};
+
+const DELETE: u32 = 0x1_0000;
+const VALID_OPTIONS: u32 = 0x00FF_FFFF;
+
+/// What NtCreateFile is asked for.
+#[derive(Clone, Debug)]
+pub struct CreateSpec {
+    /// DesiredAccess.
+    pub access: u32,
+    /// The directory or file that `name` is relative to, or 0.
+    pub root: Handle,
+    /// The name, UTF-16; bytes of a KS pin name ride in it unchanged.
+    pub name: Vec<u16>,
+    /// OBJ_* flags.
+    pub attributes: u32,
+    /// FileAttributes.
+    pub file_attributes: u32,
+    /// ShareAccess.
+    pub share: u32,
+    /// CreateDisposition.
+    pub disposition: u32,
+    /// CreateOptions.
+    pub options: u32,
+    /// AllocationSize, 0 for none.
+    pub allocation: i64,
+    /// The EA buffer, if any.
+    pub ea: Option<Vec<u8>>,
+}
+
+impl Default for CreateSpec {
+    fn default() -> Self {
+        Self {
+            access: 0,
+            root: Handle::NULL,
+            name: Vec::new(),
+            attributes: OBJ_CASE_INSENSITIVE,
+            file_attributes: 0,
+            share: 7,
+            disposition: 1,
+            options: 0,
+            allocation: 0,
+            ea: None,
+        }
+    }
+}
+
+/// The checks of user-mode callers (NT-A-08 to NT-A-11).
+fn check(spec: &CreateSpec) -> NtResult<()> {
+    let synchronous = spec.options & (FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT);
+    let both = FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT;
+    let bad = spec.options & !VALID_OPTIONS != 0
+        || spec.disposition > 5
+        || synchronous == both
+        || (synchronous != 0 && spec.access & (SYNCHRONIZE | 0x1000_0000 | 0xE000_0000) == 0)
+        || (spec.options & FILE_DELETE_ON_CLOSE != 0 && spec.access & (DELETE | 0x1000_0000) == 0)
+        || (spec.options & FILE_NO_INTERMEDIATE_BUFFERING != 0 && spec.access & FILE_APPEND_DATA != 0)
+        || spec.share & !7 != 0;
+    if bad { NtStatus::INVALID_PARAMETER.fail() } else { Ok(()) }
+}
+
+fn file_flags(options: u32) -> u32 {
+    [
+        (FILE_SYNCHRONOUS_IO_NONALERT, FO_SYNCHRONOUS_IO),
+        (FILE_SYNCHRONOUS_IO_ALERT, FO_SYNCHRONOUS_IO | FO_ALERTABLE_IO),
+        (FILE_NO_INTERMEDIATE_BUFFERING, FO_NO_INTERMEDIATE_BUFFERING),
+        (FILE_WRITE_THROUGH, FO_WRITE_THROUGH),
+        (FILE_SEQUENTIAL_ONLY, FO_SEQUENTIAL_ONLY),
+        (FILE_RANDOM_ACCESS, FO_RANDOM_ACCESS),
+        (FILE_DELETE_ON_CLOSE, FO_DELETE_ON_CLOSE),
+    ]
+    .iter()
+    .filter(|(option, _)| options & option != 0)
+    .fold(0, |flags, (_, flag)| flags | flag)
+}
+
+/// Where an open starts: the device, the name it parses, the file object that the name is relative to.
+struct Target {
+    device: Device,
+    rest: Vec<u16>,
+    related: Option<ObjectRef<FILE_OBJECT>>,
+}
+
+fn resolve(frame: &Frame, spec: &CreateSpec) -> NtResult<Target> {
+    if spec.root != Handle::NULL {
+        let (root, _) = event::reference(frame, spec.root, ObjectType::File, 0, frame.mode())?;
+        let related: ObjectRef<FILE_OBJECT> = root.retype();
+        let device = related.ptr(FILE_OBJECT::DeviceObject).ok_or(NtStatus::INVALID_HANDLE.error())?;
+        return Ok(Target { device, rest: spec.name.clone(), related: Some(related) });
+    }
+    let found = System::of(&frame.kernel).namespace.lookup(&spec.name)?;
+    if found.kind != ObjectType::Device {
+        return NtStatus::OBJECT_TYPE_MISMATCH.fail();
+    }
+    Ok(Target { device: found.object.body().view(), rest: found.rest, related: None })
+}
+
+/// NtCreateFile: returns the handle and the create's {status, Information}.
+pub fn nt_create_file(frame: &Frame, spec: &CreateSpec) -> NtResult<(Handle, IoStatus)> {
+    if frame.mode() == Mode::User {
+        check(spec)?;
+    }
+    let (opened, result, granted) = open(frame, spec, None)?;
+    let kernel = frame.mode() == Mode::Kernel && spec.attributes & OBJ_KERNEL_HANDLE != 0;
+    let table = if kernel {
+        &nt_ps::process::processes(&frame.kernel).system().handles
+    } else {
+        &nt_ps::current_process(frame).handles
+    };
+    let handle = table.insert(&opened.clone().retype::<Bytes>(), granted, spec.attributes)?;
+    Ok((handle, result))
+}
+
+/// Opens without a handle. `start`: send the create to this device of the stack instead of the top (FLT-G-08).
+pub fn open(frame: &Frame, spec: &CreateSpec, start: Option<Device>) -> NtResult<(file::FileObject, IoStatus, u32)> {
+    let target = resolve(frame, spec)?;
+    if target.device.get(DEVICE_OBJECT::Flags) & DO_DEVICE_INITIALIZING != 0 {
+        return NtStatus::NO_SUCH_DEVICE.fail(); // NT-M-13
+    }
+    let granted = ObjectType::File.routines().mapping.map(spec.access);
+    let opened = file::create(frame, target.device)?;
+    opened.set(FILE_OBJECT::Flags, file_flags(spec.options));
+    if let Some(vpb) = target.device.ptr(DEVICE_OBJECT::Vpb) {
+        opened.set_ptr(FILE_OBJECT::Vpb, Some(vpb));
+    }
+    nt_rtl::unicode::store_units(opened.at(FILE_OBJECT::FileName), &target.rest)?;
+    if let Some(related) = target.related {
+        opened.set_ptr(FILE_OBJECT::RelatedFileObject, Some(related.into_raw()));
+    }
+    let top = start.or_else(|| device::related(*opened)).ok_or(NtStatus::NO_SUCH_DEVICE.error())?;
+    let result = send_create(frame, spec, granted, &opened, top)?;
+    opened.or32(FILE_OBJECT::Flags, FO_HANDLE_CREATED);
+    Ok((opened, result, granted))
+}
+
+fn send_create(
+    frame: &Frame,
+    spec: &CreateSpec,
+    granted: u32,
+    opened: &file::FileObject,
+    top: Device,
+) -> NtResult<IoStatus> {
+    let system = System::of(&frame.kernel);
+    let security = pool::zeroed::<IO_SECURITY_CONTEXT>(pool::tag(b"IoSc"));
+    let security = security.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
+    security.set(IO_SECURITY_CONTEXT::DesiredAccess, granted);
+    security.set(IO_SECURITY_CONTEXT::FullCreateOptions, spec.options);
+    let ea = match &spec.ea {
+        None => None,
+        Some(bytes) => {
+            let block = pool::allocate(bytes.len(), pool::tag(b"IoEa"), pool::PoolKind::NonPaged);
+            let block = block.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
+            let _copied = Region::pool(block, bytes.len()).write_from(bytes);
+            Some(block)
+        }
+    };
+    let packet = irp::allocate(top.get(DEVICE_OBJECT::StackSize))?;
+    packet.set(IRP::Flags, IRP_CREATE_OPERATION | IRP_SYNCHRONOUS_API);
+    packet.set(IRP::RequestorMode, frame.mode() as u8);
+    packet.set_addr(IRP::Tail_Thread, frame.thread.object());
+    packet.set_ptr(IRP::Tail_OriginalFileObject, Some(opened.body()));
+    packet.set(IRP::Overlay_AllocationSize, spec.allocation);
+    packet.set_ptr(IRP::AssociatedIrp_SystemBuffer, ea);
+    let stack = irp::next(packet);
+    stack.set(IO_STACK_LOCATION::MajorFunction, IRP_MJ_CREATE);
+    if spec.attributes & OBJ_CASE_INSENSITIVE == 0 {
+        stack.set(IO_STACK_LOCATION::Flags, SL_CASE_SENSITIVE);
+    }
+    stack.set_ptr(IO_STACK_LOCATION::FileObject, Some(opened.body()));
+    stack.set_ptr(IO_STACK_LOCATION::Create_SecurityContext, Some(security.view()));
+    stack.set(IO_STACK_LOCATION::Create_Options, (spec.disposition << 24) | (spec.options & 0x00FF_FFFF));
+    stack.set(IO_STACK_LOCATION::Create_FileAttributes, spec.file_attributes as u16);
+    stack.set(IO_STACK_LOCATION::Create_ShareAccess, spec.share as u16);
+    stack.set(IO_STACK_LOCATION::Create_EaLength, spec.ea.as_ref().map_or(0, |ea| ea.len() as u32));
+    let span = system.begin(|| Request {
+        flags: IRP_CREATE_OPERATION | IRP_SYNCHRONOUS_API,
+        ..file::request(frame, opened.body(), IRP_MJ_CREATE)
+    });
+    if let Some(prefix) = irp::prefix(packet) {
+        prefix.set(IRP_PREFIX::Span, span);
+    }
+    let result = file::send_for_result(frame, packet, top);
+    system.end(span, result.status, result.information);
+    pool::free(security);
+    if let Some(ea) = ea {
+        pool::free(ea);
+    }
+    if !result.status.is_success() {
+        return if result.status == NtStatus::PENDING {
+            NtStatus::UNSUCCESSFUL.fail()
+        } else {
+            result.status.fail()
+        };
+    }
+    Ok(result)
+}
+
+/// Sends CLEANUP and CLOSE for a file object that never got a handle (failed insert, FltClose).
+pub fn abandon(opened: file::FileObject) {
+    if let Some(close) = ObjectType::File.routines().close
+        && object::handle_count(opened.body()) == 0
+    {
+        close(opened.body().view(), 0);
+    }
+    drop(opened);
+}
+

@@ -1,0 +1,607 @@
+//! The I/O and object manager names that ntoskrnl.exe exports, and the thunks that stand in native drivers' tables.
+//!
+//! Room: ntos/io. Called by: compiled drivers, `send` and `rw` (through DRIVER_OBJECT and FAST_IO_DISPATCH slots).
+//! IRQL: as each DDI page says. Locks: the cancel spin lock.
+//! Every address that arrives here is a driver's word: it becomes a `Foreign` or an `Addr` at this edge and nowhere else.
+#![expect(unsafe_code, reason = "entry points that take raw pointers: SOUNDNESS.md, S-3 and S-4")]
+
+use crate::create::CreateSpec;
+use crate::device::{Device, DeviceSpec};
+use crate::driver::{FastCall, FastControl, OwnedIrp};
+use crate::info::InfoArguments;
+use crate::irp::{self, IoStatus, Irp};
+use crate::rw::Arguments;
+use crate::system::System;
+use crate::{complete, control, create, device, driver, event, file, flush, info, read, rw, send, write};
+use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, IO_STACK_LOCATION, IRP};
+use nt_abi::ke::KEVENT;
+use nt_abi::mm::MDL;
+use nt_abi::ob::{OBJECT_ATTRIBUTES, UNICODE_STRING};
+use nt_abi::{Bytes, NtError, NtResult, NtStatus};
+use nt_cell::callout::Raised;
+use nt_cell::{Addr, CodePtr, Foreign, Region, exports};
+use nt_ke::dispatcher::EventType;
+use nt_ke::{Frame, Mode};
+use nt_ob::types::ObjectType;
+use nt_ob::{Handle, Node, object};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Names what a driver's pointer points at; `None` for NULL.
+fn at<T>(address: u64) -> Option<Foreign<T>> {
+    // SAFETY: S-3: a driver's pointer is taken at its word here, once; what lies there is reached by atomics and guarded
+    // copies only, never through a reference.
+    unsafe { Foreign::from_raw(address) }
+}
+
+/// Names a required structure; NULL ends the call with INVALID_PARAMETER.
+fn need<T>(address: u64) -> NtResult<Foreign<T>> {
+    at(address).ok_or(NtStatus::INVALID_PARAMETER.error())
+}
+
+/// Takes an address that a service was called with: a kernel caller vouches for its own, a user caller for nothing.
+fn given(frame: &Frame, address: u64) -> Addr {
+    match frame.mode() {
+        Mode::User => Addr::user(address),
+        // SAFETY: S-3: the caller runs in kernel mode and answers for the address by the service's contract.
+        Mode::Kernel => unsafe { Addr::vouched(address) },
+    }
+}
+
+fn vouched(address: u64) -> Addr {
+    // SAFETY: S-3, as above.
+    unsafe { Addr::vouched(address) }
+}
+
+fn code(address: u64) -> Option<CodePtr> {
+    // SAFETY: the driver gave it as a routine of the documented arity; the border answers for faults (S-3).
+    unsafe { CodePtr::from_raw(address) }
+}
+
+fn status(result: NtResult<NtStatus>) -> u32 {
+    result.unwrap_or_else(NtError::status).0
+}
+
+/// Runs a service as Zw does: previous mode kernel (NT-B-11).
+fn zw<R>(body: impl FnOnce(&Rc<Frame>) -> R) -> R {
+    let frame = nt_ke::current();
+    frame.with_mode(Mode::Kernel, || body(&frame))
+}
+
+macro_rules! thunk {
+    ($(#[$doc:meta])* $public:ident, $name:ident ($($arg:ident : $ty:ty),*) -> $ret:ty $body:block) => {
+        extern "win64" fn $name($($arg: $ty),*) -> $ret {
+            nt_cell::export::body(stringify!($name), move || $body)
+        }
+        $(#[$doc])*
+        #[must_use]
+        pub fn $public() -> CodePtr {
+            static ADDRESS: std::sync::LazyLock<CodePtr> = std::sync::LazyLock::new(|| {
+                let routine: extern "win64" fn($($ty),*) -> $ret = $name;
+                // SAFETY: the address of a win64 routine of this process, of the arity of the table slot it is put in.
+                unsafe { CodePtr::from_raw(routine as usize as u64) }.expect("a function has an address")
+            });
+            *ADDRESS
+        }
+    };
+}
+
+thunk! {
+    /// What stands in every MajorFunction slot that a driver did not set (NT-T-05).
+    invalid_request, invalid_request_thunk(_device: u64, packet: u64) -> u32 {
+        let Some(packet) = at::<IRP>(packet) else { return NtStatus::INVALID_PARAMETER.0 };
+        OwnedIrp::arrived(packet).complete(NtStatus::INVALID_DEVICE_REQUEST, 0).status().0
+    }
+}
+thunk! {
+    /// What stands in the MajorFunction slots of Rust drivers.
+    native_dispatch, native_dispatch_thunk(device: u64, packet: u64) -> u32 {
+        let (Some(device), Some(packet)) = (at::<DEVICE_OBJECT>(device), at::<IRP>(packet)) else {
+            return NtStatus::INVALID_PARAMETER.0;
+        };
+        let native = device.ptr(DEVICE_OBJECT::DriverObject).and_then(driver::native);
+        match native {
+            Some(native) => native.dispatch(device, OwnedIrp::arrived(packet)).status().0,
+            None => OwnedIrp::arrived(packet).complete(NtStatus::INVALID_DEVICE_REQUEST, 0).status().0,
+        }
+    }
+}
+
+fn fast_call(arguments: [u64; 8]) -> Option<FastCall> {
+    let [file, offset, length, wait, key, buffer, _, device] = arguments;
+    // SAFETY: FastIoRead/FastIoWrite's contract: FileOffset is NULL or points to a LARGE_INTEGER.
+    let offset = if offset == 0 { 0 } else { unsafe { Region::from_raw(offset, 8) }.load::<i64>(0).ok()? };
+    Some(FastCall {
+        file: at(file)?,
+        offset,
+        length: length as u32,
+        wait: wait & 0xFF != 0,
+        key: key as u32,
+        // SAFETY: S-3: the caller of a fast I/O routine answers for the buffer; accesses to it are guarded.
+        buffer: unsafe { Region::from_raw(buffer, length as u32 as usize) },
+        device: at(device)?,
+    })
+}
+
+fn fast_result(iosb: u64, result: Option<IoStatus>) -> u8 {
+    let Some(result) = result else { return 0 };
+    // SAFETY: the caller of a fast I/O routine gives a status block (16 bytes); the stores are guarded.
+    let block = unsafe { Region::from_raw(iosb, 16) };
+    let stored = block.store::<u64>(8, result.information).and_then(|()| block.store::<u32>(0, result.status.0));
+    u8::from(stored.is_ok())
+}
+
+fn native_of(device: u64) -> Option<Arc<dyn driver::NativeDriver>> {
+    at::<DEVICE_OBJECT>(device)?.ptr(DEVICE_OBJECT::DriverObject).and_then(driver::native)
+}
+
+thunk! {
+    /// FastIoRead of Rust drivers.
+    native_fast_read, native_fast_read_thunk(file: u64, offset: u64, length: u32, wait: u8, key: u32, buffer: u64, iosb: u64, device: u64) -> u8 {
+        let call = fast_call([file, offset, length.into(), wait.into(), key.into(), buffer, iosb, device]);
+        let (Some(call), Some(native)) = (call, native_of(device)) else { return 0 };
+        fast_result(iosb, native.fast_read(&call))
+    }
+}
+thunk! {
+    /// FastIoWrite of Rust drivers.
+    native_fast_write, native_fast_write_thunk(file: u64, offset: u64, length: u32, wait: u8, key: u32, buffer: u64, iosb: u64, device: u64) -> u8 {
+        let call = fast_call([file, offset, length.into(), wait.into(), key.into(), buffer, iosb, device]);
+        let (Some(call), Some(native)) = (call, native_of(device)) else { return 0 };
+        fast_result(iosb, native.fast_write(&call))
+    }
+}
+thunk! {
+    /// FastIoDeviceControl of Rust drivers.
+    native_fast_control, native_fast_control_thunk(file: u64, wait: u8, input: u64, input_length: u32, output: u64, output_length: u32, code: u32, iosb: u64, device: u64) -> u8 {
+        let (Some(file), Some(device_at), Some(native)) = (at(file), at(device), native_of(device)) else { return 0 };
+        let call = FastControl {
+            file,
+            wait: wait != 0,
+            input: (input, input_length),
+            output: (output, output_length),
+            code,
+            device: device_at,
+        };
+        fast_result(iosb, native.fast_device_control(&call))
+    }
+}
+
+/// A dispatch routine raised and nobody in the driver caught it: on Windows a bug check, here a finding, and the status
+/// goes to the sender. The packet stays with the driver that lost it.
+pub fn dispatch_raised(driver: Foreign<DRIVER_OBJECT>, major: usize, raised: &Raised) -> NtStatus {
+    let name = nt_rtl::unicode::text(driver.at(DRIVER_OBJECT::DriverName));
+    if let Some(frame) = nt_ke::try_current() {
+        let message = format!("the dispatch routine for major {major:#x} raised {} and did not catch it", raised.status);
+        System::of(&frame.kernel).finding("NT-M-17", "bugcheck", &name, &message);
+    }
+    raised.status
+}
+
+static CANCEL_LOCK: AtomicBool = AtomicBool::new(false);
+
+/// Takes the cancel spin lock; a cancel routine releases it (NT-M-11).
+pub fn acquire_cancel_lock() {
+    while CANCEL_LOCK.swap(true, Ordering::Acquire) {
+        std::thread::yield_now();
+    }
+    nt_cell::kpcr::set_irql(nt_ke::irql::DISPATCH_LEVEL);
+}
+
+/// Releases the cancel spin lock to the IRQL that the cancel routine read from Irp->CancelIrql.
+pub fn release_cancel_lock(irql: u8) {
+    CANCEL_LOCK.store(false, Ordering::Release);
+    nt_cell::kpcr::set_irql(irql);
+}
+
+/// Reads OBJECT_ATTRIBUTES: root, name, attributes.
+fn attributes(frame: &Frame, address: u64) -> NtResult<(Handle, Vec<u16>, u32)> {
+    let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
+    let kernel = frame.mode() == Mode::Kernel;
+    if address == 0 {
+        return Ok((Handle::NULL, Vec::new(), 0));
+    }
+    let block = given(frame, address).region(OBJECT_ATTRIBUTES::SIZE, kernel).map_err(violation)?;
+    if block.load::<u32>(0).map_err(violation)? != OBJECT_ATTRIBUTES::SIZE as u32 {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    let root = Handle(block.load::<u64>(OBJECT_ATTRIBUTES::RootDirectory.offset()).map_err(violation)?);
+    let name_at = block.load::<u64>(OBJECT_ATTRIBUTES::ObjectName.offset()).map_err(violation)?;
+    let flags = block.load::<u32>(OBJECT_ATTRIBUTES::Attributes.offset()).map_err(violation)?;
+    if name_at == 0 {
+        return Ok((root, Vec::new(), flags));
+    }
+    let string = given(frame, name_at).region(UNICODE_STRING::SIZE, kernel).map_err(violation)?;
+    let length = string.load::<u16>(0).map_err(violation)?;
+    let buffer = string.load::<u64>(UNICODE_STRING::Buffer.offset()).map_err(violation)?;
+    let bytes = given(frame, buffer).region(usize::from(length), kernel).and_then(Region::to_vec).map_err(violation)?;
+    Ok((root, bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect(), flags))
+}
+
+/// The eleven arguments of NtCreateFile.
+struct RawCreate {
+    handle: u64,
+    access: u32,
+    attributes: u64,
+    iosb: u64,
+    allocation: u64,
+    file_attributes: u32,
+    share: u32,
+    disposition: u32,
+    options: u32,
+    ea: u64,
+    ea_length: u32,
+}
+
+fn create_file(frame: &Frame, raw: &RawCreate) -> NtResult<NtStatus> {
+    let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
+    let kernel = frame.mode() == Mode::Kernel;
+    let out = given(frame, raw.handle).region(8, kernel).map_err(violation)?;
+    let iosb = given(frame, raw.iosb);
+    let block = iosb.region(16, kernel).map_err(violation)?;
+    if !kernel {
+        out.probe_write().and_then(|()| block.probe_write()).map_err(violation)?;
+    }
+    let (root, name, flags) = attributes(frame, raw.attributes)?;
+    let allocation = match raw.allocation {
+        0 => 0,
+        address => given(frame, address).region(8, kernel).and_then(|r| r.load::<i64>(0)).map_err(violation)?,
+    };
+    let ea = match raw.ea_length {
+        0 => None,
+        length => {
+            Some(given(frame, raw.ea).region(length as usize, kernel).and_then(Region::to_vec).map_err(violation)?)
+        }
+    };
+    let spec = CreateSpec {
+        access: raw.access,
+        root,
+        name,
+        attributes: flags,
+        file_attributes: raw.file_attributes,
+        share: raw.share,
+        disposition: raw.disposition,
+        options: raw.options,
+        allocation,
+        ea,
+    };
+    let (handle, result) = create::nt_create_file(frame, &spec)?;
+    out.store::<u64>(0, handle.0).map_err(violation)?;
+    rw::store_status(iosb, kernel, result)?;
+    Ok(result.status)
+}
+
+#[expect(clippy::too_many_arguments, reason = "NtWriteFile's nine")]
+fn transfer(
+    frame: &Frame,
+    direction: rw::Direction,
+    handle: u64,
+    event: u64,
+    apc: u64,
+    context: u64,
+    iosb: u64,
+    buffer: u64,
+    length: u32,
+    offset: u64,
+    key: u64,
+) -> u32 {
+    let args = Arguments {
+        handle: Handle(handle),
+        event: Handle(event),
+        apc_routine: code(apc),
+        apc_context: context,
+        iosb: given(frame, iosb),
+        buffer: given(frame, buffer),
+        length,
+        byte_offset: given(frame, offset),
+        key: given(frame, key),
+    };
+    match direction {
+        rw::Direction::Read => read::nt_read_file(frame, &args).0,
+        rw::Direction::Write => write::nt_write_file(frame, &args).0,
+    }
+}
+
+fn query(frame: &Frame, handle: u64, iosb: u64, buffer: u64, length: u32, class: u32) -> InfoArguments {
+    InfoArguments { handle: Handle(handle), iosb: given(frame, iosb), buffer: given(frame, buffer), length, class }
+}
+
+/// Reads an optional LARGE_INTEGER timeout.
+fn timeout(frame: &Frame, address: u64) -> NtResult<Option<i64>> {
+    if address == 0 {
+        return Ok(None);
+    }
+    let kernel = frame.mode() == Mode::Kernel;
+    let region = given(frame, address).region(8, kernel);
+    region.and_then(|r| r.load::<i64>(0)).map(Some).map_err(|_| NtStatus::ACCESS_VIOLATION.error())
+}
+
+fn create_event(frame: &Frame, out: u64, access: u32, attrs: u64, kind: u32, state: u8) -> NtResult<NtStatus> {
+    let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
+    let kernel = frame.mode() == Mode::Kernel;
+    let slot = given(frame, out).region(8, kernel).map_err(violation)?;
+    let (_, name, flags) = attributes(frame, attrs)?;
+    if !name.is_empty() {
+        return NtStatus::NOT_SUPPORTED.fail();
+    }
+    let kind = if kind == 0 { EventType::Notification } else { EventType::Synchronization };
+    let handle = event::create(frame, access, flags, kind, state != 0)?;
+    slot.store::<u64>(0, handle.0).map_err(violation)?;
+    Ok(NtStatus::SUCCESS)
+}
+
+fn reference_by_handle(handle: u64, access: u32, kind: u64, mode: u8, out: u64, info_at: u64) -> NtResult<NtStatus> {
+    let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
+    let frame = nt_ke::current();
+    let mode = Mode::from_raw(mode);
+    let slot = vouched(out).region(8, true).map_err(violation)?;
+    let kernel = mode == Mode::Kernel;
+    let (found, granted) = match ObjectType::from_block(kind) {
+        Some(kind) => event::reference(&frame, Handle(handle), kind, access, mode)?,
+        None if kind == 0 => {
+            let found = nt_ps::table_of(&frame, Handle(handle), kernel).reference(Handle(handle))?;
+            (found.object, found.granted)
+        }
+        None => return NtStatus::OBJECT_TYPE_MISMATCH.fail(),
+    };
+    slot.store::<u64>(0, found.into_raw().addr()).map_err(violation)?;
+    if info_at != 0 {
+        let block = vouched(info_at).region(8, true).map_err(violation)?;
+        block.store::<u32>(0, 0).and_then(|()| block.store::<u32>(4, granted)).map_err(violation)?;
+    }
+    Ok(NtStatus::SUCCESS)
+}
+
+fn create_device(driver: u64, extension: u32, name: u64, kind: u32, flags: u32, out: u64) -> NtResult<NtStatus> {
+    let frame = nt_ke::current();
+    let name = at::<UNICODE_STRING>(name).map(nt_rtl::unicode::text);
+    let spec =
+        DeviceSpec { extension: extension as usize, name: name.as_deref(), kind, characteristics: flags };
+    let made = device::create(&frame.kernel, need::<DRIVER_OBJECT>(driver)?, &spec)?;
+    let slot = vouched(out).region(8, true).map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
+    slot.store::<u64>(0, made.body().addr()).map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
+    Ok(NtStatus::SUCCESS)
+}
+
+/// IoBuildSynchronousFsdRequest and its asynchronous form (NT-M-03).
+fn build_request(major: u32, device: u64, buffer: u64, length: u32, offset: u64, event: u64, iosb: u64) -> NtResult<Irp> {
+    let device: Device = need(device)?;
+    let frame = nt_ke::current();
+    let packet = irp::allocate(device.get(DEVICE_OBJECT::StackSize))?;
+    packet.set(IRP::RequestorMode, 0);
+    packet.set_addr(IRP::Tail_Thread, frame.thread.object());
+    packet.set_addr(IRP::UserIosb, iosb);
+    packet.set_addr(IRP::UserEvent, event);
+    let stack = irp::next(packet);
+    stack.set(IO_STACK_LOCATION::MajorFunction, major as u8);
+    let direction = match major as u8 {
+        nt_abi::io::IRP_MJ_READ => Some(rw::Direction::Read),
+        nt_abi::io::IRP_MJ_WRITE => Some(rw::Direction::Write),
+        _ => None,
+    };
+    if let Some(direction) = direction {
+        let start = match offset {
+            0 => 0,
+            address => vouched(address).region(8, true).and_then(|r| r.load::<i64>(0)).unwrap_or(0),
+        };
+        stack.set(IO_STACK_LOCATION::Write_Length, length);
+        stack.set(IO_STACK_LOCATION::Write_ByteOffset, start);
+        rw::give_buffer(packet, device, direction, vouched(buffer), length, true)?;
+    }
+    Ok(packet)
+}
+
+exports! { "ntoskrnl.exe" =>
+    Full code NtWriteFile(handle: u64, event: u64, apc: u64, context: u64, iosb: u64, buffer: u64, length: u32, offset: u64, key: u64) -> u32 {
+        let frame = nt_ke::current();
+        transfer(&frame, rw::Direction::Write, handle, event, apc, context, iosb, buffer, length, offset, key)
+    }
+    Full code ZwWriteFile(handle: u64, event: u64, apc: u64, context: u64, iosb: u64, buffer: u64, length: u32, offset: u64, key: u64) -> u32 {
+        zw(|frame| transfer(frame, rw::Direction::Write, handle, event, apc, context, iosb, buffer, length, offset, key))
+    }
+    Full code NtReadFile(handle: u64, event: u64, apc: u64, context: u64, iosb: u64, buffer: u64, length: u32, offset: u64, key: u64) -> u32 {
+        let frame = nt_ke::current();
+        transfer(&frame, rw::Direction::Read, handle, event, apc, context, iosb, buffer, length, offset, key)
+    }
+    Full code ZwReadFile(handle: u64, event: u64, apc: u64, context: u64, iosb: u64, buffer: u64, length: u32, offset: u64, key: u64) -> u32 {
+        zw(|frame| transfer(frame, rw::Direction::Read, handle, event, apc, context, iosb, buffer, length, offset, key))
+    }
+    Partial("named pipes and mailslots are absent; security descriptors are not applied") code NtCreateFile(handle: u64, access: u32, attributes: u64, iosb: u64, allocation: u64, file_attributes: u32, share: u32, disposition: u32, options: u32, ea: u64, ea_length: u32) -> u32 {
+        let raw = RawCreate { handle, access, attributes, iosb, allocation, file_attributes, share, disposition, options, ea, ea_length };
+        status(create_file(&nt_ke::current(), &raw))
+    }
+    Partial("named pipes and mailslots are absent; security descriptors are not applied") code ZwCreateFile(handle: u64, access: u32, attributes: u64, iosb: u64, allocation: u64, file_attributes: u32, share: u32, disposition: u32, options: u32, ea: u64, ea_length: u32) -> u32 {
+        let raw = RawCreate { handle, access, attributes, iosb, allocation, file_attributes, share, disposition, options, ea, ea_length };
+        zw(|frame| status(create_file(frame, &raw)))
+    }
+    Partial("as NtCreateFile") code ZwOpenFile(handle: u64, access: u32, attributes: u64, iosb: u64, share: u32, options: u32) -> u32 {
+        let raw = RawCreate { handle, access, attributes, iosb, allocation: 0, file_attributes: 0, share, disposition: 1, options, ea: 0, ea_length: 0 };
+        zw(|frame| status(create_file(frame, &raw)))
+    }
+    Full code NtClose(handle: u64) -> u32 {
+        status(event::close(&nt_ke::current(), Handle(handle)).map(|()| NtStatus::SUCCESS))
+    }
+    Full code ZwClose(handle: u64) -> u32 {
+        zw(|frame| status(event::close(frame, Handle(handle)).map(|()| NtStatus::SUCCESS)))
+    }
+    Partial("the classes that info::class names") code ZwQueryInformationFile(handle: u64, iosb: u64, buffer: u64, length: u32, class: u32) -> u32 {
+        zw(|frame| info::nt_query_information_file(frame, &query(frame, handle, iosb, buffer, length, class)).0)
+    }
+    Partial("the classes that info::class names") code ZwSetInformationFile(handle: u64, iosb: u64, buffer: u64, length: u32, class: u32) -> u32 {
+        zw(|frame| info::nt_set_information_file(frame, &query(frame, handle, iosb, buffer, length, class)).0)
+    }
+    Partial("the classes that info::class names") code NtQueryInformationFile(handle: u64, iosb: u64, buffer: u64, length: u32, class: u32) -> u32 {
+        let frame = nt_ke::current();
+        info::nt_query_information_file(&frame, &query(&frame, handle, iosb, buffer, length, class)).0
+    }
+    Partial("the classes that info::class names") code NtSetInformationFile(handle: u64, iosb: u64, buffer: u64, length: u32, class: u32) -> u32 {
+        let frame = nt_ke::current();
+        info::nt_set_information_file(&frame, &query(&frame, handle, iosb, buffer, length, class)).0
+    }
+    Partial("size, volume, device and attribute classes") code ZwQueryVolumeInformationFile(handle: u64, iosb: u64, buffer: u64, length: u32, class: u32) -> u32 {
+        zw(|frame| info::nt_query_volume_information_file(frame, &query(frame, handle, iosb, buffer, length, class)).0)
+    }
+    Full code ZwFlushBuffersFile(handle: u64, iosb: u64) -> u32 {
+        zw(|frame| flush::nt_flush_buffers_file(frame, Handle(handle), given(frame, iosb)).0)
+    }
+    Full code ZwDeviceIoControlFile(handle: u64, event: u64, apc: u64, context: u64, iosb: u64, control_code: u32, input: u64, input_length: u32, output: u64, output_length: u32) -> u32 {
+        zw(|frame| control::nt_control_file(frame, &control::ControlArguments {
+            handle: Handle(handle), event: Handle(event), apc_routine: code(apc), apc_context: context,
+            iosb: given(frame, iosb), code: control_code, input: (given(frame, input), input_length),
+            output: (given(frame, output), output_length), file_system: false,
+        }).0)
+    }
+    Full code ZwFsControlFile(handle: u64, event: u64, apc: u64, context: u64, iosb: u64, control_code: u32, input: u64, input_length: u32, output: u64, output_length: u32) -> u32 {
+        zw(|frame| control::nt_control_file(frame, &control::ControlArguments {
+            handle: Handle(handle), event: Handle(event), apc_routine: code(apc), apc_context: context,
+            iosb: given(frame, iosb), code: control_code, input: (given(frame, input), input_length),
+            output: (given(frame, output), output_length), file_system: true,
+        }).0)
+    }
+    Full code ZwWaitForSingleObject(handle: u64, alertable: u8, at_most: u64) -> u32 {
+        zw(|frame| status(timeout(frame, at_most).and_then(|t| event::wait_for(frame, Handle(handle), alertable != 0, t))))
+    }
+    Partial("events without a name only") code ZwCreateEvent(out: u64, access: u32, attributes: u64, kind: u32, state: u8) -> u32 {
+        zw(|frame| status(create_event(frame, out, access, attributes, kind, state)))
+    }
+    Full code ZwSetEvent(handle: u64, previous: u64) -> u32 {
+        zw(|frame| status(event::change(frame, Handle(handle), true).map(|was| {
+            if previous != 0 { let _gone = vouched(previous).region(4, true).and_then(|r| r.store::<i32>(0, was)); }
+            NtStatus::SUCCESS
+        })))
+    }
+    Full code ObReferenceObjectByHandle(handle: u64, access: u32, kind: u64, mode: u8, out: u64, info: u64) -> u32 {
+        status(reference_by_handle(handle, access, kind, mode, out, info))
+    }
+    Full code ObfReferenceObject(body: u64) -> u64 {
+        at::<Bytes>(body).map_or(0, |body| { let _kept = object::reference(body).into_raw(); object::pointer_count(body) as u64 })
+    }
+    Full code ObfDereferenceObject(body: u64) -> u64 { at::<Bytes>(body).map_or(0, |body| object::dereference(body) as u64) }
+    Full code ObReferenceObjectByPointer(body: u64, _access: u32, kind: u64, _mode: u8) -> u32 {
+        let Some(body) = at::<Bytes>(body) else { return NtStatus::INVALID_PARAMETER.0 };
+        if kind != 0 && ObjectType::from_block(kind) != object::kind_of(body) { return NtStatus::OBJECT_TYPE_MISMATCH.0; }
+        let _kept = object::reference(body).into_raw();
+        NtStatus::SUCCESS.0
+    }
+    Full data IoFileObjectType() -> u64 { type_slot(ObjectType::File) }
+    Full data ExEventObjectType() -> u64 { type_slot(ObjectType::Event) }
+    Full data IoDeviceObjectType() -> u64 { type_slot(ObjectType::Device) }
+    Full data IoDriverObjectType() -> u64 { type_slot(ObjectType::Driver) }
+    Full code IoCreateDevice(driver: u64, extension: u32, name: u64, kind: u32, characteristics: u32, _exclusive: u8, out: u64) -> u32 {
+        status(create_device(driver, extension, name, kind, characteristics, out))
+    }
+    Full code IoDeleteDevice(device: u64) {
+        if let Some(device) = at::<DEVICE_OBJECT>(device) { device::delete(&nt_ke::current().kernel, device, None); }
+    }
+    Full code IoCreateSymbolicLink(link: u64, target: u64) -> u32 {
+        let (Some(link), Some(target)) = (at::<UNICODE_STRING>(link), at::<UNICODE_STRING>(target)) else { return NtStatus::INVALID_PARAMETER.0 };
+        let (link, target) = (nt_rtl::unicode::text(link), nt_rtl::unicode::text(target));
+        status(System::of(&nt_ke::current().kernel).namespace.insert(&link, Node::Link(target)).map(|()| NtStatus::SUCCESS))
+    }
+    Full code IoDeleteSymbolicLink(link: u64) -> u32 {
+        let Some(link) = at::<UNICODE_STRING>(link) else { return NtStatus::INVALID_PARAMETER.0 };
+        let link = nt_rtl::unicode::text(link);
+        status(System::of(&nt_ke::current().kernel).namespace.remove(&link).map(|()| NtStatus::SUCCESS))
+    }
+    Full code IoAttachDeviceToDeviceStack(new: u64, target: u64) -> u64 {
+        match (at(new), at(target)) {
+            (Some(new), Some(target)) => device::attach(new, target).map_or(0, Foreign::addr),
+            _ => 0,
+        }
+    }
+    Full code IoDetachDevice(below: u64) { if let Some(below) = at(below) { device::detach(below); } }
+    Full code IoGetAttachedDevice(device: u64) -> u64 { at(device).map_or(0, |device| device::top_of_stack(device).addr()) }
+    Full code IoGetRelatedDeviceObject(file: u64) -> u64 { at(file).and_then(device::related).map_or(0, Foreign::addr) }
+    Full code IoGetBaseFileSystemDeviceObject(file: u64) -> u64 { at(file).and_then(device::base).map_or(0, Foreign::addr) }
+    Full code IoAllocateIrp(stack_size: i8, _charge: u8) -> u64 { irp::allocate(stack_size).map_or(0, Foreign::addr) }
+    Full code IoFreeIrp(packet: u64) { if let Some(packet) = at::<IRP>(packet) { irp::release(packet); } }
+    Full code IoReuseIrp(packet: u64, status: u32) { if let Some(packet) = at::<IRP>(packet) { irp::reuse(packet, NtStatus(status)); } }
+    Full code IoInitializeIrp(packet: u64, size: u16, stack_size: i8) {
+        if let Some(packet) = at::<IRP>(packet) {
+            // SAFETY: the driver gives `size` bytes for the packet; the fill is guarded.
+            let _fault = unsafe { Region::from_raw(packet.addr(), usize::from(size)) }.fill(0);
+            irp::initialize(packet, size, stack_size);
+        }
+    }
+    Full code IofCallDriver(device: u64, packet: u64) -> u32 {
+        match (at(device), at(packet)) {
+            (Some(device), Some(packet)) => send::call_driver(device, packet).0,
+            _ => NtStatus::INVALID_PARAMETER.0,
+        }
+    }
+    Full code IoCallDriver(device: u64, packet: u64) -> u32 {
+        match (at(device), at(packet)) {
+            (Some(device), Some(packet)) => send::call_driver(device, packet).0,
+            _ => NtStatus::INVALID_PARAMETER.0,
+        }
+    }
+    Full code IofCompleteRequest(packet: u64, _boost: i8) { if let Some(packet) = at(packet) { complete::complete_request(packet); } }
+    Full code IoCompleteRequest(packet: u64, _boost: i8) { if let Some(packet) = at(packet) { complete::complete_request(packet); } }
+    Full code IoCancelIrp(packet: u64) -> u8 { at(packet).map_or(0, |packet| u8::from(complete::cancel_irp(packet))) }
+    Full code IoAcquireCancelSpinLock(irql: u64) {
+        let was = nt_ke::irql::current();
+        acquire_cancel_lock();
+        let _gone = vouched(irql).region(1, true).and_then(|r| r.store::<u8>(0, was));
+    }
+    Full code IoReleaseCancelSpinLock(irql: u8) { release_cancel_lock(irql); }
+    Full code IoGetCurrentProcess() -> u64 { nt_ps::current_process(&nt_ke::current()).object().addr() }
+    Full code PsGetCurrentProcess() -> u64 { nt_ps::current_process(&nt_ke::current()).object().addr() }
+    Full code PsGetCurrentProcessId() -> u64 { nt_ps::current_process(&nt_ke::current()).id() }
+    Full code PsGetCurrentThreadId() -> u64 { nt_ke::current().thread.id() }
+    Full code IoBuildSynchronousFsdRequest(major: u32, device: u64, buffer: u64, length: u32, offset: u64, event: u64, iosb: u64) -> u64 {
+        build_request(major, device, buffer, length, offset, event, iosb).map_or(0, Foreign::addr)
+    }
+    Full code IoBuildAsynchronousFsdRequest(major: u32, device: u64, buffer: u64, length: u32, offset: u64, iosb: u64) -> u64 {
+        build_request(major, device, buffer, length, offset, 0, iosb).map_or(0, Foreign::addr)
+    }
+    Partial("quota is not charged; a secondary buffer is chained to the packet's first MDL only") code IoAllocateMdl(address: u64, length: u32, secondary: u8, _quota: u8, packet: u64) -> u64 {
+        let Ok(mdl) = nt_mm::mdl::describe(address, length as usize) else { return 0 };
+        if let Some(packet) = at::<IRP>(packet) {
+            match packet.ptr(IRP::MdlAddress).filter(|_| secondary != 0) {
+                Some(first) => {
+                    let mut last = first;
+                    while let Some(next) = last.ptr(MDL::Next) { last = next; }
+                    last.set_ptr(MDL::Next, Some(mdl));
+                }
+                None => packet.set_ptr(IRP::MdlAddress, Some(mdl)),
+            }
+        }
+        mdl.addr()
+    }
+    Full code IoFreeMdl(mdl: u64) { if let Some(mdl) = at(mdl) { nt_mm::mdl::free(mdl); } }
+    Full code IoCreateNotificationEvent(_name: u64, out: u64) -> u64 { named_event(out, EventType::Notification) }
+    Full code IoCreateSynchronizationEvent(_name: u64, out: u64) -> u64 { named_event(out, EventType::Synchronization) }
+    Full code IoIsOperationSynchronous(packet: u64) -> u8 {
+        let Some(packet) = at::<IRP>(packet) else { return 0 };
+        let flags = packet.get(IRP::Flags);
+        let file = irp::current(packet).ptr(IO_STACK_LOCATION::FileObject);
+        let paging = flags & nt_abi::io::IRP_PAGING_IO != 0 && flags & nt_abi::io::IRP_SYNCHRONOUS_PAGING_IO == 0;
+        u8::from(!paging && (flags & nt_abi::io::IRP_SYNCHRONOUS_API != 0 || file.is_some_and(file::is_synchronous)))
+    }
+    Absent("security descriptors come with access checks") missing IoCheckShareAccess;
+    Absent("registry keys of drivers come with the registry") missing IoOpenDriverRegistryKey;
+    Absent("work items of devices come with the work-item room") missing IoAllocateWorkItem;
+}
+
+/// The variable that a type export names: it holds the address of the OBJECT_TYPE block.
+fn type_slot(kind: ObjectType) -> u64 {
+    static SLOTS: [std::sync::OnceLock<u64>; 16] = [const { std::sync::OnceLock::new() }; 16];
+    *SLOTS[kind as usize].get_or_init(|| {
+        let slot = nt_ex::pool::allocate_permanent(8).expect("no pool for a type variable");
+        let _own = Region::pool(slot, 8).store::<u64>(0, kind.block().addr());
+        slot.addr()
+    })
+}
+
+/// NT-M-15: the event starts signalled and the handle is a kernel handle.
+fn named_event(out: u64, kind: EventType) -> u64 {
+    zw(|frame| {
+        let access = 0x001F_0003;
+        let Ok(handle) = event::create(frame, access, nt_abi::ob::OBJ_KERNEL_HANDLE, kind, true) else { return 0 };
+        let found = event::reference(frame, handle, ObjectType::Event, 0, Mode::Kernel);
+        let _gone = vouched(out).region(8, true).and_then(|slot| slot.store::<u64>(0, handle.0));
+        found.map_or(0, |(object, _)| object.body().view::<KEVENT>().addr())
+    })
+}
+

@@ -1,0 +1,46 @@
+//! `NtFlushBuffersFile`.
+//!
+//! Room: ntos/io. IRQL: PASSIVE_LEVEL. Locks: the file object's, for synchronous files.
+//! Source: ZwFlushBuffersFile page; rules NT-F-01 to NT-F-05.
+
+use crate::irp::IoStatus;
+use crate::rw::store_status;
+use crate::{device, event, file, info};
+use nt_abi::io::{FILE_APPEND_DATA, FILE_OBJECT, FILE_WRITE_DATA, FO_NAMED_PIPE, IRP_MJ_FLUSH_BUFFERS};
+use nt_abi::{NtError, NtResult, NtStatus};
+use nt_cell::Addr;
+use nt_ke::{Frame, Mode, dispatcher};
+use nt_ob::types::ObjectType;
+use nt_ob::{Handle, ObjectRef};
+
+/// NtFlushBuffersFile: synchronous, also on an asynchronous handle (NT-F-03).
+#[must_use]
+pub fn nt_flush_buffers_file(frame: &Frame, handle: Handle, iosb: Addr) -> NtStatus {
+    flush(frame, handle, iosb).unwrap_or_else(NtError::status)
+}
+
+fn flush(frame: &Frame, handle: Handle, iosb: Addr) -> NtResult<NtStatus> {
+    let kernel = frame.mode() == Mode::Kernel;
+    if !kernel {
+        let probed = iosb.region(16, false).and_then(|block| block.probe_write());
+        probed.map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
+    }
+    let (object, granted) = event::reference(frame, handle, ObjectType::File, 0, frame.mode())?;
+    let opened: ObjectRef<FILE_OBJECT> = object.retype();
+    let flags = opened.get(FILE_OBJECT::Flags);
+    let needed = if flags & FO_NAMED_PIPE != 0 { FILE_WRITE_DATA } else { FILE_WRITE_DATA | FILE_APPEND_DATA };
+    if !kernel && granted & needed == 0 {
+        return NtStatus::ACCESS_DENIED.fail();
+    }
+    let top = device::related(*opened).ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
+    let _lock = if file::is_synchronous(*opened) { file::lock(frame, *opened).ok() } else { None };
+    dispatcher::clear_event(opened.at(FILE_OBJECT::Event));
+    let buffer = info::SystemBuffer::new(0)?;
+    let result = info::exchange(frame, *opened, top, IRP_MJ_FLUSH_BUFFERS, 0, buffer.block(), 0, |_| {});
+    dispatcher::set_event(opened.at(FILE_OBJECT::Event));
+    if result.status.is_error() {
+        return Ok(result.status);
+    }
+    store_status(iosb, kernel, IoStatus::new(result.status, 0))?;
+    Ok(result.status)
+}

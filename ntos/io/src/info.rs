@@ -1,0 +1,464 @@
+//! Query and set information: files, volumes, extended attributes.
+//!
+//! Room: ntos/io. IRQL: PASSIVE_LEVEL. Locks: the file object's, for synchronous files.
+//! Source: ZwQueryInformationFile, ZwSetInformationFile pages; rules NT-I-01 to NT-I-17. The order of checks is NT-I-01's:
+//! class, length, probes, then the handle. Position, mode, access and alignment are answered here, all else by the
+//! file system, with the data in the packet's system buffer.
+
+use crate::device::{self, Device};
+use crate::irp::{self, IRP_PREFIX, IoStatus};
+use crate::observe::Request;
+use crate::system::System;
+use crate::{event, file, port};
+use nt_abi::io::{
+    DEVICE_OBJECT, FILE_OBJECT, FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_WRITE_ATTRIBUTES, FILE_WRITE_DATA,
+    FO_ALERTABLE_IO, FO_NO_INTERMEDIATE_BUFFERING, FO_SEQUENTIAL_ONLY, FO_SKIP_COMPLETION_PORT, FO_SKIP_SET_EVENT,
+    FO_SKIP_SET_FAST_IO, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO,
+    IRP_MJ_QUERY_EA, IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_SET_EA,
+    IRP_MJ_SET_INFORMATION, IRP_MJ_SET_VOLUME_INFORMATION,
+};
+use nt_abi::{Bytes, NtError, NtResult, NtStatus};
+use nt_cell::{Addr, Foreign, Region};
+use nt_ex::pool;
+use nt_ke::{Frame, Mode, dispatcher};
+use nt_ob::types::ObjectType;
+use nt_ob::{Handle, ObjectRef};
+
+/// FILE_INFORMATION_CLASS values that this room or its volumes know.
+pub mod class {
+    /// FileBasicInformation.
+    pub const BASIC: u32 = 4;
+    /// FileStandardInformation.
+    pub const STANDARD: u32 = 5;
+    /// FileInternalInformation.
+    pub const INTERNAL: u32 = 6;
+    /// FileEaInformation.
+    pub const EA: u32 = 7;
+    /// FileAccessInformation.
+    pub const ACCESS: u32 = 8;
+    /// FileNameInformation.
+    pub const NAME: u32 = 9;
+    /// FileRenameInformation.
+    pub const RENAME: u32 = 10;
+    /// FileLinkInformation.
+    pub const LINK: u32 = 11;
+    /// FileDispositionInformation.
+    pub const DISPOSITION: u32 = 13;
+    /// FilePositionInformation.
+    pub const POSITION: u32 = 14;
+    /// FileModeInformation.
+    pub const MODE: u32 = 16;
+    /// FileAlignmentInformation.
+    pub const ALIGNMENT: u32 = 17;
+    /// FileAllInformation.
+    pub const ALL: u32 = 18;
+    /// FileAllocationInformation.
+    pub const ALLOCATION: u32 = 19;
+    /// FileEndOfFileInformation.
+    pub const END_OF_FILE: u32 = 20;
+    /// FileCompletionInformation.
+    pub const COMPLETION: u32 = 30;
+    /// FileNetworkOpenInformation.
+    pub const NETWORK_OPEN: u32 = 34;
+    /// FileAttributeTagInformation.
+    pub const ATTRIBUTE_TAG: u32 = 35;
+    /// FileValidDataLengthInformation.
+    pub const VALID_DATA_LENGTH: u32 = 39;
+    /// FileIoCompletionNotificationInformation.
+    pub const IO_COMPLETION_NOTIFICATION: u32 = 41;
+    /// FileDispositionInformationEx.
+    pub const DISPOSITION_EX: u32 = 64;
+    /// FileRenameInformationEx.
+    pub const RENAME_EX: u32 = 65;
+}
+
+/// A class's shortest buffer and the access that it needs.
+struct Shape {
+    length: u32,
+    access: u32,
+}
+
+const fn query_shape(class: u32) -> Option<Shape> {
+    let (length, access) = match class {
+        class::BASIC => (40, FILE_READ_ATTRIBUTES),
+        class::STANDARD => (24, 0),
+        class::INTERNAL => (8, 0),
+        class::EA | class::ACCESS | class::MODE | class::ALIGNMENT => (4, 0),
+        class::NAME => (8, 0),
+        class::POSITION => (8, FILE_READ_DATA | FILE_WRITE_DATA),
+        class::ALL => (104, FILE_READ_ATTRIBUTES),
+        class::NETWORK_OPEN => (56, FILE_READ_ATTRIBUTES),
+        class::ATTRIBUTE_TAG => (8, FILE_READ_ATTRIBUTES),
+        class::IO_COMPLETION_NOTIFICATION => (4, 0),
+        _ => return None,
+    };
+    Some(Shape { length, access })
+}
+
+const fn set_shape(class: u32) -> Option<Shape> {
+    const DELETE: u32 = 0x1_0000;
+    let (length, access) = match class {
+        class::BASIC => (40, FILE_WRITE_ATTRIBUTES),
+        class::RENAME | class::RENAME_EX => (24, DELETE),
+        class::LINK => (24, 0),
+        class::DISPOSITION => (1, DELETE),
+        class::DISPOSITION_EX => (4, DELETE),
+        class::POSITION => (8, FILE_READ_DATA | FILE_WRITE_DATA),
+        class::MODE => (4, 0),
+        class::ALLOCATION | class::END_OF_FILE | class::VALID_DATA_LENGTH => (8, FILE_WRITE_DATA),
+        class::COMPLETION => (16, 0),
+        class::IO_COMPLETION_NOTIFICATION => (4, 0),
+        _ => return None,
+    };
+    Some(Shape { length, access })
+}
+
+/// The arguments of a query or set.
+#[derive(Clone, Copy, Debug)]
+pub struct InfoArguments {
+    /// FileHandle.
+    pub handle: Handle,
+    /// IoStatusBlock.
+    pub iosb: Addr,
+    /// FileInformation.
+    pub buffer: Addr,
+    /// Length.
+    pub length: u32,
+    /// FileInformationClass.
+    pub class: u32,
+}
+
+fn violation(_: nt_cell::Fault) -> NtError {
+    NtStatus::ACCESS_VIOLATION.error()
+}
+
+struct Opened {
+    file: ObjectRef<FILE_OBJECT>,
+    granted: u32,
+    top: Device,
+    flags: u32,
+}
+
+fn open(frame: &Frame, handle: Handle, any_of: u32) -> NtResult<Opened> {
+    let (object, granted) = event::reference(frame, handle, ObjectType::File, 0, frame.mode())?;
+    let file: ObjectRef<FILE_OBJECT> = object.retype();
+    if frame.mode() == Mode::User && any_of != 0 && granted & any_of == 0 {
+        return NtStatus::ACCESS_DENIED.fail();
+    }
+    let top = device::related(*file).ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
+    let flags = file.get(FILE_OBJECT::Flags);
+    Ok(Opened { file, granted, top, flags })
+}
+
+fn probe(frame: &Frame, args: &InfoArguments, write: bool) -> NtResult<()> {
+    if frame.mode() == Mode::Kernel {
+        return Ok(());
+    }
+    args.iosb.region(16, false).and_then(|block| block.probe_write()).map_err(violation)?;
+    let buffer = args.buffer.region(args.length as usize, false).map_err(violation)?;
+    if write { buffer.probe_write() } else { buffer.probe_read() }.map_err(violation)
+}
+
+fn answer(frame: &Frame, args: &InfoArguments, result: IoStatus) -> NtResult<NtStatus> {
+    crate::rw::store_status(args.iosb, frame.mode() == Mode::Kernel, result)?;
+    Ok(result.status)
+}
+
+/// Sends a request with its data in a system buffer of `length` bytes and waits; the data comes back in the buffer.
+pub fn exchange(
+    frame: &Frame,
+    opened: Foreign<FILE_OBJECT>,
+    top: Device,
+    major: u8,
+    class: u32,
+    buffer: Foreign<Bytes>,
+    length: u32,
+    fill: impl FnOnce(irp::Stack),
+) -> IoStatus {
+    let Ok(packet) = irp::allocate(top.get(DEVICE_OBJECT::StackSize)) else {
+        return IoStatus::new(NtStatus::INSUFFICIENT_RESOURCES, 0);
+    };
+    packet.set(IRP::Flags, nt_abi::io::IRP_SYNCHRONOUS_API | IRP_BUFFERED_IO);
+    packet.set(IRP::RequestorMode, frame.mode() as u8);
+    packet.set_addr(IRP::Tail_Thread, frame.thread.object());
+    packet.set_ptr(IRP::Tail_OriginalFileObject, Some(opened));
+    packet.set_ptr(IRP::AssociatedIrp_SystemBuffer, Some(buffer));
+    let stack = irp::next(packet);
+    stack.set(IO_STACK_LOCATION::MajorFunction, major);
+    stack.set_ptr(IO_STACK_LOCATION::FileObject, Some(opened));
+    stack.set(IO_STACK_LOCATION::QueryFile_Length, length);
+    stack.set(IO_STACK_LOCATION::QueryFile_FileInformationClass, class);
+    fill(stack);
+    let system = System::of(&frame.kernel);
+    let span = system.begin(|| Request { length, ..file::request(frame, opened, major) });
+    if let Some(prefix) = irp::prefix(packet) {
+        prefix.set(IRP_PREFIX::Span, span);
+    }
+    let result = file::send_for_result(frame, packet, top);
+    system.end(span, result.status, result.information);
+    result
+}
+
+/// A system buffer that is freed with this value.
+pub struct SystemBuffer {
+    block: Foreign<Bytes>,
+    length: usize,
+}
+
+impl SystemBuffer {
+    /// Makes a zeroed buffer; length 0 still has a block.
+    pub fn new(length: usize) -> NtResult<Self> {
+        let block = pool::allocate(length.max(8), pool::tag(b"IoIn"), pool::PoolKind::NonPaged);
+        Ok(Self { block: block.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?, length })
+    }
+    /// Returns the block.
+    #[must_use]
+    pub fn block(&self) -> Foreign<Bytes> {
+        self.block
+    }
+    /// Returns the bytes as a region.
+    #[must_use]
+    pub fn region(&self) -> Region {
+        Region::pool(self.block, self.length)
+    }
+}
+
+impl Drop for SystemBuffer {
+    fn drop(&mut self) {
+        pool::free(self.block);
+    }
+}
+
+/// NtQueryInformationFile.
+#[must_use]
+pub fn nt_query_information_file(frame: &Frame, args: &InfoArguments) -> NtStatus {
+    query(frame, args).unwrap_or_else(NtError::status)
+}
+
+fn query(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
+    let shape = query_shape(args.class).ok_or(NtStatus::INVALID_INFO_CLASS.error())?;
+    if args.length < shape.length {
+        return NtStatus::INFO_LENGTH_MISMATCH.fail();
+    }
+    probe(frame, args, true)?;
+    let opened = open(frame, args.handle, shape.access)?;
+    let out = args.buffer.region(args.length as usize, frame.mode() == Mode::Kernel).map_err(violation)?;
+    let synchronous = opened.flags & FO_SYNCHRONOUS_IO != 0;
+    let word = |value: u32| out.store::<u32>(0, value).map(|()| IoStatus::new(NtStatus::SUCCESS, 4)).map_err(violation);
+    let result = match args.class {
+        class::POSITION if synchronous => {
+            // NT-I-05: the position is the I/O manager's.
+            out.store::<i64>(0, opened.file.get(FILE_OBJECT::CurrentByteOffset)).map_err(violation)?;
+            IoStatus::new(NtStatus::SUCCESS, 8)
+        }
+        class::MODE => word(mode_of(opened.flags))?,
+        class::ALIGNMENT => word(opened.top.get(DEVICE_OBJECT::AlignmentRequirement))?,
+        class::ACCESS => word(opened.granted)?,
+        class::IO_COMPLETION_NOTIFICATION => word(
+            u32::from(opened.flags & FO_SKIP_COMPLETION_PORT != 0)
+                | u32::from(opened.flags & FO_SKIP_SET_EVENT != 0) << 1
+                | u32::from(opened.flags & FO_SKIP_SET_FAST_IO != 0) << 2,
+        )?,
+        _ => {
+            let _lock = if synchronous { file::lock(frame, *opened.file).ok() } else { None };
+            let buffer = SystemBuffer::new(args.length as usize)?;
+            begin(&opened, synchronous);
+            let result = exchange(
+                frame,
+                *opened.file,
+                opened.top,
+                IRP_MJ_QUERY_INFORMATION,
+                args.class,
+                buffer.block(),
+                args.length,
+                |_| {},
+            );
+            finish(&opened, synchronous, result);
+            if result.status.is_error() {
+                return failed(frame, args, synchronous, result);
+            }
+            if args.class == class::ALL {
+                complete_all(&opened, &buffer)?;
+            }
+            let length = (result.information as usize).min(args.length as usize);
+            out.sub(0, length).copy_from(buffer.region().sub(0, length)).map_err(violation)?;
+            result
+        }
+    };
+    answer(frame, args, result)
+}
+
+/// The parts of FileAllInformation that are the I/O manager's: access, position, mode, alignment.
+fn complete_all(opened: &Opened, buffer: &SystemBuffer) -> NtResult<()> {
+    let region = buffer.region();
+    let position = opened.file.get(FILE_OBJECT::CurrentByteOffset);
+    region.store::<u32>(76, opened.granted).map_err(violation)?;
+    region.store::<i64>(80, position).map_err(violation)?;
+    region.store::<u32>(88, mode_of(opened.flags)).map_err(violation)?;
+    region.store::<u32>(92, opened.top.get(DEVICE_OBJECT::AlignmentRequirement)).map_err(violation)
+}
+
+fn begin(opened: &Opened, synchronous: bool) {
+    if !synchronous {
+        dispatcher::clear_event(opened.file.at(FILE_OBJECT::Event)); // NT-I-03
+    }
+}
+
+fn finish(opened: &Opened, synchronous: bool, result: IoStatus) {
+    if !synchronous && opened.file.get(FILE_OBJECT::Flags) & FO_SKIP_SET_EVENT == 0 {
+        dispatcher::set_event(opened.file.at(FILE_OBJECT::Event));
+    }
+    if synchronous {
+        opened.file.set(FILE_OBJECT::FinalStatus, result.status);
+    }
+}
+
+/// A failed request leaves the status block alone (NT-C-02).
+fn failed(_frame: &Frame, _args: &InfoArguments, _synchronous: bool, result: IoStatus) -> NtResult<NtStatus> {
+    Ok(result.status)
+}
+
+/// NT-I-13: which bits FileModeInformation tells.
+fn mode_of(flags: u32) -> u32 {
+    let synchronous = match (flags & FO_SYNCHRONOUS_IO != 0, flags & FO_ALERTABLE_IO != 0) {
+        (true, true) => 0x10,
+        (true, false) => 0x20,
+        (false, _) => 0,
+    };
+    let bit = |flag: u32, mode: u32| if flags & flag != 0 { mode } else { 0 };
+    synchronous | bit(FO_WRITE_THROUGH, 2) | bit(FO_SEQUENTIAL_ONLY, 4) | bit(FO_NO_INTERMEDIATE_BUFFERING, 8)
+}
+
+/// NtSetInformationFile.
+#[must_use]
+pub fn nt_set_information_file(frame: &Frame, args: &InfoArguments) -> NtStatus {
+    set(frame, args).unwrap_or_else(NtError::status)
+}
+
+fn set(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
+    let shape = set_shape(args.class).ok_or(NtStatus::INVALID_INFO_CLASS.error())?;
+    if args.length < shape.length {
+        return NtStatus::INFO_LENGTH_MISMATCH.fail();
+    }
+    probe(frame, args, false)?;
+    let opened = open(frame, args.handle, shape.access)?;
+    let input = args.buffer.region(args.length as usize, frame.mode() == Mode::Kernel).map_err(violation)?;
+    let synchronous = opened.flags & FO_SYNCHRONOUS_IO != 0;
+    let done = IoStatus::new(NtStatus::SUCCESS, 0);
+    let result = match args.class {
+        class::POSITION if synchronous => {
+            let _lock = file::lock(frame, *opened.file).ok();
+            opened.file.set(FILE_OBJECT::CurrentByteOffset, input.load::<i64>(0).map_err(violation)?);
+            done
+        }
+        class::COMPLETION => {
+            let handle = Handle(input.load::<u64>(0).map_err(violation)?);
+            port::associate(frame, *opened.file, handle, input.load::<u64>(8).map_err(violation)?)?;
+            if opened.flags & FO_SKIP_SET_EVENT == 0 {
+                dispatcher::set_event(opened.file.at(FILE_OBJECT::Event)); // NT-I-16
+            }
+            done
+        }
+        class::IO_COMPLETION_NOTIFICATION => {
+            let flags = input.load::<u32>(0).map_err(violation)?;
+            if flags & 1 != 0 && synchronous {
+                return NtStatus::INVALID_PARAMETER.fail(); // NT-I-17
+            }
+            let bit = |mode: u32, flag: u32| if flags & mode != 0 { flag } else { 0 };
+            let sticky = bit(1, FO_SKIP_COMPLETION_PORT) | bit(2, FO_SKIP_SET_EVENT) | bit(4, FO_SKIP_SET_FAST_IO);
+            opened.file.or32(FILE_OBJECT::Flags, sticky);
+            done
+        }
+        class::MODE => return NtStatus::NOT_SUPPORTED.fail(),
+        _ => {
+            let _lock = if synchronous { file::lock(frame, *opened.file).ok() } else { None };
+            let buffer = SystemBuffer::new(args.length as usize)?;
+            buffer.region().copy_from(input).map_err(violation)?;
+            let target = rename_target(frame, args.class, &buffer)?;
+            begin(&opened, synchronous);
+            let result = exchange(
+                frame,
+                *opened.file,
+                opened.top,
+                IRP_MJ_SET_INFORMATION,
+                args.class,
+                buffer.block(),
+                args.length,
+                |stack| {
+                    stack.set_ptr(IO_STACK_LOCATION::SetFile_FileObject, target.as_ref().map(ObjectRef::body));
+                    if matches!(args.class, class::RENAME | class::LINK) {
+                        let replace = buffer.region().load::<u8>(0).unwrap_or(0);
+                        stack.set(IO_STACK_LOCATION::SetFile_ReplaceIfExists, replace);
+                    }
+                },
+            );
+            finish(&opened, synchronous, result);
+            if result.status.is_error() {
+                return failed(frame, args, synchronous, result);
+            }
+            result
+        }
+    };
+    answer(frame, args, result)
+}
+
+/// The directory that a rename or link names by handle (RootDirectory at offset 8 of the information).
+fn rename_target(frame: &Frame, class: u32, buffer: &SystemBuffer) -> NtResult<Option<ObjectRef<FILE_OBJECT>>> {
+    if !matches!(class, class::RENAME | class::RENAME_EX | class::LINK) {
+        return Ok(None);
+    }
+    let root = Handle(buffer.region().load::<u64>(8).map_err(violation)?);
+    if root == Handle::NULL {
+        return Ok(None);
+    }
+    let (object, _) = event::reference(frame, root, ObjectType::File, 0, frame.mode())?;
+    Ok(Some(object.retype()))
+}
+
+/// NtQueryVolumeInformationFile.
+#[must_use]
+pub fn nt_query_volume_information_file(frame: &Frame, args: &InfoArguments) -> NtStatus {
+    simple(frame, args, IRP_MJ_QUERY_VOLUME_INFORMATION, true).unwrap_or_else(NtError::status)
+}
+
+/// NtSetVolumeInformationFile.
+#[must_use]
+pub fn nt_set_volume_information_file(frame: &Frame, args: &InfoArguments) -> NtStatus {
+    simple(frame, args, IRP_MJ_SET_VOLUME_INFORMATION, false).unwrap_or_else(NtError::status)
+}
+
+/// NtQueryEaFile of the whole list.
+#[must_use]
+pub fn nt_query_ea_file(frame: &Frame, args: &InfoArguments) -> NtStatus {
+    simple(frame, args, IRP_MJ_QUERY_EA, true).unwrap_or_else(NtError::status)
+}
+
+/// NtSetEaFile.
+#[must_use]
+pub fn nt_set_ea_file(frame: &Frame, args: &InfoArguments) -> NtStatus {
+    simple(frame, args, IRP_MJ_SET_EA, false).unwrap_or_else(NtError::status)
+}
+
+fn simple(frame: &Frame, args: &InfoArguments, major: u8, query: bool) -> NtResult<NtStatus> {
+    probe(frame, args, query)?;
+    let opened = open(frame, args.handle, 0)?;
+    let region = args.buffer.region(args.length as usize, frame.mode() == Mode::Kernel).map_err(violation)?;
+    let synchronous = opened.flags & FO_SYNCHRONOUS_IO != 0;
+    let _lock = if synchronous { file::lock(frame, *opened.file).ok() } else { None };
+    let buffer = SystemBuffer::new(args.length as usize)?;
+    if !query {
+        buffer.region().copy_from(region).map_err(violation)?;
+    }
+    begin(&opened, synchronous);
+    let result =
+        exchange(frame, *opened.file, opened.top, major, args.class, buffer.block(), args.length, |_| {});
+    finish(&opened, synchronous, result);
+    if result.status.is_error() {
+        return failed(frame, args, synchronous, result);
+    }
+    if query {
+        let length = (result.information as usize).min(args.length as usize);
+        region.sub(0, length).copy_from(buffer.region().sub(0, length)).map_err(violation)?;
+    }
+    answer(frame, args, result)
+}

@@ -1,0 +1,189 @@
+//! I/O request packets: allocation, stack locations, the block in front of our own.
+//!
+//! Room: ntos/io. IRQL: <= DISPATCH_LEVEL. Locks: none. Source: IoAllocateIrp, IRP pages; rules NT-M-01, NT-M-02,
+//! NT-P-02, NT-T-01, NT-T-02.
+
+use nt_abi::io::{IO_STACK_LOCATION, IO_STATUS_BLOCK, IRP};
+use nt_abi::ke::LIST_ENTRY;
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::Foreign;
+use nt_ex::pool;
+
+nt_abi::layout! {
+    /// What we keep in front of an IRP of our own pool.
+    pub struct IRP_PREFIX: 0x30 {
+        /// Who still needs the packet: the completion and, for a service, the routine that sent it.
+        Holders @ 0x00: i32;
+        /// [`PREFIX_SERVICE`] and its like.
+        Kind @ 0x04: u32;
+        /// The observer's number of the request, 0 for none.
+        Span @ 0x08: u64;
+        /// Where the service and the completion meet: [`STATE_COMPLETED`], [`STATE_LEFT`], [`STATE_DONE`].
+        State @ 0x10: i32;
+        /// Reserved.
+        Spare @ 0x14: i32;
+        /// A mark that tells our packets.
+        Mark @ 0x18: u64;
+        /// Bytes of the whole block.
+        Size @ 0x20: u64;
+    }
+}
+/// The packet belongs to a system service: stage 2 tells the caller.
+pub const PREFIX_SERVICE: u32 = 1;
+/// Stage 2 waits for the service routine when the request was not pended (IRP_DEFER_IO_COMPLETION).
+pub const PREFIX_DEFER: u32 = 2;
+/// The file object's handle was not opened for synchronous I/O, but the service is always synchronous.
+pub const PREFIX_SYNC_API: u32 = 4;
+/// Completed without a pending mark: stage 2 is the service's.
+pub const STATE_COMPLETED: i32 = 1;
+/// The dispatch routine returned PENDING: stage 2 is the completion's.
+pub const STATE_LEFT: i32 = 2;
+/// Stage 2 has run.
+pub const STATE_DONE: i32 = 3;
+const MARK: u64 = 0x4952_505F_4E54_494F;
+
+/// An IRP.
+pub type Irp = Foreign<IRP>;
+/// A stack location.
+pub type Stack = Foreign<IO_STACK_LOCATION>;
+
+/// The result of a request: final status and Information.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IoStatus {
+    /// Status.
+    pub status: NtStatus,
+    /// Information.
+    pub information: u64,
+}
+
+impl IoStatus {
+    /// Makes a result.
+    #[must_use]
+    pub const fn new(status: NtStatus, information: u64) -> Self {
+        Self { status, information }
+    }
+}
+
+/// Allocates and initialises a packet with `stack_size` locations (NT-M-01).
+pub fn allocate(stack_size: i8) -> NtResult<Irp> {
+    let locations = usize::try_from(stack_size).map_err(|_| NtStatus::INVALID_PARAMETER.error())?;
+    let size = IRP::SIZE + locations * IO_STACK_LOCATION::SIZE;
+    let block = pool::allocate(IRP_PREFIX::SIZE + size, pool::tag(b"Irp "), pool::PoolKind::NonPaged)
+        .ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
+    let prefix = block.view::<IRP_PREFIX>();
+    prefix.set(IRP_PREFIX::Mark, MARK);
+    prefix.set(IRP_PREFIX::Holders, 1);
+    prefix.set(IRP_PREFIX::Size, (IRP_PREFIX::SIZE + size) as u64);
+    let irp = prefix.following::<IRP>();
+    initialize(irp, size as u16, stack_size);
+    irp.set(IRP::AllocationFlags, 0x04);
+    Ok(irp)
+}
+
+/// IoInitializeIrp on zeroed memory.
+pub fn initialize(irp: Irp, size: u16, stack_size: i8) {
+    irp.set(IRP::Type, 6);
+    irp.set(IRP::Size, size);
+    irp.set(IRP::StackCount, stack_size);
+    irp.set(IRP::CurrentLocation, stack_size + 1);
+    let list = irp.at(IRP::ThreadListEntry);
+    list.set_ptr(LIST_ENTRY::Flink, Some(list));
+    list.set_ptr(LIST_ENTRY::Blink, Some(list));
+    irp.set_ptr(IRP::Tail_CurrentStackLocation, Some(location(irp, stack_size + 1)));
+}
+
+/// IoReuseIrp: as freshly allocated, with a status (NT-M-02).
+pub fn reuse(irp: Irp, status: NtStatus) {
+    let (size, count, allocation) =
+        (irp.get(IRP::Size), irp.get(IRP::StackCount), irp.get(IRP::AllocationFlags));
+    for word in 0..usize::from(size) / 8 {
+        irp.view::<u64word>().element(word).set(u64word::Value, 0);
+    }
+    initialize(irp, size, count);
+    irp.set(IRP::AllocationFlags, allocation);
+    set_status(irp, IoStatus::new(status, 0));
+}
+
+nt_abi::layout! {
+    /// Eight bytes.
+    pub struct u64word: 0x08 {
+        /// All of them.
+        Value @ 0x00: u64;
+    }
+}
+
+/// Returns what we keep in front of a packet of ours, `None` for one that a driver laid out itself.
+#[must_use]
+pub fn prefix(irp: Irp) -> Option<Foreign<IRP_PREFIX>> {
+    if irp.get(IRP::AllocationFlags) & 0x04 == 0 {
+        return None;
+    }
+    let prefix = irp.preceding::<IRP_PREFIX>();
+    (prefix.get(IRP_PREFIX::Mark) == MARK).then_some(prefix)
+}
+
+/// Drops one holder; the last one frees the packet (IoFreeIrp for a packet with one holder).
+pub fn release(irp: Irp) {
+    let Some(prefix) = prefix(irp) else { return };
+    if prefix.add32(IRP_PREFIX::Holders, -1) == 1 {
+        prefix.set(IRP_PREFIX::Mark, 0);
+        pool::free(prefix);
+    }
+}
+
+/// Returns location `index`, counted from 1 at the bottom (NT-T-02).
+#[must_use]
+pub fn location(irp: Irp, index: i8) -> Stack {
+    irp.following::<IO_STACK_LOCATION>().element(usize::try_from(index - 1).unwrap_or(0))
+}
+
+/// IoGetCurrentIrpStackLocation.
+///
+/// # Panics
+/// If the packet has no current location: it was freed or never initialised.
+#[must_use]
+pub fn current(irp: Irp) -> Stack {
+    irp.ptr(IRP::Tail_CurrentStackLocation).expect("an IRP without a current stack location")
+}
+
+/// IoGetNextIrpStackLocation.
+#[must_use]
+pub fn next(irp: Irp) -> Stack {
+    location(irp, irp.get(IRP::CurrentLocation) - 1)
+}
+
+/// IoSetNextIrpStackLocation / IoSkipCurrentIrpStackLocation: moves the current location by `by`.
+pub fn advance(irp: Irp, by: i8) {
+    let index = irp.get(IRP::CurrentLocation) + by;
+    irp.set(IRP::CurrentLocation, index);
+    irp.set_ptr(IRP::Tail_CurrentStackLocation, Some(location(irp, index)));
+}
+
+/// IoCopyCurrentIrpStackLocationToNext: all but routine, context and control (NT-M-14).
+pub fn copy_current_to_next(irp: Irp) {
+    let (from, to) = (current(irp), next(irp));
+    for word in 0..7 {
+        let value = from.view::<u64word>().element(word).get(u64word::Value);
+        to.view::<u64word>().element(word).set(u64word::Value, value);
+    }
+    to.set(IO_STACK_LOCATION::Control, 0);
+}
+
+/// IoMarkIrpPending.
+pub fn mark_pending(irp: Irp) {
+    current(irp).or8(IO_STACK_LOCATION::Control, nt_abi::io::SL_PENDING_RETURNED);
+}
+
+/// Reads IoStatus.
+#[must_use]
+pub fn status(irp: Irp) -> IoStatus {
+    let block = irp.at(IRP::IoStatus);
+    IoStatus::new(block.get(IO_STATUS_BLOCK::Status), block.get(IO_STATUS_BLOCK::Information))
+}
+
+/// Writes IoStatus.
+pub fn set_status(irp: Irp, status: IoStatus) {
+    let block = irp.at(IRP::IoStatus);
+    block.set(IO_STATUS_BLOCK::Status, status.status);
+    block.set(IO_STATUS_BLOCK::Information, status.information);
+}

@@ -1,0 +1,122 @@
+//! Completion ports.
+//!
+//! Room: ntos/io. IRQL: queueing <= DISPATCH_LEVEL, removing PASSIVE_LEVEL. Locks: the port's packet queue.
+//! Source: NtCreateIoCompletion family; rules NT-Q-05, NT-Q-08, NT-Q-09, NT-Q-12, NT-I-16. The port object is a KQUEUE-like
+//! dispatcher header whose SignalState counts packets, so that a wait on the handle works too.
+
+use crate::irp::IoStatus;
+use nt_abi::io::{
+    FILE_OBJECT, FO_SKIP_COMPLETION_PORT, FO_SYNCHRONOUS_IO, IO_COMPLETION_CONTEXT,
+};
+use nt_abi::ke::{DISPATCHER_HEADER, KSEMAPHORE};
+use nt_abi::{Bytes, NtResult, NtStatus};
+use nt_cell::{Foreign, Slab};
+use nt_ex::pool;
+use nt_ke::{Frame, Mode, Mutex, wait};
+use nt_ob::access::GenericMapping;
+use nt_ob::types::{self, ObjectType, Routines};
+use nt_ob::{Handle, ObjectRef, object};
+use std::collections::VecDeque;
+use std::sync::LazyLock;
+
+/// One packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Packet {
+    /// The key of the association.
+    pub key: u64,
+    /// ApcContext of the request.
+    pub context: u64,
+    /// The result.
+    pub result: IoStatus,
+}
+
+static QUEUES: LazyLock<Slab<Mutex<VecDeque<Packet>>>> = LazyLock::new(Slab::new);
+
+pub(crate) fn register_type() {
+    types::register(
+        ObjectType::IoCompletion,
+        Routines {
+            mapping: GenericMapping::PORT,
+            close: None,
+            delete: Some(|body| {
+                QUEUES.remove(object::native_key(body));
+            }),
+            wait: Some(0),
+        },
+    );
+}
+
+/// NtCreateIoCompletion.
+pub fn create(frame: &Frame, access: u32) -> NtResult<Handle> {
+    let made = object::create::<KSEMAPHORE>(ObjectType::IoCompletion, KSEMAPHORE::SIZE, frame.kernel.id())?;
+    nt_ke::dispatcher::initialize_header(made.body().at(KSEMAPHORE::Header), nt_ke::dispatcher::kind::SEMAPHORE, 8, 0);
+    made.body().set(KSEMAPHORE::Limit, i32::MAX);
+    object::set_native_key(made.body(), QUEUES.insert(Mutex::new(VecDeque::new())));
+    let granted = ObjectType::IoCompletion.routines().mapping.map(access);
+    nt_ps::current_process(frame).handles.insert(&made.retype(), granted, 0)
+}
+
+/// Queues a packet (NtSetIoCompletion, completions).
+pub fn queue(port: Foreign<KSEMAPHORE>, packet: Packet) {
+    if let Some(queue) = QUEUES.get(object::native_key(port)) {
+        queue.lock().push_back(packet);
+        let _full = wait::release_semaphore(port, 1);
+    }
+}
+
+/// NtRemoveIoCompletion: TIMEOUT when none came.
+pub fn remove(frame: &Frame, handle: Handle, timeout: Option<i64>) -> NtResult<Result<Packet, NtStatus>> {
+    let (object, _) = crate::event::reference(frame, handle, ObjectType::IoCompletion, 2, frame.mode())?;
+    let port = object.body().view::<KSEMAPHORE>();
+    let header: Foreign<DISPATCHER_HEADER> = port.at(KSEMAPHORE::Header);
+    let status = wait::wait_for_single(frame, header, Mode::Kernel, false, timeout);
+    if status != NtStatus::SUCCESS {
+        return Ok(Err(status));
+    }
+    let packet = QUEUES.get(object::native_key(port)).and_then(|queue| queue.lock().pop_front());
+    Ok(packet.ok_or(NtStatus::TIMEOUT))
+}
+
+/// FileCompletionInformation: associates a file with a port (NT-I-16).
+pub fn associate(frame: &Frame, file: Foreign<FILE_OBJECT>, handle: Handle, key: u64) -> NtResult<()> {
+    if file.get(FILE_OBJECT::Flags) & FO_SYNCHRONOUS_IO != 0
+        || file.ptr(FILE_OBJECT::CompletionContext).is_some()
+    {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    let (object, _) = crate::event::reference(frame, handle, ObjectType::IoCompletion, 2, frame.mode())?;
+    let context = pool::zeroed::<IO_COMPLETION_CONTEXT>(pool::tag(b"IoCc"));
+    let context = context.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
+    context.set_ptr(IO_COMPLETION_CONTEXT::Port, Some(object.into_raw()));
+    context.set(IO_COMPLETION_CONTEXT::Key, key);
+    file.set_ptr(FILE_OBJECT::CompletionContext, Some(context));
+    Ok(())
+}
+
+/// Drops a file's association.
+pub(crate) fn detach(file: Foreign<FILE_OBJECT>) {
+    if let Some(context) = file.ptr(FILE_OBJECT::CompletionContext) {
+        file.set_ptr(FILE_OBJECT::CompletionContext, None);
+        if let Some(port) = context.ptr(IO_COMPLETION_CONTEXT::Port) {
+            drop(ObjectRef::<Bytes>::adopt(port));
+        }
+        pool::free(context);
+    }
+}
+
+/// Queues the packet of a completed request, if the file has a port (NT-Q-05, NT-Q-09).
+pub fn queue_completion(file: Foreign<FILE_OBJECT>, context: u64, result: IoStatus, pended: bool) {
+    let Some(association) = file.ptr(FILE_OBJECT::CompletionContext) else { return };
+    let skip = file.get(FILE_OBJECT::Flags) & FO_SKIP_COMPLETION_PORT != 0;
+    let skipped = if nt_ke::current().kernel.windows() >= nt_ke::WindowsVersion::Win8 {
+        result.status.is_success()
+    } else {
+        !result.status.is_error()
+    };
+    if skip && !pended && skipped {
+        return;
+    }
+    if let Some(port) = association.ptr(IO_COMPLETION_CONTEXT::Port) {
+        queue(port.view(), Packet { key: association.get(IO_COMPLETION_CONTEXT::Key), context, result });
+    }
+}

@@ -1,0 +1,515 @@
+//! What NtReadFile and NtWriteFile share: the validation order, offsets, fast I/O, the packet, the service tail.
+//!
+//! Room: ntos/io. Called by: `write`, `read`. IRQL: PASSIVE_LEVEL. Locks: the file object's (synchronous files).
+//! Source: ZwWriteFile page; nt-io.md sections 3, 6, 7, 10, 11. Rules NT-V-01 to NT-V-24 in that order.
+//! Not here: what the volume does with the request.
+
+use crate::device::{self, Device};
+use crate::driver::{self, FastCall};
+use crate::irp::{self, IRP_PREFIX, IoStatus, Irp, PREFIX_DEFER, PREFIX_SERVICE, STATE_COMPLETED, STATE_LEFT};
+use crate::observe::{self, Request};
+use crate::system::System;
+use crate::{complete, event, file, send};
+use nt_abi::io::{
+    DEVICE_OBJECT, DO_BUFFERED_IO, DO_DIRECT_IO, DRIVER_OBJECT, FAST_IO_DISPATCH, FILE_APPEND_DATA, FILE_OBJECT,
+    FILE_READ_DATA, FILE_WRITE_DATA, FO_ALERTABLE_IO, FO_MAILSLOT, FO_NAMED_PIPE, FO_NO_INTERMEDIATE_BUFFERING,
+    FO_SKIP_SET_FAST_IO, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO,
+    IRP_DEALLOCATE_BUFFER, IRP_DEFER_IO_COMPLETION, IRP_INPUT_OPERATION, IRP_MJ_READ, IRP_MJ_WRITE, IRP_NOCACHE,
+    IRP_READ_OPERATION, IRP_WRITE_OPERATION, SL_WRITE_THROUGH,
+};
+use nt_abi::ke::KEVENT;
+use nt_abi::{NtError, NtResult, NtStatus};
+use nt_cell::{Addr, CodePtr, Foreign, Region, callout};
+use nt_ex::pool;
+use nt_ke::{Frame, Mode, WindowsVersion, dispatcher, wait};
+use nt_ob::types::ObjectType;
+use nt_ob::{Handle, ObjectRef, object};
+use nt_ps::counters::Operation;
+
+/// Starts at the current end of file.
+pub const FILE_WRITE_TO_END_OF_FILE: i64 = -1;
+/// Starts at the position that the I/O manager keeps.
+pub const FILE_USE_FILE_POINTER_POSITION: i64 = -2;
+
+/// The nine arguments of NtWriteFile and NtReadFile.
+#[derive(Clone, Copy, Debug)]
+pub struct Arguments {
+    /// FileHandle.
+    pub handle: Handle,
+    /// Event, or 0.
+    pub event: Handle,
+    /// ApcRoutine.
+    pub apc_routine: Option<CodePtr>,
+    /// ApcContext.
+    pub apc_context: u64,
+    /// IoStatusBlock.
+    pub iosb: Addr,
+    /// Buffer.
+    pub buffer: Addr,
+    /// Length.
+    pub length: u32,
+    /// ByteOffset: the address of a LARGE_INTEGER, or 0.
+    pub byte_offset: Addr,
+    /// Key: the address of a ULONG, or 0.
+    pub key: Addr,
+}
+
+/// Which of the two services.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// NtReadFile.
+    Read,
+    /// NtWriteFile.
+    Write,
+}
+
+impl Direction {
+    pub(crate) const fn major(self) -> u8 {
+        match self {
+            Self::Read => IRP_MJ_READ,
+            Self::Write => IRP_MJ_WRITE,
+        }
+    }
+    const fn counter(self) -> Operation {
+        match self {
+            Self::Read => Operation::Read,
+            Self::Write => Operation::Write,
+        }
+    }
+}
+
+/// Everything captured and checked, ready to go down.
+struct Transfer<'a> {
+    frame: &'a Frame,
+    system: &'a System,
+    direction: Direction,
+    file: ObjectRef<FILE_OBJECT>,
+    top: Device,
+    flags: u32,
+    args: &'a Arguments,
+    event: Option<ObjectRef<KEVENT>>,
+    offset: Option<i64>,
+    key: u32,
+}
+
+fn violation(_: nt_cell::Fault) -> NtError {
+    NtStatus::ACCESS_VIOLATION.error()
+}
+
+/// Probes a status block of a user caller: aligned, writable (V-04).
+fn probe_status_block(iosb: Addr) -> NtResult<()> {
+    if !iosb.value().is_multiple_of(4) {
+        return NtStatus::DATATYPE_MISALIGNMENT.fail();
+    }
+    iosb.region(16, false).and_then(|block| block.probe_write()).map_err(violation)
+}
+
+fn capture<W: nt_abi::Word>(at: Addr, kernel: bool) -> NtResult<Option<W>> {
+    if at.value() == 0 {
+        return Ok(None);
+    }
+    if !kernel && !at.value().is_multiple_of(4) {
+        return NtStatus::DATATYPE_MISALIGNMENT.fail();
+    }
+    let region = at.region(size_of::<W>(), kernel).map_err(violation)?;
+    region.load::<W>(0).map(Some).map_err(violation)
+}
+
+/// NtWriteFile / NtReadFile.
+pub fn transfer(frame: &Frame, direction: Direction, args: &Arguments) -> NtStatus {
+    match validate(frame, direction, args) {
+        Ok(transfer) => transfer.run(),
+        Err(error) => error.status(),
+    }
+}
+
+fn check_access(direction: Direction, granted: u32, flags: u32) -> NtResult<()> {
+    let enough = match direction {
+        Direction::Read => granted & FILE_READ_DATA != 0,
+        Direction::Write if flags & FO_NAMED_PIPE != 0 => granted & FILE_WRITE_DATA != 0,
+        Direction::Write => granted & (FILE_WRITE_DATA | FILE_APPEND_DATA) != 0,
+    };
+    if enough { Ok(()) } else { NtStatus::ACCESS_DENIED.fail() }
+}
+
+fn validate<'a>(frame: &'a Frame, direction: Direction, args: &'a Arguments) -> NtResult<Transfer<'a>> {
+    let kernel = frame.mode() == Mode::Kernel;
+    // V-01, V-02.
+    let (object, granted) = event::reference(frame, args.handle, ObjectType::File, 0, frame.mode())?;
+    let file: ObjectRef<FILE_OBJECT> = object.retype();
+    let flags = file.get(FILE_OBJECT::Flags);
+    let top = device::related(*file).ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
+    let synchronous = flags & FO_SYNCHRONOUS_IO != 0;
+    if !kernel {
+        check_access(direction, granted, flags)?; // V-03
+        probe_status_block(args.iosb)?; // V-04
+        if args.length != 0 {
+            // V-05: the range only for a write; a read touches the pages too (NT-R-01, NT-B-02).
+            let buffer = args.buffer.region(args.length as usize, false).map_err(violation)?;
+            if direction == Direction::Read {
+                buffer.probe_write().map_err(violation)?;
+            }
+        }
+    }
+    let mut offset = capture::<i64>(args.byte_offset, kernel)?; // V-06
+    if args.apc_routine.is_some() && file.ptr(FILE_OBJECT::CompletionContext).is_some() {
+        return NtStatus::INVALID_PARAMETER.fail(); // V-07
+    }
+    // V-14 is decided first (NT-O-11): an append-only handle ignores the offset given.
+    if direction == Direction::Write && granted & (FILE_WRITE_DATA | FILE_APPEND_DATA) == FILE_APPEND_DATA {
+        offset = Some(FILE_WRITE_TO_END_OF_FILE);
+    }
+    if !kernel && flags & FO_NO_INTERMEDIATE_BUFFERING != 0 {
+        check_noncached(direction, args, top, offset, synchronous)?; // V-08 to V-10
+    }
+    let key = capture::<u32>(args.key, kernel)?.unwrap_or(0); // V-11
+    let special = flags & (FO_NAMED_PIPE | FO_MAILSLOT) != 0;
+    match (offset, direction) {
+        (Some(at), _) if at < FILE_USE_FILE_POINTER_POSITION => return NtStatus::INVALID_PARAMETER.fail(), // V-12
+        (Some(FILE_USE_FILE_POINTER_POSITION), _) if !synchronous && !special => {
+            return NtStatus::INVALID_PARAMETER.fail(); // V-13
+        }
+        (Some(FILE_WRITE_TO_END_OF_FILE), Direction::Read) => return NtStatus::INVALID_PARAMETER.fail(), // NT-O-12
+        _ => {}
+    }
+    let event = event::for_request(frame, args.event, frame.mode())?; // V-15
+    if let Some(event) = &event {
+        dispatcher::clear_event(**event); // V-16
+    }
+    let system = System::of(&frame.kernel);
+    Ok(Transfer { frame, system, direction, file, top, flags, args, event, offset, key })
+}
+
+fn check_noncached(
+    direction: Direction,
+    args: &Arguments,
+    top: Device,
+    offset: Option<i64>,
+    synchronous: bool,
+) -> NtResult<()> {
+    let sector = i64::from(top.get(DEVICE_OBJECT::SectorSize));
+    if sector != 0 && i64::from(args.length) % sector != 0 {
+        return NtStatus::INVALID_PARAMETER.fail(); // V-08
+    }
+    if args.buffer.value() & u64::from(top.get(DEVICE_OBJECT::AlignmentRequirement)) != 0 {
+        return NtStatus::INVALID_PARAMETER.fail(); // V-09
+    }
+    let exempt = match offset {
+        None => true,
+        Some(FILE_WRITE_TO_END_OF_FILE) => direction == Direction::Write,
+        Some(FILE_USE_FILE_POINTER_POSITION) => synchronous,
+        Some(_) => false,
+    };
+    match offset {
+        Some(at) if !exempt && sector != 0 && at.rem_euclid(sector) != 0 => NtStatus::INVALID_PARAMETER.fail(), // V-10
+        _ => Ok(()),
+    }
+}
+
+impl Transfer<'_> {
+    fn run(mut self) -> NtStatus {
+        if self.flags & FO_SYNCHRONOUS_IO == 0 {
+            let special = self.flags & (FO_NAMED_PIPE | FO_MAILSLOT) != 0;
+            if self.offset.is_none() && !special {
+                return NtStatus::INVALID_PARAMETER; // V-19
+            }
+            return self.send();
+        }
+        let file = self.file.clone();
+        // V-17: the seek and the write are one step under this lock (NT-O-03, NT-W-11).
+        let _lock = match file::lock(self.frame, *file) {
+            Ok(lock) => lock,
+            Err(status) => return status,
+        };
+        if matches!(self.offset, None | Some(FILE_USE_FILE_POINTER_POSITION)) {
+            self.offset = Some(self.file.get(FILE_OBJECT::CurrentByteOffset)); // V-18
+        }
+        if self.file.addr_at(FILE_OBJECT::PrivateCacheMap) != 0
+            && let Some(status) = self.try_fast()
+        {
+            return status;
+        }
+        self.send()
+    }
+
+    fn request(&self, flags: u32, fast: bool) -> Request {
+        Request {
+            major: self.direction.major(),
+            file: Some(*self.file),
+            offset: self.offset.unwrap_or(0),
+            length: self.args.length,
+            flags,
+            fast,
+            generated: false,
+            process: nt_ps::current_process(self.frame).id(),
+        }
+    }
+
+    fn count(&self, result: IoStatus) {
+        let process = nt_ps::current_process(self.frame);
+        for counters in [&process.counters, &self.system.counters] {
+            counters.operation(self.direction.counter());
+            if result.status.is_success() {
+                counters.transferred(self.direction.counter(), result.information);
+            }
+        }
+    }
+
+    /// V-20: the fast path; `None` sends the same request as a packet.
+    fn try_fast(&self) -> Option<NtStatus> {
+        let span = self.system.begin(|| self.request(0, true));
+        let kernel = self.frame.mode() == Mode::Kernel;
+        let call = FastCall {
+            file: *self.file,
+            offset: self.offset.unwrap_or(0),
+            length: self.args.length,
+            wait: true,
+            key: self.key,
+            buffer: self.args.buffer.region(self.args.length as usize, kernel).ok()?,
+            device: self.top,
+        };
+        let taken = observe::with_fast_span(span, || call_fast(self.direction, &call));
+        let accepted = taken.filter(|result| match self.direction {
+            Direction::Write => result.status == NtStatus::SUCCESS,
+            Direction::Read => {
+                matches!(result.status, NtStatus::SUCCESS | NtStatus::BUFFER_OVERFLOW | NtStatus::END_OF_FILE)
+            }
+        });
+        let Some(result) = accepted else {
+            self.system.end(span, NtStatus::FLT_DISALLOW_FAST_IO, 0);
+            return None;
+        };
+        self.system.end(span, result.status, result.information);
+        self.count(result);
+        // NT-K-04: status block and event; the file object's event stays as it was. NT-B-09 for a block that went away.
+        if let Err(error) = store_status(self.args.iosb, kernel, result) {
+            return Some(error.status());
+        }
+        if let Some(event) = self.event.as_ref().filter(|_| self.flags & FO_SKIP_SET_FAST_IO == 0) {
+            dispatcher::set_event(**event);
+        }
+        Some(result.status)
+    }
+
+    fn send(self) -> NtStatus {
+        dispatcher::clear_event(self.file.at(FILE_OBJECT::Event)); // V-21
+        let packet = match self.build() {
+            Ok(packet) => packet,
+            Err(error) => return error.status(), // V-22, V-23
+        };
+        let span = self.system.begin(|| self.request(packet.get(IRP::Flags), false));
+        if let Some(prefix) = irp::prefix(packet) {
+            prefix.set(IRP_PREFIX::Span, span);
+        }
+        let Self { frame, file, top, event, direction, system, .. } = self;
+        let synchronous = file::is_synchronous(*file);
+        let kept = file.clone();
+        packet.set_ptr(IRP::Tail_OriginalFileObject, Some(file.into_raw()));
+        packet.set_ptr(IRP::UserEvent, event.map(ObjectRef::into_raw));
+        let counters = &nt_ps::current_process(frame).counters;
+        counters.operation(direction.counter());
+        system.counters.operation(direction.counter());
+        let (status, result) = run_service(frame, packet, top, *kept, synchronous);
+        if let Some(result) = result.filter(|result| result.status.is_success()) {
+            counters.transferred(direction.counter(), result.information);
+            system.counters.transferred(direction.counter(), result.information);
+        }
+        status
+    }
+
+    /// Builds the packet (NT-P-01 to NT-P-04).
+    fn build(&self) -> NtResult<Irp> {
+        let kernel = self.frame.mode() == Mode::Kernel;
+        let packet = irp::allocate(self.top.get(DEVICE_OBJECT::StackSize))?;
+        let mut flags = IRP_DEFER_IO_COMPLETION
+            | match self.direction {
+                Direction::Read => IRP_READ_OPERATION,
+                Direction::Write => IRP_WRITE_OPERATION,
+            };
+        if self.flags & FO_NO_INTERMEDIATE_BUFFERING != 0 {
+            flags |= IRP_NOCACHE;
+        }
+        packet.set(IRP::Flags, flags);
+        packet.set(IRP::RequestorMode, self.frame.mode() as u8);
+        packet.set_addr(IRP::Tail_Thread, self.frame.thread.object());
+        packet.set_addr(IRP::UserIosb, self.args.iosb.value());
+        packet.set_code(IRP::UserApcRoutine, self.args.apc_routine);
+        packet.set_addr(IRP::UserApcContext, self.args.apc_context);
+        let stack = irp::next(packet);
+        stack.set(IO_STACK_LOCATION::MajorFunction, self.direction.major());
+        if self.flags & FO_WRITE_THROUGH != 0 && self.direction == Direction::Write {
+            stack.set(IO_STACK_LOCATION::Flags, SL_WRITE_THROUGH); // NT-W-12
+        }
+        stack.set_ptr(IO_STACK_LOCATION::FileObject, Some(*self.file));
+        stack.set(IO_STACK_LOCATION::Write_Length, self.args.length);
+        stack.set(IO_STACK_LOCATION::Write_Key, self.key);
+        stack.set(IO_STACK_LOCATION::Write_ByteOffset, self.offset.unwrap_or(0));
+        if let Err(error) = give_buffer(packet, self.top, self.direction, self.args.buffer, self.args.length, kernel) {
+            irp::release(packet);
+            return Err(error);
+        }
+        own_by_service(self.frame, self.system, packet, 0);
+        Ok(packet)
+    }
+}
+
+/// Makes a packet the service's: two holders, deferred stage 2, on the thread's list (NT-P-07).
+pub fn own_by_service(frame: &Frame, system: &System, packet: Irp, more: u32) {
+    if let Some(prefix) = irp::prefix(packet) {
+        prefix.set(IRP_PREFIX::Kind, PREFIX_SERVICE | PREFIX_DEFER | more);
+        prefix.set(IRP_PREFIX::Holders, 2);
+    }
+    system.in_flight.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    frame.thread.add_irp(packet.addr());
+}
+
+/// Puts the caller's buffer into a packet by the device's method (NT-P-03, NT-P-04, V-23).
+pub fn give_buffer(
+    packet: Irp,
+    device: Device,
+    direction: Direction,
+    buffer: Addr,
+    length: u32,
+    kernel: bool,
+) -> NtResult<()> {
+    let method = device.get(DEVICE_OBJECT::Flags);
+    let size = length as usize;
+    if method & DO_BUFFERED_IO != 0 {
+        packet.or32(IRP::Flags, IRP_BUFFERED_IO);
+        if length == 0 {
+            return Ok(());
+        }
+        let source = buffer.region(size, kernel).map_err(violation)?;
+        let copy = pool::allocate(size, pool::tag(b"IoSB"), pool::PoolKind::NonPaged);
+        let copy = copy.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
+        if direction == Direction::Write
+            && let Err(fault) = Region::pool(copy, size).copy_from(source)
+        {
+            pool::free(copy);
+            return Err(violation(fault));
+        }
+        packet.or32(IRP::Flags, IRP_DEALLOCATE_BUFFER);
+        if direction == Direction::Read {
+            packet.or32(IRP::Flags, IRP_INPUT_OPERATION);
+            packet.set_addr(IRP::UserBuffer, buffer.value());
+        }
+        packet.set_ptr(IRP::AssociatedIrp_SystemBuffer, Some(copy));
+    } else if method & DO_DIRECT_IO != 0 {
+        if length != 0 {
+            let region = buffer.region(size, kernel).map_err(violation)?;
+            let mdl = nt_mm::mdl::allocate(region)?;
+            if let Err(error) = nt_mm::mdl::probe_and_lock(mdl, kernel, direction == Direction::Read) {
+                nt_mm::mdl::free(mdl);
+                return Err(error);
+            }
+            packet.set_ptr(IRP::MdlAddress, Some(mdl));
+        }
+    } else {
+        // The file system probes what it touches; the address itself was checked, or is the kernel's own.
+        if kernel {
+            buffer.region(size, true).map_err(violation)?;
+        }
+        packet.set_addr(IRP::UserBuffer, buffer.value());
+    }
+    Ok(())
+}
+
+/// Writes a caller's status block; a fault is ACCESS_VIOLATION.
+pub fn store_status(iosb: Addr, kernel: bool, result: IoStatus) -> NtResult<()> {
+    let block = iosb.region(16, kernel).map_err(violation)?;
+    block.store::<u64>(8, result.information).map_err(violation)?;
+    block.store::<u32>(0, result.status.0).map_err(violation)
+}
+
+/// Sends a packet that [`own_by_service`] prepared and does what the completion contract asks for (NT-C table).
+///
+/// Returns what the service returns, and the result when it is known.
+pub fn run_service(
+    frame: &Frame,
+    packet: Irp,
+    top: Device,
+    opened: Foreign<FILE_OBJECT>,
+    synchronous: bool,
+) -> (NtStatus, Option<IoStatus>) {
+    let returned = send::call_driver(top, packet);
+    let Some(prefix) = irp::prefix(packet) else { return (returned, None) };
+    let before = prefix.swap32(IRP_PREFIX::State, STATE_LEFT);
+    if before == STATE_COMPLETED {
+        // Complete, and nobody marked it pending: stage 2 is ours.
+        let forced = returned == NtStatus::PENDING;
+        complete::stage_two(packet, forced);
+        irp::release(packet);
+    }
+    if returned != NtStatus::PENDING {
+        let result = irp::status(packet);
+        irp::release(packet);
+        let warned = returned.is_warning()
+            && !synchronous
+            && opened.ptr(FILE_OBJECT::CompletionContext).is_some()
+            && frame.kernel.windows() >= WindowsVersion::Win8;
+        return (if warned { NtStatus::PENDING } else { returned }, Some(result)); // NT-C-01, NT-C-08
+    }
+    if !synchronous {
+        irp::release(packet);
+        return (NtStatus::PENDING, None);
+    }
+    wait_for_file(frame, packet, opened);
+    let result = irp::status(packet);
+    irp::release(packet);
+    (opened.get(FILE_OBJECT::FinalStatus), Some(result)) // NT-C-12
+}
+
+/// Waits for a pended request of a synchronous file; an alertable wait that is interrupted cancels it (NT-X-05).
+fn wait_for_file(frame: &Frame, packet: Irp, opened: Foreign<FILE_OBJECT>) {
+    let alertable = opened.get(FILE_OBJECT::Flags) & FO_ALERTABLE_IO != 0;
+    let header = opened.at(FILE_OBJECT::Event).at(KEVENT::Header);
+    if alertable {
+        let status = wait::wait_for_single(frame, header, frame.mode(), true, None);
+        if status == NtStatus::SUCCESS {
+            return;
+        }
+        complete::cancel_irp(packet);
+    }
+    let _done = wait::wait_for_single(frame, header, Mode::Kernel, false, None);
+}
+
+/// Calls FastIoRead or FastIoWrite of a device's driver; `None` when it has none or refuses (NT-K-02, NT-K-10).
+#[must_use]
+pub fn call_fast(direction: Direction, call: &FastCall) -> Option<IoStatus> {
+    let driver = call.device.ptr(DEVICE_OBJECT::DriverObject)?;
+    let table = driver.ptr(DRIVER_OBJECT::FastIoDispatch)?;
+    let slot = match direction {
+        Direction::Read => FAST_IO_DISPATCH::FastIoRead,
+        Direction::Write => FAST_IO_DISPATCH::FastIoWrite,
+    };
+    if table.get(FAST_IO_DISPATCH::SizeOfFastIoDispatch) as usize <= slot.offset() {
+        return None;
+    }
+    let code = table.code(slot)?;
+    if object::native_key(driver) != 0
+        && let Some(native) = driver::native(driver)
+    {
+        return match direction {
+            Direction::Read => native.fast_read(call),
+            Direction::Write => native.fast_write(call),
+        };
+    }
+    let scratch = pool::allocate(32, pool::tag(b"Fast"), pool::PoolKind::NonPaged)?;
+    let region = Region::pool(scratch, 32);
+    let _stored = region.store::<i64>(16, call.offset);
+    let arguments = [
+        call.file.addr(),
+        scratch.addr() + 16,
+        u64::from(call.length),
+        u64::from(call.wait),
+        u64::from(call.key),
+        call.buffer.addr(),
+        scratch.addr(),
+        call.device.addr(),
+    ];
+    let taken = callout::call(code, &arguments).is_ok_and(|answer| answer & 0xFF != 0);
+    let status = region.load::<u32>(0).map_or(NtStatus::ACCESS_VIOLATION, NtStatus);
+    let information = region.load::<u64>(8).unwrap_or(0);
+    pool::free(scratch);
+    taken.then_some(IoStatus::new(status, information))
+}

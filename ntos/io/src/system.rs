@@ -1,0 +1,109 @@
+//! The I/O manager's state of one machine.
+//!
+//! Room: ntos/io. IRQL: PASSIVE_LEVEL, but for the observer and counters. Locks: device list.
+
+use crate::observe::{Observer, Request, SharedObserver};
+use nt_abi::NtStatus;
+use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT};
+use nt_ke::kernel::Slot;
+use nt_ke::{Kernel, Mutex, RwLock};
+use nt_ob::{Namespace, ObjectRef};
+use nt_ps::IoCounters;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+/// How drivers that may choose complete their requests (house rule 14).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum AsyncPolicy {
+    /// In the caller, not marked pending (the form before Windows Vista).
+    Inline,
+    /// Marked pending, final when the call returns (NT-C-13).
+    #[default]
+    Pend,
+    /// Marked pending, completed by a worker thread.
+    Worker,
+}
+
+/// The I/O manager's state of one machine.
+pub struct System {
+    /// The names.
+    pub namespace: Arc<Namespace>,
+    /// System-wide I/O counters (KS-W-11).
+    pub counters: IoCounters,
+    /// IRPs of services in flight; 0 at a clean shutdown.
+    pub in_flight: AtomicI64,
+    /// How volumes complete writes on asynchronous handles.
+    pub policy: Mutex<AsyncPolicy>,
+    pub(crate) drivers: Mutex<Vec<ObjectRef<DRIVER_OBJECT>>>,
+    pub(crate) devices: Mutex<Vec<ObjectRef<DEVICE_OBJECT>>>,
+    observing: AtomicBool,
+    observer: RwLock<Option<SharedObserver>>,
+}
+
+impl System {
+    /// Makes the room's state and installs it, and the namespace, in the kernel.
+    #[must_use]
+    pub fn install(kernel: &Kernel) -> Arc<Self> {
+        let namespace = Arc::new(Namespace::new());
+        kernel.install(Slot::Ob, Arc::clone(&namespace));
+        let system = Arc::new(Self {
+            namespace,
+            counters: IoCounters::default(),
+            in_flight: AtomicI64::new(0),
+            policy: Mutex::new(AsyncPolicy::default()),
+            drivers: Mutex::new(Vec::new()),
+            devices: Mutex::new(Vec::new()),
+            observing: AtomicBool::new(false),
+            observer: RwLock::new(None),
+        });
+        kernel.install(Slot::Io, Arc::clone(&system));
+        crate::file::register_types();
+        system
+    }
+
+    /// Returns the room's state of a machine.
+    #[must_use]
+    pub fn of(kernel: &Kernel) -> &Self {
+        kernel.room::<Self>(Slot::Io)
+    }
+
+    /// Registers the listener.
+    pub fn observe(&self, observer: Option<SharedObserver>) {
+        self.observing.store(observer.is_some(), Ordering::Release);
+        *self.observer.write() = observer;
+    }
+
+    /// Runs `body` with the listener, if there is one.
+    pub fn observer<R>(&self, body: impl FnOnce(&dyn Observer) -> R) -> Option<R> {
+        if !self.observing.load(Ordering::Relaxed) {
+            return None;
+        }
+        let observer = self.observer.read().clone()?;
+        Some(body(&*observer))
+    }
+
+    pub(crate) fn begin(&self, request: impl FnOnce() -> Request) -> u64 {
+        self.observer(|observer| observer.begin(&request())).unwrap_or(0)
+    }
+
+    pub(crate) fn end(&self, span: u64, status: NtStatus, information: u64) {
+        if span != 0 {
+            self.observer(|observer| observer.end(span, status, information));
+        }
+    }
+
+    /// Reports a broken rule.
+    pub fn finding(&self, rule: &str, severity: &str, driver: &str, message: &str) {
+        self.observer(|observer| observer.finding(rule, severity, driver, message));
+    }
+
+    /// Deletes devices and drivers that the machine's own rooms made: the machine is shut down.
+    pub fn shutdown(&self) {
+        self.namespace.clear();
+        let devices = std::mem::take(&mut *self.devices.lock());
+        drop(devices);
+        let drivers = std::mem::take(&mut *self.drivers.lock());
+        drop(drivers);
+        self.observe(None);
+    }
+}

@@ -1,0 +1,112 @@
+//! Which machine, thread and previous mode the running code belongs to.
+//!
+//! Room: ntos/ke. Called by: every door (pushes a frame), every export (reads it). IRQL: any. Locks: none.
+//! House rule 4: an export finds its machine through the current thread; a door pushes {machine, thread, mode, IRQL}
+//! and pops it when the call is over. The KPCR mirrors the thread for drivers that read GS.
+
+use crate::kernel::Kernel;
+use crate::thread::Thread;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// KPROCESSOR_MODE.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Mode {
+    /// KernelMode.
+    Kernel = 0,
+    /// UserMode.
+    User = 1,
+}
+
+impl Mode {
+    /// Sorts a driver's byte: 0 is kernel, all else user, as the probes treat it.
+    #[must_use]
+    pub const fn from_raw(raw: u8) -> Self {
+        if raw == 0 { Self::Kernel } else { Self::User }
+    }
+}
+
+/// One entry of the stack of contexts on this host thread.
+#[derive(Debug)]
+pub struct Frame {
+    /// The machine's kernel.
+    pub kernel: Arc<Kernel>,
+    /// The NT thread that runs here.
+    pub thread: Arc<Thread>,
+    mode: Cell<Mode>,
+}
+
+thread_local! {
+    static STACK: RefCell<Vec<Rc<Frame>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Frame {
+    /// Returns PreviousMode.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode.get()
+    }
+
+    /// Runs `body` with another previous mode: what a Zw routine does around the service (NT-B-11).
+    pub fn with_mode<R>(&self, mode: Mode, body: impl FnOnce() -> R) -> R {
+        let was = self.mode.replace(mode);
+        let result = body();
+        self.mode.set(was);
+        result
+    }
+}
+
+/// Leaves the context again.
+#[derive(Debug)]
+pub struct Entered {
+    irql: u8,
+    frame: Rc<Frame>,
+}
+
+impl Entered {
+    /// Returns the context that was entered.
+    #[must_use]
+    pub fn frame(&self) -> &Rc<Frame> {
+        &self.frame
+    }
+}
+
+/// Enters a machine as `thread` with the given previous mode, at PASSIVE_LEVEL.
+#[must_use]
+pub fn enter(kernel: &Arc<Kernel>, thread: &Arc<Thread>, mode: Mode) -> Entered {
+    nt_cell::kpcr::ensure();
+    let irql = nt_cell::kpcr::irql();
+    nt_cell::kpcr::set_irql(crate::irql::PASSIVE_LEVEL);
+    nt_cell::kpcr::set_current_thread(thread.object());
+    let frame = Rc::new(Frame { kernel: Arc::clone(kernel), thread: Arc::clone(thread), mode: Cell::new(mode) });
+    STACK.with_borrow_mut(|stack| stack.push(Rc::clone(&frame)));
+    Entered { irql, frame }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let outer = STACK.with_borrow_mut(|stack| {
+            stack.pop();
+            stack.last().map_or(0, |frame| frame.thread.object())
+        });
+        nt_cell::kpcr::set_irql(self.irql);
+        nt_cell::kpcr::set_current_thread(outer);
+    }
+}
+
+/// Returns the current context.
+///
+/// # Panics
+/// If this host thread is in no machine: a door forgot to enter.
+#[must_use]
+pub fn current() -> Rc<Frame> {
+    try_current().expect("this host thread has entered no machine")
+}
+
+/// Returns the current context, or `None` outside every machine.
+#[must_use]
+pub fn try_current() -> Option<Rc<Frame>> {
+    STACK.with_borrow(|stack| stack.last().cloned())
+}

@@ -1,0 +1,149 @@
+//! The kernel of one machine: its clock, its worker threads, and a place for the state of the rooms above.
+//!
+//! Room: ntos/ke. Called by: `nt_machine` (builds it), every room (through the current frame). IRQL: any.
+//! House rule 4: a machine is a value; two kernels in one process share nothing but addresses.
+
+use crate::clock::Clock;
+use crate::lock::Mutex;
+use crate::thread::Thread;
+use crate::work::WorkQueue;
+use std::any::Any;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// Which Windows the machine behaves as (house rule 13).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum WindowsVersion {
+    /// Windows 7.
+    Win7,
+    /// Windows 8.
+    Win8,
+    /// Windows 10.
+    Win10,
+    /// Windows 11.
+    #[default]
+    Win11,
+}
+
+/// Where a room above `ke` keeps its state of this machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
+pub enum Slot {
+    /// `nt_ob`: the namespace.
+    Ob,
+    /// `nt_ps`: processes and threads.
+    Ps,
+    /// `nt_io`: devices, drivers, statistics.
+    Io,
+    /// `nt_fltmgr`: filters, volumes, instances.
+    Flt,
+    /// `nt_ks`: streaming devices.
+    Ks,
+    /// `nt_ldr`'s user: loaded images of this machine.
+    Ldr,
+    /// Registry (service keys).
+    Cm,
+}
+const SLOTS: usize = 7;
+
+/// Receives the lines that drivers print.
+pub type DebugSink = Box<dyn Fn(&str) + Send + Sync>;
+
+/// The kernel of one machine.
+pub struct Kernel {
+    id: u64,
+    windows: WindowsVersion,
+    /// The clocks.
+    pub clock: Clock,
+    /// System worker threads.
+    pub work: WorkQueue,
+    rooms: [OnceLock<Arc<dyn Any + Send + Sync>>; SLOTS],
+    system_thread: OnceLock<Box<dyn Fn(&Arc<Kernel>) -> Arc<Thread> + Send + Sync>>,
+    debug: Mutex<Option<Arc<DebugSink>>>,
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Kernel#{} ({:?})", self.id, self.windows)
+    }
+}
+
+impl Kernel {
+    /// Makes the kernel of a new machine.
+    #[must_use]
+    pub fn new(windows: WindowsVersion) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Arc::new(Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            windows,
+            clock: Clock::default(),
+            work: WorkQueue::default(),
+            rooms: [const { OnceLock::new() }; SLOTS],
+            system_thread: OnceLock::new(),
+            debug: Mutex::new(None),
+        })
+    }
+
+    /// Returns a number that no other machine of this process has.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Returns the Windows that this machine behaves as.
+    #[must_use]
+    pub fn windows(&self) -> WindowsVersion {
+        self.windows
+    }
+
+    /// Stores a room's state; a room does it once, while the machine is built.
+    ///
+    /// # Panics
+    /// If the room already has state.
+    pub fn install<T: Any + Send + Sync>(&self, slot: Slot, state: Arc<T>) {
+        assert!(self.rooms[slot as usize].set(state).is_ok(), "{slot:?} was installed twice");
+    }
+
+    /// Returns a room's state.
+    ///
+    /// # Panics
+    /// If the machine was built without that room.
+    #[must_use]
+    pub fn room<T: Any + Send + Sync>(&self, slot: Slot) -> &T {
+        let state = self.rooms[slot as usize].get().and_then(|state| state.downcast_ref::<T>());
+        state.unwrap_or_else(|| panic!("the machine was built without {slot:?}"))
+    }
+
+    /// Returns a shared handle to a room's state, if it is there.
+    #[must_use]
+    pub fn try_room<T: Any + Send + Sync>(&self, slot: Slot) -> Option<Arc<T>> {
+        self.rooms[slot as usize].get().cloned().and_then(|state| state.downcast::<T>().ok())
+    }
+
+    /// Tells how a thread of the system process is made (`nt_ps` does, while the machine is built).
+    pub fn set_system_thread_maker(&self, make: impl Fn(&Arc<Self>) -> Arc<Thread> + Send + Sync + 'static) {
+        let _second = self.system_thread.set(Box::new(make));
+    }
+
+    /// Makes a thread of the system process.
+    #[must_use]
+    pub fn system_thread(self: &Arc<Self>) -> Arc<Thread> {
+        match self.system_thread.get() {
+            Some(make) => make(self),
+            None => Thread::new(self),
+        }
+    }
+
+    /// Sends what drivers print (DbgPrint) somewhere; returns the former sink.
+    pub fn set_debug_sink(&self, sink: Option<DebugSink>) -> Option<Arc<DebugSink>> {
+        std::mem::replace(&mut *self.debug.lock(), sink.map(Arc::new))
+    }
+
+    /// Prints a driver's text.
+    pub fn debug_print(&self, text: &str) {
+        let sink = self.debug.lock().clone();
+        if let Some(sink) = sink {
+            sink(text);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Access masks: generic rights and what they map to.
+//!
+//! Room: ntos/ob. Source: wdm.h; rule NT-A-01 (GENERIC_WRITE on a file is 00120116).
+
+/// GENERIC_READ.
+pub const GENERIC_READ: u32 = 0x8000_0000;
+/// GENERIC_WRITE.
+pub const GENERIC_WRITE: u32 = 0x4000_0000;
+/// GENERIC_EXECUTE.
+pub const GENERIC_EXECUTE: u32 = 0x2000_0000;
+/// GENERIC_ALL.
+pub const GENERIC_ALL: u32 = 0x1000_0000;
+/// MAXIMUM_ALLOWED.
+pub const MAXIMUM_ALLOWED: u32 = 0x0200_0000;
+/// EVENT_MODIFY_STATE.
+pub const EVENT_MODIFY_STATE: u32 = 2;
+/// SYNCHRONIZE.
+pub const SYNCHRONIZE: u32 = 0x0010_0000;
+
+/// GENERIC_MAPPING.
+#[derive(Clone, Copy, Debug)]
+pub struct GenericMapping {
+    /// What GENERIC_READ stands for.
+    pub read: u32,
+    /// What GENERIC_WRITE stands for.
+    pub write: u32,
+    /// What GENERIC_EXECUTE stands for.
+    pub execute: u32,
+    /// What GENERIC_ALL stands for.
+    pub all: u32,
+}
+
+impl GenericMapping {
+    /// No generic right means anything.
+    pub const NONE: Self = Self { read: 0, write: 0, execute: 0, all: 0x001F_FFFF };
+    /// Files (NT-A-01).
+    pub const FILE: Self = Self { read: 0x0012_0089, write: 0x0012_0116, execute: 0x0012_00A0, all: 0x001F_01FF };
+    /// Events.
+    pub const EVENT: Self = Self { read: 0x0002_0001, write: 0x0002_0002, execute: 0x0012_0000, all: 0x001F_0003 };
+    /// Completion ports.
+    pub const PORT: Self = Self { read: 0x0002_0001, write: 0x0002_0002, execute: 0x0012_0000, all: 0x001F_0003 };
+
+    /// Replaces generic bits by what they stand for (RtlMapGenericMask); MAXIMUM_ALLOWED becomes everything.
+    #[must_use]
+    pub const fn map(&self, desired: u32) -> u32 {
+        let mut granted = desired & 0x01FF_FFFF;
+        if desired & GENERIC_READ != 0 {
+            granted |= self.read;
+        }
+        if desired & GENERIC_WRITE != 0 {
+            granted |= self.write;
+        }
+        if desired & GENERIC_EXECUTE != 0 {
+            granted |= self.execute;
+        }
+        if desired & (GENERIC_ALL | MAXIMUM_ALLOWED) != 0 {
+            granted |= self.all;
+        }
+        granted
+    }
+}

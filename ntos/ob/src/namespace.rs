@@ -1,0 +1,171 @@
+//! The namespace of one machine: directories, symbolic links, named objects.
+//!
+//! Room: ntos/ob. IRQL: PASSIVE_LEVEL. Locks: the tree's lock; no object routine runs under it.
+//! Source: "Object Names", IoCreateSymbolicLink pages. `\??`, `\DosDevices` and `\GLOBAL??` are one directory.
+
+use crate::object::ObjectRef;
+use crate::types::ObjectType;
+use nt_abi::{Bytes, NtResult, NtStatus};
+use nt_ke::RwLock;
+use std::collections::HashMap;
+
+/// What a name stands for.
+#[derive(Clone, Debug)]
+pub enum Node {
+    /// A directory of names.
+    Directory,
+    /// A symbolic link: the rest of the name follows this target.
+    Link(String),
+    /// An object, kept by the namespace.
+    Object(ObjectRef<Bytes>, ObjectType),
+}
+
+/// The result of a walk.
+#[derive(Debug)]
+pub struct Lookup {
+    /// The object reached.
+    pub object: ObjectRef<Bytes>,
+    /// What it is.
+    pub kind: ObjectType,
+    /// What is left of the name (UTF-16), with its leading backslash if there was one: a device parses it.
+    pub rest: Vec<u16>,
+    /// The object's own name.
+    pub name: String,
+}
+
+/// A machine's names. Keys are upper-cased paths; the namespace ignores case, as Windows' does for devices.
+#[derive(Default)]
+pub struct Namespace {
+    names: RwLock<HashMap<String, (String, Node)>>,
+}
+
+const MOST_LINKS: usize = 32;
+
+fn canonical(path: &str) -> String {
+    let path = path.trim_end_matches('\\').to_uppercase();
+    for alias in ["\\??", "\\GLOBAL??"] {
+        if let Some(rest) = path.strip_prefix(alias)
+            && (rest.is_empty() || rest.starts_with('\\'))
+        {
+            return format!("\\DOSDEVICES{rest}");
+        }
+    }
+    path
+}
+
+impl Namespace {
+    /// Makes a namespace with the directories every machine has.
+    #[must_use]
+    pub fn new() -> Self {
+        let tree = Self::default();
+        for directory in ["\\Device", "\\DosDevices", "\\Driver", "\\FileSystem", "\\BaseNamedObjects", "\\Callback"] {
+            let _exists = tree.insert(directory, Node::Directory);
+        }
+        tree
+    }
+
+    /// Gives a name to a node; OBJECT_NAME_COLLISION if it is taken, OBJECT_PATH_NOT_FOUND without its directory.
+    pub fn insert(&self, path: &str, node: Node) -> NtResult<()> {
+        let key = canonical(path);
+        let Some((parent, last)) = key.rsplit_once('\\') else { return NtStatus::OBJECT_PATH_SYNTAX_BAD.fail() };
+        if last.is_empty() {
+            return NtStatus::OBJECT_NAME_INVALID.fail();
+        }
+        let mut names = self.names.write();
+        if !parent.is_empty() && !matches!(names.get(parent), Some((_, Node::Directory))) {
+            return NtStatus::OBJECT_PATH_NOT_FOUND.fail();
+        }
+        if names.contains_key(&key) {
+            return NtStatus::OBJECT_NAME_COLLISION.fail();
+        }
+        names.insert(key, (path.to_owned(), node));
+        Ok(())
+    }
+
+    /// Takes a name away; OBJECT_NAME_NOT_FOUND if there is none.
+    pub fn remove(&self, path: &str) -> NtResult<()> {
+        let removed = self.names.write().remove(&canonical(path));
+        removed.map(drop).ok_or(NtStatus::OBJECT_NAME_NOT_FOUND.error())
+    }
+
+    /// Takes away every name of an object.
+    pub fn remove_object(&self, body: nt_cell::Foreign<Bytes>) {
+        let is_other = |node: &Node| !matches!(node, Node::Object(object, _) if object.body() == body);
+        self.names.write().retain(|_, (_, node)| is_other(node));
+    }
+
+    /// Returns the target of a symbolic link.
+    #[must_use]
+    pub fn link_target(&self, path: &str) -> Option<String> {
+        match self.names.read().get(&canonical(path)) {
+            Some((_, Node::Link(target))) => Some(target.clone()),
+            _ => None,
+        }
+    }
+
+    /// Walks a path, following links, to the first object; the rest of the name is the object's to parse.
+    pub fn lookup(&self, path: &[u16]) -> NtResult<Lookup> {
+        let mut path = path.to_vec();
+        for _ in 0..MOST_LINKS {
+            match self.step(&path)? {
+                Step::Found(found) => return Ok(found),
+                Step::Follow(next) => path = next,
+            }
+        }
+        NtStatus::OBJECT_PATH_NOT_FOUND.fail()
+    }
+
+    fn step(&self, path: &[u16]) -> NtResult<Step> {
+        const SEPARATOR: u16 = b'\\' as u16;
+        if path.first() != Some(&SEPARATOR) {
+            return NtStatus::OBJECT_PATH_SYNTAX_BAD.fail();
+        }
+        let names = self.names.read();
+        let mut end = 0;
+        while end < path.len() {
+            end = path[end + 1..].iter().position(|&c| c == SEPARATOR).map_or(path.len(), |at| end + 1 + at);
+            let Ok(prefix) = String::from_utf16(&path[..end]) else { return NtStatus::OBJECT_NAME_INVALID.fail() };
+            let last = end == path.len();
+            match names.get(&canonical(&prefix)) {
+                Some((_, Node::Directory)) if last => return NtStatus::OBJECT_TYPE_MISMATCH.fail(),
+                Some((_, Node::Directory)) => {}
+                Some((_, Node::Link(target))) => {
+                    let mut next: Vec<u16> = target.encode_utf16().collect();
+                    next.extend_from_slice(&path[end..]);
+                    return Ok(Step::Follow(next));
+                }
+                Some((name, Node::Object(object, kind))) => {
+                    let rest = path[end..].to_vec();
+                    return Ok(Step::Found(Lookup { object: object.clone(), kind: *kind, rest, name: name.clone() }));
+                }
+                None if last => return NtStatus::OBJECT_NAME_NOT_FOUND.fail(),
+                None => return NtStatus::OBJECT_PATH_NOT_FOUND.fail(),
+            }
+        }
+        NtStatus::OBJECT_NAME_NOT_FOUND.fail()
+    }
+
+    /// Lists the names that stand directly in a directory.
+    #[must_use]
+    pub fn list(&self, directory: &str) -> Vec<String> {
+        let prefix = format!("{}\\", canonical(directory));
+        let names = self.names.read();
+        let inside = names.iter().filter_map(|(key, (name, _))| {
+            key.strip_prefix(&prefix).filter(|rest| !rest.contains('\\')).map(|_| name.clone())
+        });
+        let mut list: Vec<String> = inside.collect();
+        list.sort();
+        list
+    }
+
+    /// Drops every name: the machine is shut down.
+    pub fn clear(&self) {
+        let all = std::mem::take(&mut *self.names.write());
+        drop(all);
+    }
+}
+
+enum Step {
+    Found(Lookup),
+    Follow(Vec<u16>),
+}

@@ -1,0 +1,171 @@
+//! Processes of one machine.
+//!
+//! Room: ntos/ps. IRQL: PASSIVE_LEVEL. Locks: the process list.
+
+use crate::counters::IoCounters;
+use nt_abi::{Bytes, NtResult};
+use nt_cell::Foreign;
+use nt_ke::kernel::Slot;
+use nt_ke::{Frame, Kernel, Mutex, Thread};
+use nt_ob::types::ObjectType;
+use nt_ob::{Handle, HandleTable, ObjectRef, object};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The size that we give to the opaque EPROCESS and ETHREAD bodies.
+const BODY: usize = 0x200;
+
+/// A process.
+pub struct Process {
+    id: u64,
+    name: String,
+    object: ObjectRef<Bytes>,
+    /// Its handles.
+    pub handles: HandleTable,
+    /// Its I/O counters.
+    pub counters: IoCounters,
+}
+
+/// The processes of one machine.
+pub struct Processes {
+    system: Arc<Process>,
+    all: Mutex<Vec<Arc<Process>>>,
+    next: AtomicU64,
+    threads: Mutex<Vec<(u64, ObjectRef<Bytes>, std::sync::Weak<Thread>)>>,
+}
+
+impl std::fmt::Debug for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Process#{} {}", self.id, self.name)
+    }
+}
+
+impl Process {
+    fn new(id: u64, name: &str, machine: u64, kernel: bool) -> NtResult<Arc<Self>> {
+        let object = object::create::<Bytes>(ObjectType::Process, BODY, machine)?;
+        Ok(Arc::new(Self {
+            id,
+            name: name.to_owned(),
+            object,
+            handles: HandleTable::new(kernel),
+            counters: IoCounters::default(),
+        }))
+    }
+
+    /// Returns the process id; the system process is 4.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Returns the image name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the process object (PEPROCESS).
+    #[must_use]
+    pub fn object(&self) -> Foreign<Bytes> {
+        self.object.body()
+    }
+}
+
+impl Processes {
+    /// Makes the room's state: the system process and nothing else, and installs it in the kernel.
+    pub fn install(kernel: &Arc<Kernel>) -> NtResult<Arc<Self>> {
+        let system = Process::new(4, "System", kernel.id(), true)?;
+        let room = Arc::new(Self {
+            system: Arc::clone(&system),
+            all: Mutex::new(vec![system]),
+            next: AtomicU64::new(8),
+            threads: Mutex::new(Vec::new()),
+        });
+        kernel.install(Slot::Ps, Arc::clone(&room));
+        let weak = Arc::downgrade(&room);
+        kernel.set_system_thread_maker(move |kernel| {
+            let room = weak.upgrade().expect("the machine is shut down");
+            let system = Arc::clone(&room.system);
+            room.create_thread(kernel, &system).expect("no pool for a system thread")
+        });
+        Ok(room)
+    }
+
+    /// Returns the system process (PID 4).
+    #[must_use]
+    pub fn system(&self) -> &Arc<Process> {
+        &self.system
+    }
+
+    /// Makes a process.
+    pub fn create_process(&self, kernel: &Kernel, name: &str) -> NtResult<Arc<Process>> {
+        let process = Process::new(self.next.fetch_add(4, Ordering::Relaxed), name, kernel.id(), false)?;
+        self.all.lock().push(Arc::clone(&process));
+        Ok(process)
+    }
+
+    /// Makes a thread of a process.
+    pub fn create_thread(&self, kernel: &Arc<Kernel>, process: &Arc<Process>) -> NtResult<Arc<Thread>> {
+        let thread = Thread::new(kernel);
+        let body = object::create::<Bytes>(ObjectType::Thread, BODY, kernel.id())?;
+        thread.set_object(body.body().addr());
+        thread.set_process(Arc::clone(process) as Arc<dyn std::any::Any + Send + Sync>);
+        let mut threads = self.threads.lock();
+        threads.retain(|(_, _, thread)| thread.strong_count() > 0);
+        threads.push((body.body().addr(), body, Arc::downgrade(&thread)));
+        Ok(thread)
+    }
+
+    /// Finds the thread whose object lies at `address` (Tail.Overlay.Thread of an IRP).
+    #[must_use]
+    pub fn thread_at(&self, address: u64) -> Option<Arc<Thread>> {
+        let threads = self.threads.lock();
+        threads.iter().find(|(at, _, _)| *at == address).and_then(|(_, _, thread)| thread.upgrade())
+    }
+
+    /// Finds a process by its object's address.
+    #[must_use]
+    pub fn process_at(&self, address: u64) -> Option<Arc<Process>> {
+        self.all.lock().iter().find(|process| process.object().addr() == address).cloned()
+    }
+
+    /// Closes every handle of a process, as its end does, and forgets it.
+    pub fn end(&self, process: &Arc<Process>) {
+        for handle in process.handles.handles() {
+            let _closed = process.handles.close(handle);
+        }
+        self.all.lock().retain(|each| !Arc::ptr_eq(each, process));
+    }
+
+    /// Returns all processes.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Process>> {
+        self.all.lock().clone()
+    }
+}
+
+/// Returns the room's state of a machine.
+#[must_use]
+pub fn processes(kernel: &Kernel) -> &Processes {
+    kernel.room::<Processes>(Slot::Ps)
+}
+
+/// Returns the process of the running thread; a thread without one belongs to the system process.
+#[must_use]
+pub fn current_process(frame: &Frame) -> &Process {
+    match frame.thread.process::<Process>() {
+        Some(process) => process,
+        None => &processes(&frame.kernel).system,
+    }
+}
+
+/// Returns the table in which a handle is looked up. A kernel handle counts only for KernelMode (NT-B-12): for a user
+/// caller it is looked up in the caller's own table, where it does not exist.
+#[must_use]
+pub fn table_of(frame: &Frame, handle: Handle, kernel_mode: bool) -> &HandleTable {
+    if handle.is_kernel() && kernel_mode {
+        &processes(&frame.kernel).system.handles
+    } else {
+        &current_process(frame).handles
+    }
+}
