@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     extern "win64" fn nine(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, g: u64, h: u64, i: u64) -> u64 {
-        [a, b, c, d, e, f, g, h, i].into_iter().enumerate().map(|(at, v)| v << (4 * at)).sum()
+        [a, b, c, d, e, f, g, h, i].into_iter().enumerate().map(|(at, v)| (v & 15) << (4 * at)).sum()
     }
     extern "win64" fn two(a: u64, b: u64) -> u64 {
         a * 100 + b

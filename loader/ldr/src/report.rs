@@ -1,0 +1,107 @@
+//! Bugcheck reports, and how a process ends after one.
+//!
+//! Room: loader/ldr. Called by: `dispatch` and `fault`. Locks: the symbol tables and the last report. A report allocates;
+//! that is tolerable because the thread was in driver code, where it can hold no lock of the host's allocator.
+
+use crate::context::Context;
+use crate::dispatch;
+use crate::image::{self, MissingImport};
+use core::fmt::Write as _;
+use core::sync::atomic::{AtomicU32, Ordering};
+use nt_cell::fault::RawLine;
+use nt_cell::{Raised, images, kpcr};
+use parking_lot::Mutex;
+
+/// What follows a bugcheck report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// The process ends with this exit code.
+    Exit(u8),
+    /// The driver's frames are dropped without termination handlers and the callout returns `Err`; the machine is dead.
+    Err,
+}
+
+const AS_ERR: u32 = 1 << 31;
+static ENDING: AtomicU32 = AtomicU32::new(1);
+static LAST: Mutex<Option<String>> = Mutex::new(None);
+
+/// Chooses what follows a bugcheck report, for the whole process. The default is to exit with code 1 (a finding).
+pub fn set_ending(ending: Ending) {
+    let word = match ending {
+        Ending::Exit(code) => u32::from(code),
+        Ending::Err => AS_ERR,
+    };
+    ENDING.store(word, Ordering::Relaxed);
+}
+
+/// Takes the text of the newest bugcheck report that did not end the process.
+#[must_use]
+pub fn take_report() -> Option<String> {
+    LAST.lock().take()
+}
+
+/// Names an address of driver code: `driver.sys+0x1234 (symbol+0x10)`.
+#[must_use]
+pub fn symbolize(addr: u64) -> String {
+    let Some(info) = image::info_at(addr) else { return format!("{addr:#x}") };
+    let rva = (addr - info.base) as u32;
+    let mut text = format!("{}+{rva:#x}", info.name);
+    if let Some((at, name)) = info.symbol(rva) {
+        let _ = write!(text, " ({name}+{:#x})", rva - at);
+    }
+    text
+}
+
+fn name_of(code: u32) -> &'static str {
+    match code {
+        0x1e => "KMODE_EXCEPTION_NOT_HANDLED",
+        0x7f => "UNEXPECTED_KERNEL_MODE_TRAP",
+        0x139 => "KERNEL_SECURITY_CHECK_FAILURE",
+        0xc000_0139 => "DRIVER_ENTRYPOINT_NOT_FOUND",
+        _ => "?",
+    }
+}
+
+/// Reports a bugcheck and, unless it is to come back as `Err`, ends the process.
+pub(crate) fn bugcheck(context: &Context, raised: &Raised, missing: Option<&MissingImport>) {
+    let Some(dead) = raised.bugcheck else { return };
+    let mut text = format!("ntio: bugcheck {:#x} ({}): ", dead.code, name_of(dead.code));
+    let _ = match missing {
+        Some(import) => {
+            write!(text, "missing import {}!{} called from {}", import.image, import.name, symbolize(raised.address))
+        }
+        None => write!(text, "{:?} at {}", raised.status, symbolize(raised.address)),
+    };
+    let [a, b, c, d] = dead.parameters;
+    let _ = write!(text, "\n  parameters {a:#x} {b:#x} {c:#x} {d:#x}, IRQL {}", kpcr::irql());
+    dispatch::trace(context, |rip| {
+        let _ = write!(text, "\n  {}", if images::contains(rip) { symbolize(rip) } else { format!("{rip:#x}") });
+    });
+    text.push('\n');
+    match ENDING.load(Ordering::Relaxed) {
+        AS_ERR => *LAST.lock() = Some(text),
+        code => {
+            // SAFETY: writes initialised bytes; then ends the process without running anything else of it.
+            unsafe {
+                libc::write(2, text.as_ptr().cast(), text.len());
+                libc::_exit(code as i32);
+            }
+        }
+    }
+}
+
+/// Reports a stack overflow from signal context: no memory is taken.
+pub(crate) fn raw_stack_overflow(rip: u64) {
+    let code = ENDING.load(Ordering::Relaxed);
+    if code == AS_ERR {
+        return;
+    }
+    let mut line = RawLine::new();
+    line.text("ntio: bugcheck 0x7f (UNEXPECTED_KERNEL_MODE_TRAP): kernel stack used up at ");
+    if let Some(info) = image::info_at(rip) {
+        line.text(info.name).text("+").hex(rip - info.base);
+    }
+    line.text("\n").write();
+    // SAFETY: ends the process at once.
+    unsafe { libc::_exit(code as i32) };
+}
