@@ -1,1 +1,180 @@
-//! nt_machine
+//! A machine: one Windows in one value, and the safe API by which Rust programs use it.
+//!
+//! Room: machine. Called by: front ends, tests, the `ntio` crate. Calls: every room below.
+//! Touches: nothing of a driver's; all memory goes through `nt_cell`. IRQL: PASSIVE_LEVEL. Locks: its own lists.
+//! House rule 4: two machines of one process share nothing but addresses. A machine is built by [`MachineBuilder`], used
+//! through [`Client`]s, and ended by [`Machine::shutdown`], which says what was left behind.
+//! Not here: what a request does (`nt_io`), what a file holds (the volume), the host's doors (front/fuse).
+
+pub mod builder;
+pub mod client;
+pub mod ea;
+pub mod file;
+pub mod imports;
+pub mod paging;
+pub mod recorder;
+pub mod report;
+pub mod spec;
+
+pub use builder::MachineBuilder;
+pub use client::Client;
+pub use imports::exports;
+pub use recorder::Recorder;
+pub use report::Report;
+pub use spec::{FilterSpec, SpecError, VolumeSpec};
+
+use nt_ke::{Entered, Kernel, Mode, Thread};
+use nt_memfs::MountedVolume;
+use nt_ps::{Process, Processes};
+use std::sync::Arc;
+
+pub use nt_abi::{NtError, NtResult, NtStatus};
+pub use nt_io::create::CreateSpec;
+pub use nt_ke::WindowsVersion;
+pub use nt_ob::Handle;
+
+/// One Windows.
+pub struct Machine {
+    kernel: Arc<Kernel>,
+    processes: Arc<Processes>,
+    io: Arc<nt_io::System>,
+    volumes: Vec<MountedVolume>,
+    recorder: Option<Arc<Recorder>>,
+    system_thread: Arc<Thread>,
+    /// Pool tags that were outstanding before the machine was built: other machines' and the process's own.
+    pool_before: Vec<(u32, usize, usize)>,
+}
+
+impl std::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Machine on {:?} with {} volume(s)", self.kernel, self.volumes.len())
+    }
+}
+
+/// What a machine left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leaks {
+    /// Requests that were never completed.
+    pub requests: i64,
+    /// Handles that were open at the end: {process, count}.
+    pub handles: Vec<(String, usize)>,
+    /// Pool blocks by tag: {tag, blocks, bytes}.
+    pub pool: Vec<(String, usize, usize)>,
+}
+
+impl Leaks {
+    /// Returns whether nothing was left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.requests == 0 && self.handles.is_empty() && self.pool.is_empty()
+    }
+}
+
+impl Machine {
+    /// Starts the description of a machine.
+    #[must_use]
+    pub fn builder() -> MachineBuilder {
+        MachineBuilder::default()
+    }
+
+    /// Returns the kernel.
+    #[must_use]
+    pub fn kernel(&self) -> &Arc<Kernel> {
+        &self.kernel
+    }
+
+    /// Returns the I/O manager's state.
+    #[must_use]
+    pub fn io(&self) -> &Arc<nt_io::System> {
+        &self.io
+    }
+
+    /// Returns the processes.
+    #[must_use]
+    pub fn processes(&self) -> &Arc<Processes> {
+        &self.processes
+    }
+
+    /// Returns the volumes, `C:` first.
+    #[must_use]
+    pub fn volumes(&self) -> &[MountedVolume] {
+        &self.volumes
+    }
+
+    /// Returns what listens to the requests, if the machine was built with it.
+    #[must_use]
+    pub fn recorder(&self) -> Option<&Arc<Recorder>> {
+        self.recorder.as_ref()
+    }
+
+    /// Enters the machine as the system process, in kernel mode.
+    #[must_use]
+    pub fn enter_system(&self) -> Entered {
+        nt_ke::enter(&self.kernel, &self.system_thread, Mode::Kernel)
+    }
+
+    /// Makes a user-mode process with one thread.
+    pub fn process(&self, name: &str) -> NtResult<Client> {
+        let _system = self.enter_system();
+        let process = self.processes.create_process(&self.kernel, name)?;
+        self.client_of(&process)
+    }
+
+    /// Makes another thread of a process, for another host thread.
+    pub fn client_of(&self, process: &Arc<Process>) -> NtResult<Client> {
+        let thread = self.processes.create_thread(&self.kernel, process)?;
+        Ok(Client::new(Arc::clone(&self.kernel), Arc::clone(process), thread))
+    }
+
+    /// Ends a process: closes what it left open.
+    pub fn end_process(&self, process: &Arc<Process>) {
+        let _system = self.enter_system();
+        self.processes.end(process);
+    }
+
+    /// Ends the machine and says what was left behind. Handles of processes that are still there are closed.
+    #[must_use]
+    pub fn shutdown(self) -> Leaks {
+        let entered = self.enter_system();
+        self.kernel.work.drain();
+        let mut leaks = Leaks::default();
+        for process in self.processes.all() {
+            let open = process.handles.handles().len();
+            if open != 0 {
+                leaks.handles.push((process.name().to_owned(), open));
+            }
+            if process.id() == self.processes.system().id() {
+                for handle in process.handles.handles() {
+                    let _closed = process.handles.close(handle);
+                }
+            } else {
+                self.processes.end(&process);
+            }
+        }
+        self.kernel.work.drain();
+        leaks.requests = self.io.in_flight.load(std::sync::atomic::Ordering::Acquire);
+        self.kernel.work.stop();
+        drop(self.volumes);
+        self.io.shutdown();
+        drop(entered);
+        leaks.pool = pool_growth(&self.pool_before);
+        leaks
+    }
+}
+
+/// Returns what is outstanding in the pool beyond `before`. Tags of kernel objects that live as long as somebody holds
+/// the machine's own values (threads, processes) are not leaks of a driver and are left out.
+fn pool_growth(before: &[(u32, usize, usize)]) -> Vec<(String, usize, usize)> {
+    let now = builder::pool_now();
+    let grown = now.into_iter().filter_map(|(tag, blocks, bytes)| {
+        let (was, was_bytes) = before.iter().find(|(t, ..)| *t == tag).map_or((0, 0), |(_, b, n)| (*b, *n));
+        (blocks > was).then(|| (tag_text(tag), blocks - was, bytes.saturating_sub(was_bytes)))
+    });
+    grown.collect()
+}
+
+/// Spells a pool tag as drivers write it.
+#[must_use]
+pub fn tag_text(tag: u32) -> String {
+    tag.to_le_bytes().iter().map(|&b| if b.is_ascii_graphic() || b == b' ' { char::from(b) } else { '.' }).collect()
+}

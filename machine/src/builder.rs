@@ -1,0 +1,100 @@
+//! Building a machine.
+//!
+//! Room: machine. Called by: front ends, tests. Calls: every room's `install`. IRQL: PASSIVE_LEVEL. Locks: none.
+//! The order is the order of dependence: kernel, I/O manager with the namespace, processes, volumes.
+
+use crate::recorder::Recorder;
+use crate::spec::VolumeSpec;
+use crate::Machine;
+use nt_abi::NtResult;
+use nt_io::system::AsyncPolicy;
+use nt_ke::kernel::DebugSink;
+use nt_ke::{Kernel, Mode, WindowsVersion};
+use nt_ps::Processes;
+use std::sync::Arc;
+
+/// What a machine is built with.
+#[derive(Default)]
+pub struct MachineBuilder {
+    windows: WindowsVersion,
+    volumes: Vec<VolumeSpec>,
+    policy: AsyncPolicy,
+    recorder: Option<Arc<Recorder>>,
+    debug: Option<DebugSink>,
+}
+
+impl std::fmt::Debug for MachineBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MachineBuilder").field("windows", &self.windows).field("volumes", &self.volumes).finish()
+    }
+}
+
+impl MachineBuilder {
+    /// Chooses which Windows the machine behaves as.
+    #[must_use]
+    pub fn windows(mut self, windows: WindowsVersion) -> Self {
+        self.windows = windows;
+        self
+    }
+
+    /// Adds a volume; the first is `C:`. Without any the machine gets one `ram` volume.
+    #[must_use]
+    pub fn volume(mut self, volume: VolumeSpec) -> Self {
+        self.volumes.push(volume);
+        self
+    }
+
+    /// Chooses how drivers that may choose complete their requests.
+    #[must_use]
+    pub fn completion(mut self, policy: AsyncPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Listens to the requests.
+    #[must_use]
+    pub fn recorder(mut self, recorder: Arc<Recorder>) -> Self {
+        self.recorder = Some(recorder);
+        self
+    }
+
+    /// Sends what drivers print somewhere.
+    #[must_use]
+    pub fn debug(mut self, sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.debug = Some(Box::new(sink));
+        self
+    }
+
+    /// Builds the machine.
+    pub fn build(self) -> NtResult<Machine> {
+        let pool_before = pool_now();
+        let kernel = Kernel::new(self.windows);
+        kernel.set_debug_sink(self.debug);
+        let io = nt_io::System::install(&kernel);
+        *io.policy.lock() = self.policy;
+        let processes = Processes::install(&kernel)?;
+        let system_thread = processes.create_thread(&kernel, processes.system())?;
+        let mut specs = self.volumes;
+        if specs.is_empty() {
+            specs.push(VolumeSpec::Ram { size: None });
+        }
+        let mut volumes = Vec::new();
+        {
+            let _system = nt_ke::enter(&kernel, &system_thread, Mode::Kernel);
+            for (index, spec) in (1..).zip(&specs) {
+                let VolumeSpec::Ram { size } = spec;
+                volumes.push(nt_memfs::mount(&kernel, index, *size)?);
+            }
+        }
+        if let Some(recorder) = &self.recorder {
+            recorder.start(&kernel);
+            io.observe(Some(Arc::clone(recorder) as nt_io::observe::SharedObserver));
+        }
+        Ok(Machine { kernel, processes, io, volumes, recorder: self.recorder, system_thread, pool_before })
+    }
+}
+
+/// What the pool holds by tag.
+pub(crate) fn pool_now() -> Vec<(u32, usize, usize)> {
+    nt_ex::pool::outstanding().into_iter().map(|(tag, count, bytes)| (tag, count as usize, bytes as usize)).collect()
+}

@@ -1,0 +1,310 @@
+//! A user-mode process of a machine, as a Rust program uses it.
+//!
+//! Room: machine. Called by: front ends, tests, the `ntio` crate. Calls: the services of `nt_io` with PreviousMode = UserMode.
+//! Touches: the user arena: arguments and data are copied into blocks of it, because the services probe them there.
+//! IRQL: PASSIVE_LEVEL. Locks: none. House rule 6: the embedding API copies a `&[u8]` into the arena.
+
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::{Addr, UserBlock};
+use nt_io::control::ControlArguments;
+use nt_io::create::CreateSpec;
+use nt_io::directory::DirectoryArguments;
+use nt_io::info::InfoArguments;
+use nt_io::irp::IoStatus;
+use nt_io::rw::Arguments;
+use nt_ke::{Frame, Kernel, Mode, Thread};
+use nt_ob::Handle;
+use nt_ps::Process;
+use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// A thread of a user-mode process. It runs on one host thread at a time; [`Client::thread`] makes another one.
+#[derive(Debug)]
+pub struct Client {
+    kernel: Arc<Kernel>,
+    process: Arc<Process>,
+    thread: Arc<Thread>,
+    one_host_thread: PhantomData<Cell<()>>,
+}
+
+/// Where a status block, an offset and a key lie in the argument block.
+const IOSB: u64 = 0;
+const OFFSET: u64 = 16;
+const ARGUMENTS: usize = 64;
+
+thread_local! {
+    /// Arena blocks that this host thread uses again: a large block costs two system calls.
+    static SPARE: RefCell<Vec<UserBlock>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A block of the arena for the time of one call.
+struct Loan(Option<UserBlock>);
+
+impl Loan {
+    fn new(len: usize) -> NtResult<Self> {
+        let spare = SPARE.with_borrow_mut(|spare| {
+            let at = spare.iter().position(|block| block.len() >= len && block.len() <= len.max(64) * 64)?;
+            Some(spare.swap_remove(at))
+        });
+        let made = spare.or_else(|| UserBlock::new(len.max(ARGUMENTS).next_power_of_two()));
+        made.map(|block| Self(Some(block))).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())
+    }
+    fn block(&self) -> &UserBlock {
+        self.0.as_ref().expect("a loan ends when it is dropped")
+    }
+    fn addr(&self) -> u64 {
+        self.block().addr()
+    }
+    fn put(&self, bytes: &[u8]) -> NtResult<()> {
+        self.block().region().sub(0, bytes.len()).write_from(bytes).map_err(|_| NtStatus::ACCESS_VIOLATION.error())
+    }
+    fn take(&self, bytes: &mut [u8]) -> NtResult<()> {
+        self.block().region().sub(0, bytes.len()).read_to(bytes).map_err(|_| NtStatus::ACCESS_VIOLATION.error())
+    }
+    fn status(&self) -> IoStatus {
+        let region = self.block().region();
+        let status = region.load::<u32>(IOSB as usize).unwrap_or(NtStatus::ACCESS_VIOLATION.0);
+        IoStatus::new(NtStatus(status), region.load::<u64>(IOSB as usize + 8).unwrap_or(0))
+    }
+    fn clear(&self) -> NtResult<()> {
+        self.block().region().sub(0, ARGUMENTS).fill(0).map_err(|_| NtStatus::ACCESS_VIOLATION.error())
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        if let Some(block) = self.0.take() {
+            let _gone = SPARE.try_with(|spare| {
+                let mut spare = spare.borrow_mut();
+                if spare.len() < 8 {
+                    spare.push(block);
+                }
+            });
+        }
+    }
+}
+
+impl Client {
+    pub(crate) fn new(kernel: Arc<Kernel>, process: Arc<Process>, thread: Arc<Thread>) -> Self {
+        Self { kernel, process, thread, one_host_thread: PhantomData }
+    }
+
+    /// Returns the process.
+    #[must_use]
+    pub fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
+    /// Makes another thread of the same process.
+    pub fn thread(&self) -> NtResult<Self> {
+        let thread = nt_ps::process::processes(&self.kernel).create_thread(&self.kernel, &self.process)?;
+        Ok(Self::new(Arc::clone(&self.kernel), Arc::clone(&self.process), thread))
+    }
+
+    /// Runs `body` in the machine as this thread, in user mode: for services that have no method here.
+    pub fn call<R>(&self, body: impl FnOnce(&Frame) -> R) -> R {
+        let entered = nt_ke::enter(&self.kernel, &self.thread, Mode::User);
+        body(entered.frame())
+    }
+
+    /// NtCreateFile; returns the handle and Information (created, opened, ...).
+    pub fn create(&self, spec: &CreateSpec) -> NtResult<(Handle, u64)> {
+        self.call(|frame| nt_io::create::nt_create_file(frame, spec)).map(|(handle, result)| (handle, result.information))
+    }
+
+    /// NtClose.
+    pub fn close(&self, handle: Handle) -> NtResult<()> {
+        self.call(|frame| nt_io::event::close(frame, handle))
+    }
+
+    /// NtWriteFile with raw arguments.
+    #[must_use]
+    pub fn nt_write_file(&self, arguments: &Arguments) -> NtStatus {
+        self.call(|frame| nt_io::write::nt_write_file(frame, arguments))
+    }
+
+    /// NtReadFile with raw arguments.
+    #[must_use]
+    pub fn nt_read_file(&self, arguments: &Arguments) -> NtStatus {
+        self.call(|frame| nt_io::read::nt_read_file(frame, arguments))
+    }
+
+    /// Waits for a request that is pending; the status block then holds its end.
+    fn finish(&self, handle: Handle, status: NtStatus, arguments: &Loan) -> NtResult<u64> {
+        if status == NtStatus::PENDING {
+            let waited = self.call(|frame| nt_io::event::wait_for(frame, handle, false, None))?;
+            if waited.is_error() {
+                return Err(waited.error());
+            }
+            let result = arguments.status();
+            return if result.status.is_error() { result.status.fail() } else { Ok(result.information) };
+        }
+        if status.is_error() { status.fail() } else { Ok(arguments.status().information) }
+    }
+
+    fn arguments(handle: Handle, offset: Option<i64>, arguments: &Loan, data: u64, length: usize) -> NtResult<Arguments> {
+        arguments.clear()?;
+        if let Some(offset) = offset {
+            let stored = arguments.block().region().store::<i64>(OFFSET as usize, offset);
+            stored.map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
+        }
+        Ok(Arguments {
+            handle,
+            event: Handle::NULL,
+            apc_routine: None,
+            apc_context: 0,
+            iosb: Addr::user(arguments.addr() + IOSB),
+            buffer: Addr::user(data),
+            length: u32::try_from(length).map_err(|_| NtStatus::INVALID_PARAMETER.error())?,
+            byte_offset: if offset.is_some() { Addr::user(arguments.addr() + OFFSET) } else { Addr::NULL },
+            key: Addr::NULL,
+        })
+    }
+
+    /// NtWriteFile; `None` writes at the current position. Returns how many bytes were written.
+    pub fn write(&self, handle: Handle, offset: Option<i64>, bytes: &[u8]) -> NtResult<u64> {
+        let (arguments, data) = (Loan::new(ARGUMENTS)?, Loan::new(bytes.len())?);
+        data.put(bytes)?;
+        let call = Self::arguments(handle, offset, &arguments, data.addr(), bytes.len())?;
+        let status = self.nt_write_file(&call);
+        self.finish(handle, status, &arguments)
+    }
+
+    /// NtReadFile; `None` reads at the current position. Returns how many bytes were read.
+    pub fn read(&self, handle: Handle, offset: Option<i64>, bytes: &mut [u8]) -> NtResult<usize> {
+        let (arguments, data) = (Loan::new(ARGUMENTS)?, Loan::new(bytes.len())?);
+        let call = Self::arguments(handle, offset, &arguments, data.addr(), bytes.len())?;
+        let status = self.nt_read_file(&call);
+        let count = (self.finish(handle, status, &arguments)? as usize).min(bytes.len());
+        data.take(&mut bytes[..count])?;
+        Ok(count)
+    }
+
+    fn info(
+        &self,
+        handle: Handle,
+        class: u32,
+        data: &Loan,
+        length: usize,
+        service: fn(&Frame, &InfoArguments) -> NtStatus,
+    ) -> NtResult<usize> {
+        let arguments = Loan::new(ARGUMENTS)?;
+        arguments.clear()?;
+        let call = InfoArguments {
+            handle,
+            iosb: Addr::user(arguments.addr()),
+            buffer: Addr::user(data.addr()),
+            length: u32::try_from(length).map_err(|_| NtStatus::INVALID_PARAMETER.error())?,
+            class,
+        };
+        let status = self.call(|frame| service(frame, &call));
+        self.finish(handle, status, &arguments).map(|count| (count as usize).min(length))
+    }
+
+    fn query(
+        &self,
+        handle: Handle,
+        class: u32,
+        out: &mut [u8],
+        service: fn(&Frame, &InfoArguments) -> NtStatus,
+    ) -> NtResult<usize> {
+        let data = Loan::new(out.len())?;
+        let count = self.info(handle, class, &data, out.len(), service)?;
+        data.take(&mut out[..count])?;
+        Ok(count)
+    }
+
+    fn set(
+        &self,
+        handle: Handle,
+        class: u32,
+        bytes: &[u8],
+        service: fn(&Frame, &InfoArguments) -> NtStatus,
+    ) -> NtResult<()> {
+        let data = Loan::new(bytes.len())?;
+        data.put(bytes)?;
+        self.info(handle, class, &data, bytes.len(), service).map(|_| ())
+    }
+
+    /// NtQueryInformationFile; a buffer that was too short for all of it counts as success.
+    pub fn query_information(&self, handle: Handle, class: u32, out: &mut [u8]) -> NtResult<usize> {
+        self.query(handle, class, out, nt_io::info::nt_query_information_file)
+    }
+
+    /// NtSetInformationFile.
+    pub fn set_information(&self, handle: Handle, class: u32, bytes: &[u8]) -> NtResult<()> {
+        self.set(handle, class, bytes, nt_io::info::nt_set_information_file)
+    }
+
+    /// NtQueryVolumeInformationFile.
+    pub fn query_volume(&self, handle: Handle, class: u32, out: &mut [u8]) -> NtResult<usize> {
+        self.query(handle, class, out, nt_io::info::nt_query_volume_information_file)
+    }
+
+    /// NtQueryEaFile of the whole list: FILE_FULL_EA_INFORMATION records.
+    pub fn query_ea(&self, handle: Handle, out: &mut [u8]) -> NtResult<usize> {
+        self.query(handle, 0, out, nt_io::info::nt_query_ea_file)
+    }
+
+    /// NtSetEaFile.
+    pub fn set_ea(&self, handle: Handle, list: &[u8]) -> NtResult<()> {
+        self.set(handle, 0, list, nt_io::info::nt_set_ea_file)
+    }
+
+    /// NtFlushBuffersFile.
+    pub fn flush(&self, handle: Handle) -> NtResult<()> {
+        let arguments = Loan::new(ARGUMENTS)?;
+        arguments.clear()?;
+        let iosb = Addr::user(arguments.addr());
+        let status = self.call(|frame| nt_io::flush::nt_flush_buffers_file(frame, handle, iosb));
+        self.finish(handle, status, &arguments).map(|_| ())
+    }
+
+    /// NtQueryDirectoryFile: fills `out` with entries of `class`; 0 at the end of the directory.
+    pub fn query_directory(&self, handle: Handle, class: u32, restart: bool, out: &mut [u8]) -> NtResult<usize> {
+        let (arguments, data) = (Loan::new(ARGUMENTS)?, Loan::new(out.len())?);
+        arguments.clear()?;
+        let call = DirectoryArguments {
+            handle,
+            iosb: Addr::user(arguments.addr()),
+            buffer: Addr::user(data.addr()),
+            length: u32::try_from(out.len()).map_err(|_| NtStatus::INVALID_PARAMETER.error())?,
+            class,
+            single: false,
+            pattern: None,
+            restart,
+        };
+        let status = self.call(|frame| nt_io::directory::nt_query_directory_file(frame, &call));
+        if matches!(status, NtStatus::NO_MORE_FILES | NtStatus::NO_SUCH_FILE) {
+            return Ok(0);
+        }
+        let count = (self.finish(handle, status, &arguments)? as usize).min(out.len());
+        data.take(&mut out[..count])?;
+        Ok(count)
+    }
+
+    /// NtFsControlFile (`file_system`) or NtDeviceIoControlFile.
+    pub fn control(&self, handle: Handle, file_system: bool, code: u32, input: &[u8], out: &mut [u8]) -> NtResult<usize> {
+        let arguments = Loan::new(ARGUMENTS)?;
+        let (from, to) = (Loan::new(input.len())?, Loan::new(out.len())?);
+        arguments.clear()?;
+        from.put(input)?;
+        let length = |len: usize| u32::try_from(len).map_err(|_| NtStatus::INVALID_PARAMETER.error());
+        let call = ControlArguments {
+            handle,
+            event: Handle::NULL,
+            apc_routine: None,
+            apc_context: 0,
+            iosb: Addr::user(arguments.addr()),
+            code,
+            input: (if input.is_empty() { Addr::NULL } else { Addr::user(from.addr()) }, length(input.len())?),
+            output: (if out.is_empty() { Addr::NULL } else { Addr::user(to.addr()) }, length(out.len())?),
+            file_system,
+        };
+        let status = self.call(|frame| nt_io::control::nt_control_file(frame, &call));
+        let count = (self.finish(handle, status, &arguments)? as usize).min(out.len());
+        to.take(&mut out[..count])?;
+        Ok(count)
+    }
+}

@@ -1,0 +1,359 @@
+//! Listens to the I/O manager: counts for the report, events for the trace.
+//!
+//! Room: machine. Called by: `nt_io` at each request's start, callback and end. Calls: `report`.
+//! IRQL: any. Locks: one shard of live requests, then the totals, then the trace's writer; none is held across a call.
+//! A request costs two short critical sections; a machine without a recorder pays one relaxed load.
+
+use crate::report::{FilterRow, Finding, Report, RequestRow};
+use nt_abi::NtStatus;
+use nt_abi::io::FILE_OBJECT;
+use nt_cell::Foreign;
+use nt_io::observe::{Hop, Observer, Request};
+use nt_ke::{Kernel, Mutex};
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+/// Counts of how long things took: 16 steps for each power of two.
+struct Histogram {
+    counts: Vec<u64>,
+    max: u64,
+    total: u64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { counts: vec![0; 64 * 16], max: 0, total: 0 }
+    }
+}
+
+impl Histogram {
+    fn slot(value: u64) -> usize {
+        if value < 16 {
+            return value as usize;
+        }
+        let power = 63 - value.leading_zeros() as usize;
+        (power - 3) * 16 + ((value >> (power - 4)) & 15) as usize
+    }
+    /// The largest value of a slot.
+    fn value(slot: usize) -> u64 {
+        if slot < 16 {
+            return slot as u64;
+        }
+        let power = slot / 16 + 3;
+        let step = 1u64 << (power - 4);
+        (16 + (slot % 16) as u64) * step + (step - 1)
+    }
+    fn add(&mut self, value: u64) {
+        self.counts[Self::slot(value)] += 1;
+        self.max = self.max.max(value);
+        self.total += 1;
+    }
+    fn quantile(&self, of: u64, out_of: u64) -> u64 {
+        let wanted = (self.total * of).div_ceil(out_of).max(1);
+        let mut seen = 0;
+        for (slot, count) in self.counts.iter().enumerate() {
+            seen += count;
+            if seen >= wanted {
+                return Self::value(slot).min(self.max);
+            }
+        }
+        self.max
+    }
+}
+
+#[derive(Default)]
+struct RequestTotal {
+    bytes: u64,
+    statuses: BTreeMap<u32, u64>,
+    times: Histogram,
+}
+
+#[derive(Default)]
+struct Totals {
+    requests: BTreeMap<(u8, bool), RequestTotal>,
+    filters: BTreeMap<(String, String), FilterRow>,
+    findings: Vec<Finding>,
+    repeated: HashMap<(String, String, String), usize>,
+}
+
+/// A request under way.
+struct Live {
+    major: u8,
+    fast: bool,
+    begun: u64,
+    event: Option<Box<Event>>,
+}
+
+/// What the trace tells about a request.
+struct Event {
+    file: String,
+    offset: i64,
+    length: u32,
+    flags: u32,
+    generated: bool,
+    process: u64,
+    hops: Vec<serde_json::Value>,
+}
+
+type Trace = Box<dyn Write + Send>;
+
+/// The listener.
+pub struct Recorder {
+    next: AtomicU64,
+    live: [Mutex<HashMap<u64, Live>>; SHARDS],
+    totals: Mutex<Totals>,
+    trace: Option<Mutex<Trace>>,
+    lost: AtomicU64,
+    kernel: OnceLock<Weak<Kernel>>,
+}
+
+const SHARDS: usize = 16;
+/// Findings that say the same are counted, not repeated.
+const MOST_FINDINGS: usize = 200;
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Recorder after {} requests", self.next.load(Ordering::Relaxed) - 1)
+    }
+}
+
+impl Recorder {
+    /// Makes a recorder; `trace` gets one JSON object a line for each request.
+    #[must_use]
+    pub fn new(trace: Option<Trace>) -> Arc<Self> {
+        Arc::new(Self {
+            next: AtomicU64::new(1),
+            live: std::array::from_fn(|_| Mutex::new(HashMap::new())),
+            totals: Mutex::new(Totals::default()),
+            trace: trace.map(Mutex::new),
+            lost: AtomicU64::new(0),
+            kernel: OnceLock::new(),
+        })
+    }
+
+    pub(crate) fn start(&self, kernel: &Arc<Kernel>) {
+        let _second = self.kernel.set(Arc::downgrade(kernel));
+    }
+
+    fn now(&self) -> u64 {
+        self.kernel.get().and_then(Weak::upgrade).map_or(0, |kernel| kernel.clock.nanoseconds())
+    }
+
+    /// Adds a finding that is not a driver's request: a leak, a filter that attached nowhere.
+    pub fn add_finding(&self, finding: Finding) {
+        let mut totals = self.totals.lock();
+        let key = (finding.rule.clone(), finding.driver.clone(), finding.message.clone());
+        if totals.repeated.contains_key(&key) || totals.findings.len() >= MOST_FINDINGS {
+            *totals.repeated.entry(key).or_default() += 1;
+            return;
+        }
+        totals.repeated.insert(key, 0);
+        totals.findings.push(finding);
+    }
+
+    /// Names a filter, so that it is in the report even if no request ever reached it.
+    pub fn add_filter(&self, name: &str, altitude: &str) {
+        filter_row(&mut self.totals.lock(), name, altitude);
+    }
+
+    /// Returns what has been seen so far, and writes out the trace.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        if let Some(trace) = &self.trace
+            && let Err(error) = trace.lock().flush()
+        {
+            self.add_finding(Finding {
+                severity: "error".into(),
+                message: format!("the trace could not be written: {error}"),
+                ..Finding::default()
+            });
+        }
+        let totals = self.totals.lock();
+        let request = |(&(major, fast), total): (&(u8, bool), &RequestTotal)| RequestRow {
+            major: major_name(major),
+            fast,
+            count: total.times.total,
+            bytes: total.bytes,
+            statuses: total.statuses.iter().map(|(status, count)| (format!("{status:#010x}"), *count)).collect(),
+            p50_ns: total.times.quantile(50, 100),
+            p99_ns: total.times.quantile(99, 100),
+            max_ns: total.times.max,
+        };
+        let mut filters: Vec<FilterRow> = totals.filters.values().cloned().collect();
+        let altitude = |row: &FilterRow| row.altitude.parse::<f64>().unwrap_or(0.0);
+        filters.sort_by(|a, b| altitude(b).total_cmp(&altitude(a)));
+        let mut findings = totals.findings.clone();
+        for finding in &mut findings {
+            let key = (finding.rule.clone(), finding.driver.clone(), finding.message.clone());
+            if let Some(times) = totals.repeated.get(&key).filter(|&&times| times > 0) {
+                finding.message = format!("{} (and {times} more times)", finding.message);
+            }
+        }
+        Report { requests: totals.requests.iter().map(request).collect(), filters, findings, ..Report::default() }
+    }
+
+    fn shard(&self, span: u64) -> &Mutex<HashMap<u64, Live>> {
+        &self.live[span as usize % SHARDS]
+    }
+
+    fn write_event(&self, span: u64, live: &Live, event: &Event, status: NtStatus, information: u64) {
+        let Some(trace) = &self.trace else { return };
+        let line = serde_json::json!({
+            "seq": span, "t_ns": live.begun, "ns": self.now().saturating_sub(live.begun), "pid": event.process,
+            "op": major_name(live.major), "file": event.file, "offset": event.offset, "length": event.length,
+            "flags": event.flags, "status": format!("{:#010x}", status.0), "information": information,
+            "fast": live.fast, "generated": event.generated, "rules": [], "hops": event.hops,
+        });
+        if writeln!(trace.lock(), "{line}").is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn filter_row<'a>(totals: &'a mut Totals, name: &str, altitude: &str) -> &'a mut FilterRow {
+    totals.filters.entry((altitude.to_owned(), name.to_owned())).or_insert_with(|| FilterRow {
+        name: name.to_owned(),
+        altitude: altitude.to_owned(),
+        ..FilterRow::default()
+    })
+}
+
+/// The file's path from the volume's root: the name as opened, behind the names of what it was opened relative to.
+fn path_of(file: Foreign<FILE_OBJECT>) -> String {
+    let mut parts = Vec::new();
+    let mut at = Some(file);
+    while let Some(file) = at.filter(|_| parts.len() < 64) {
+        parts.push(String::from_utf16_lossy(&nt_rtl::unicode::units(file.at(FILE_OBJECT::FileName)).unwrap_or_default()));
+        at = file.ptr(FILE_OBJECT::RelatedFileObject);
+    }
+    let mut path = String::new();
+    for part in parts.iter().rev().filter(|part| !part.is_empty()) {
+        if !path.is_empty() && !path.ends_with('\\') && !part.starts_with('\\') {
+            path.push('\\');
+        }
+        path.push_str(part);
+    }
+    path
+}
+
+/// Returns `IRP_MJ_WRITE` for 4.
+#[must_use]
+pub fn major_name(major: u8) -> String {
+    const NAMES: [&str; 28] = [
+        "CREATE", "CREATE_NAMED_PIPE", "CLOSE", "READ", "WRITE", "QUERY_INFORMATION", "SET_INFORMATION", "QUERY_EA",
+        "SET_EA", "FLUSH_BUFFERS", "QUERY_VOLUME_INFORMATION", "SET_VOLUME_INFORMATION", "DIRECTORY_CONTROL",
+        "FILE_SYSTEM_CONTROL", "DEVICE_CONTROL", "INTERNAL_DEVICE_CONTROL", "SHUTDOWN", "LOCK_CONTROL", "CLEANUP",
+        "CREATE_MAILSLOT", "QUERY_SECURITY", "SET_SECURITY", "POWER", "SYSTEM_CONTROL", "DEVICE_CHANGE", "QUERY_QUOTA",
+        "SET_QUOTA", "PNP",
+    ];
+    NAMES.get(usize::from(major)).map_or_else(|| format!("IRP_MJ_{major:#04x}"), |name| format!("IRP_MJ_{name}"))
+}
+
+impl Observer for Recorder {
+    fn begin(&self, request: &Request) -> u64 {
+        let span = self.next.fetch_add(1, Ordering::Relaxed);
+        let event = self.trace.as_ref().map(|_| {
+            Box::new(Event {
+                file: request.file.map(path_of).unwrap_or_default(),
+                offset: request.offset,
+                length: request.length,
+                flags: request.flags,
+                generated: request.generated,
+                process: request.process,
+                hops: Vec::new(),
+            })
+        });
+        let live = Live { major: request.major, fast: request.fast, begun: self.now(), event };
+        self.shard(span).lock().insert(span, live);
+        span
+    }
+
+    fn end(&self, span: u64, status: NtStatus, information: u64) {
+        let Some(live) = self.shard(span).lock().remove(&span) else { return };
+        let elapsed = self.now().saturating_sub(live.begun);
+        {
+            let mut totals = self.totals.lock();
+            let total = totals.requests.entry((live.major, live.fast)).or_default();
+            total.times.add(elapsed);
+            *total.statuses.entry(status.0).or_default() += 1;
+            if matches!(live.major, 3 | 4) && !status.is_error() {
+                total.bytes += information;
+            }
+        }
+        if let Some(event) = &live.event {
+            self.write_event(span, &live, event, status, information);
+        }
+    }
+
+    fn finding(&self, rule: &str, severity: &str, driver: &str, message: &str) {
+        self.add_finding(Finding {
+            rule: rule.to_owned(),
+            severity: severity.to_owned(),
+            driver: driver.to_owned(),
+            message: message.to_owned(),
+            place: String::new(),
+        });
+    }
+
+    fn hop(&self, span: u64, hop: &Hop<'_>) {
+        let major = {
+            let mut shard = self.shard(span).lock();
+            let live = shard.get_mut(&span);
+            live.map(|live| {
+                if let Some(event) = &mut live.event {
+                    event.hops.push(serde_json::json!({
+                        "filter": hop.filter, "altitude": hop.altitude, "phase": if hop.post { "post" } else { "pre" },
+                        "ns": hop.nanoseconds, "verdict": hop.verdict,
+                    }));
+                }
+                live.major
+            })
+        };
+        let mut totals = self.totals.lock();
+        let row = filter_row(&mut totals, hop.filter, hop.altitude);
+        row.ns += hop.nanoseconds;
+        if hop.post {
+            row.post += 1;
+        } else {
+            row.pre += 1;
+            if let Some(major) = major {
+                *row.by_major.entry(major_name(major)).or_default() += 1;
+            }
+        }
+        match hop.verdict {
+            "complete" | "completed" => row.completed += 1,
+            "pending" | "pended" => row.pended += 1,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_at_most_a_sixteenth_too_large() {
+        let mut histogram = Histogram::default();
+        for value in 1..=100_000 {
+            histogram.add(value);
+        }
+        for (of, exact) in [(50, 50_000), (99, 99_000)] {
+            let found = histogram.quantile(of, 100);
+            assert!(found >= exact && found <= exact + exact / 16, "{of}: {found}");
+        }
+        assert_eq!(histogram.quantile(100, 100), 100_000);
+    }
+
+    #[test]
+    fn every_value_lies_in_its_slot() {
+        for shift in 0..64 {
+            for value in [1u64 << shift, (1u64 << shift) | ((1u64 << shift) >> 1), (1u64 << shift).wrapping_mul(2).wrapping_sub(1)] {
+                let slot = Histogram::slot(value);
+                assert!(Histogram::value(slot) >= value && (slot == 0 || Histogram::value(slot - 1) < value), "{value}");
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What volumes and filters a machine is asked for, in the words of the command line.
+//!
+//! Room: machine. Called by: front ends. Calls: nothing. Source: docs of the command line, "Specs".
+//! A refusal names the thing and says what to do.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// A volume that a machine is built with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeSpec {
+    /// `ram` or `ram:SIZE`: files live in memory.
+    Ram {
+        /// Bytes of data that fit; `None` for the default.
+        size: Option<u64>,
+    },
+}
+
+/// A filter that a machine is built with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterSpec {
+    /// What it is.
+    pub kind: FilterKind,
+    /// `@ALTITUDE`, if given.
+    pub altitude: Option<String>,
+}
+
+/// Where a filter comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FilterKind {
+    /// One of ours.
+    BuiltIn(String),
+    /// A driver image.
+    Image(PathBuf),
+}
+
+/// The filters that ntio brings along.
+pub const BUILT_IN: &[&str] = &["spy"];
+
+/// A spec that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecError(String);
+
+impl std::fmt::Display for SpecError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl std::error::Error for SpecError {}
+
+/// Reads a size: digits with K, M or G, powers of 1024.
+pub fn parse_size(text: &str) -> Result<u64, SpecError> {
+    let (digits, unit) = match text.char_indices().next_back() {
+        Some((at, 'K' | 'k')) => (&text[..at], 1 << 10),
+        Some((at, 'M' | 'm')) => (&text[..at], 1 << 20),
+        Some((at, 'G' | 'g')) => (&text[..at], 1 << 30),
+        _ => (text, 1),
+    };
+    let size = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit)).filter(|&size| size != 0);
+    size.ok_or_else(|| SpecError(format!("'{text}' is not a size; write digits with K, M or G, for instance 512M")))
+}
+
+impl FromStr for VolumeSpec {
+    type Err = SpecError;
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        match text.split_once(':') {
+            None if text == "ram" => Ok(Self::Ram { size: None }),
+            Some(("ram", size)) => parse_size(size).map(|size| Self::Ram { size: Some(size) }),
+            Some(("dir", path)) => Err(SpecError(format!(
+                "volume 'dir:{path}' is not there yet; use 'ram' or 'ram:SIZE' and copy the files in"
+            ))),
+            _ => Err(SpecError(format!("'{text}' is no volume; use 'ram' or 'ram:SIZE', for instance ram:512M"))),
+        }
+    }
+}
+
+/// An altitude is a decimal number with an optional fraction.
+fn is_altitude(text: &str) -> bool {
+    let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    match text.split_once('.') {
+        None => number(text),
+        Some((whole, fraction)) => number(whole) && number(fraction),
+    }
+}
+
+impl FromStr for FilterSpec {
+    type Err = SpecError;
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        // A path may hold an '@': what follows the last one is an altitude only where no separator or ending follows.
+        let (name, altitude) = match text.rsplit_once('@') {
+            Some((name, altitude)) if !altitude.contains('/') => (name, Some(altitude)),
+            _ => (text, None),
+        };
+        if let Some(altitude) = altitude.filter(|altitude| !is_altitude(altitude)) {
+            return Err(SpecError(format!(
+                "'{altitude}' in filter '{text}' is no altitude; write a decimal number, for instance @385100"
+            )));
+        }
+        let kind = if BUILT_IN.contains(&name) {
+            FilterKind::BuiltIn(name.to_owned())
+        } else if name.to_ascii_lowercase().ends_with(".sys") || name.contains('/') {
+            FilterKind::Image(PathBuf::from(name))
+        } else {
+            return Err(SpecError(format!(
+                "there is no filter '{name}'; built in: {}; or give the path of a driver image, for instance ./{name}.sys",
+                BUILT_IN.join(", ")
+            )));
+        };
+        Ok(Self { kind, altitude: altitude.map(str::to_owned) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!(parse_size("512M"), Ok(512 << 20));
+        assert_eq!(parse_size("3"), Ok(3));
+        for bad in ["", "M", "12X", "0", "99999999999G", "-1"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn volumes_are_read_or_refused_by_name() {
+        assert_eq!("ram".parse(), Ok(VolumeSpec::Ram { size: None }));
+        assert_eq!("ram:1G".parse(), Ok(VolumeSpec::Ram { size: Some(1 << 30) }));
+        let refused = "dir:/srv".parse::<VolumeSpec>().expect_err("not there yet");
+        assert!(refused.to_string().contains("dir:/srv") && refused.to_string().contains("not there yet"));
+        assert!("disk".parse::<VolumeSpec>().expect_err("unknown").to_string().contains("'disk'"));
+    }
+
+    #[test]
+    fn filters_take_an_altitude() {
+        let spy: FilterSpec = "spy@12345.5".parse().expect("built in");
+        assert_eq!(spy.altitude.as_deref(), Some("12345.5"));
+        let image: FilterSpec = "a@b/x.sys".parse().expect("a path");
+        assert_eq!(image.kind, FilterKind::Image("a@b/x.sys".into()));
+        assert!("nosuch".parse::<FilterSpec>().expect_err("unknown").to_string().contains("spy"));
+        assert!("spy@high".parse::<FilterSpec>().is_err());
+    }
+}
