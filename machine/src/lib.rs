@@ -126,6 +126,12 @@ impl Machine {
         Ok(Client::new(Arc::clone(&self.kernel), Arc::clone(process), thread))
     }
 
+    /// Makes a thread of the system process, for write-back from outside; its calls have PreviousMode = UserMode unless
+    /// they say otherwise.
+    pub fn system_client(&self) -> NtResult<Client> {
+        self.client_of(self.processes.system())
+    }
+
     /// Ends a process: closes what it left open.
     pub fn end_process(&self, process: &Arc<Process>) {
         let _system = self.enter_system();

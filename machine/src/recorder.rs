@@ -191,7 +191,8 @@ impl Recorder {
                 finding.message = format!("{} (and {times} more times)", finding.message);
             }
         }
-        Report { requests: totals.requests.iter().map(request).collect(), filters, findings, ..Report::default() }
+        let requests = totals.requests.iter().map(request).collect();
+        Report { requests, filters, findings, ..Report::default() }
     }
 
     fn shard(&self, span: u64) -> &Mutex<HashMap<u64, Live>> {

@@ -1,0 +1,118 @@
+//! A machine as a Rust program uses it.
+
+use nt_machine::client::Client;
+use nt_machine::file::{GENERIC_READ, GENERIC_WRITE, spec};
+use nt_machine::{CreateSpec, Handle, Machine, NtStatus, Recorder, VolumeSpec, ea};
+
+fn machine() -> Machine {
+    Machine::builder().volume(VolumeSpec::Ram { size: Some(64 << 20) }).build().expect("a machine")
+}
+
+fn open(client: &Client, spec: &CreateSpec) -> Handle {
+    client.create(spec).expect("an open").0
+}
+
+#[test]
+fn what_is_written_is_read_and_nothing_is_left_behind() {
+    let machine = machine();
+    let client = machine.process("writer").expect("a process");
+    let file = open(&client, &spec("C:\\a.bin"));
+    assert_eq!(client.write(file, Some(0), b"0123456789"), Ok(10));
+    assert_eq!(client.write(file, None, b"ab"), Ok(2));
+    assert_eq!(client.write(file, Some(-1), b"end"), Ok(3));
+    let mut bytes = [0; 32];
+    assert_eq!(client.read(file, Some(0), &mut bytes), Ok(15));
+    assert_eq!(&bytes[..15], b"0123456789abend");
+    client.close(file).expect("an open handle");
+    drop(client);
+    let leaks = machine.shutdown();
+    assert_eq!((leaks.requests, leaks.handles.len()), (0, 0), "{leaks:?}");
+}
+
+#[test]
+fn an_open_handle_is_a_leak_by_process() {
+    let machine = machine();
+    let client = machine.process("leaky").expect("a process");
+    let _file = open(&client, &spec("C:\\a.bin"));
+    drop(client);
+    assert_eq!(machine.shutdown().handles, vec![("leaky".to_owned(), 1)]);
+}
+
+#[test]
+fn requests_show_in_the_report_with_their_statuses() {
+    let recorder = Recorder::new(None);
+    let machine = Machine::builder().recorder(recorder.clone()).build().expect("a machine");
+    let client = machine.process("writer").expect("a process");
+    let file = open(&client, &spec("C:\\a.bin"));
+    for _ in 0..5 {
+        client.write(file, None, &[7; 100]).expect("a write");
+    }
+    let missing = CreateSpec { disposition: 1, ..spec("C:\\missing") };
+    assert_eq!(client.create(&missing).map(|_| ()), Err(NtStatus::OBJECT_NAME_NOT_FOUND.error()));
+    client.close(file).expect("an open handle");
+    let report = recorder.report();
+    let writes: u64 = report.requests.iter().filter(|row| row.major == "IRP_MJ_WRITE").map(|row| row.count).sum();
+    let bytes: u64 = report.requests.iter().filter(|row| row.major == "IRP_MJ_WRITE").map(|row| row.bytes).sum();
+    assert_eq!((writes, bytes), (5, 500), "{}", report.text());
+    let create = report.requests.iter().find(|row| row.major == "IRP_MJ_CREATE").expect("creates");
+    assert_eq!(create.statuses.get("0xc0000034"), Some(&1));
+    assert!(create.p50_ns <= create.p99_ns && create.p99_ns <= create.max_ns);
+}
+
+#[test]
+fn an_append_only_handle_appends_and_a_paging_write_through_it_does_not() {
+    let machine = machine();
+    let client = machine.process("mapper").expect("a process");
+    let file = open(&client, &spec("C:\\a.bin"));
+    client.write(file, Some(0), &[b'-'; 8192]).expect("a write");
+    let append = CreateSpec { access: GENERIC_READ | (GENERIC_WRITE & !2), ..spec("C:\\a.bin") };
+    let append = open(&client, &append);
+    client.write(append, Some(0), b"end").expect("a write");
+    let system = machine.system_client().expect("a thread");
+    client.paging_write(&system, append, 4096, &[b'p'; 4096]).expect("a paging write");
+    client.paging_write(&system, append, 8192, &[b'q'; 4096]).expect("a paging write");
+    let mut bytes = vec![0; 20_000];
+    assert_eq!(client.read(file, Some(0), &mut bytes), Ok(8195));
+    assert!(bytes[..4096].iter().all(|&b| b == b'-') && bytes[4096..8192].iter().all(|&b| b == b'p'));
+    assert_eq!(&bytes[8192..8195], b"qqq");
+    for handle in [file, append] {
+        client.close(handle).expect("an open handle");
+    }
+    drop((client, system));
+    assert_eq!(machine.shutdown().requests, 0);
+}
+
+#[test]
+fn attributes_given_at_create_are_read_back() {
+    let machine = machine();
+    let client = machine.process("owner").expect("a process");
+    let list = ea::encode(&[(b"$LXMOD", &0o100644u32.to_le_bytes()), (b"$LXUID", &7u32.to_le_bytes())]);
+    let file = open(&client, &CreateSpec { ea: list, ..spec("C:\\a.bin") });
+    client.set_ea(file, &ea::encode(&[(b"$LXUID", &8u32.to_le_bytes())]).expect("short")).expect("set");
+    let mut out = [0; 512];
+    let count = client.query_ea(file, &mut out).expect("attributes");
+    let found = ea::decode(&out[..count]);
+    assert!(found.contains(&(b"$LXMOD".to_vec(), 0o100644u32.to_le_bytes().to_vec())), "{found:?}");
+    assert!(found.contains(&(b"$LXUID".to_vec(), 8u32.to_le_bytes().to_vec())), "{found:?}");
+    client.close(file).expect("an open handle");
+}
+
+#[test]
+fn a_volume_that_is_full_says_so() {
+    let machine = Machine::builder().volume(VolumeSpec::Ram { size: Some(1 << 20) }).build().expect("a machine");
+    let client = machine.process("filler").expect("a process");
+    let file = open(&client, &spec("C:\\big"));
+    let full = (0..64).find_map(|_| client.write(file, None, &[1; 65_536]).err());
+    assert_eq!(full, Some(NtStatus::DISK_FULL.error()));
+    client.close(file).expect("an open handle");
+}
+
+#[test]
+fn two_machines_share_nothing() {
+    let (one, two) = (machine(), machine());
+    let (a, b) = (one.process("a").expect("a process"), two.process("b").expect("a process"));
+    let file = open(&a, &spec("C:\\only.one"));
+    let missing = CreateSpec { disposition: 1, ..spec("C:\\only.one") };
+    assert_eq!(b.create(&missing).map(|_| ()), Err(NtStatus::OBJECT_NAME_NOT_FOUND.error()));
+    a.close(file).expect("an open handle");
+}
