@@ -37,7 +37,7 @@ pub fn store_units(string: Foreign<UNICODE_STRING>, units: &[u16]) -> NtResult<(
     let bytes: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
     let buffer = pool::allocate(length + 2, pool::tag(b"UniS"), pool::PoolKind::NonPaged);
     let buffer = buffer.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
-    let _own_block = Region::pool(buffer, length + 2).write_from(&bytes);
+    let _own_block = Region::pool(buffer, length).write_from(&bytes);
     release(string);
     string.set_ptr(UNICODE_STRING::Buffer, Some(buffer));
     string.set(UNICODE_STRING::Length, counted);
