@@ -44,7 +44,8 @@ pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         exact: stack.get(IO_STACK_LOCATION::Flags) & SL_CASE_SENSITIVE != 0,
         allocation: irp.irp().get(IRP::Overlay_AllocationSize),
     };
-    let name = nt_rtl::unicode::units(file.at(FILE_OBJECT::FileName)).map_err(|_| NtStatus::OBJECT_NAME_INVALID.error())?;
+    let name =
+        nt_rtl::unicode::units(file.at(FILE_OBJECT::FileName)).map_err(|_| NtStatus::OBJECT_NAME_INVALID.error())?;
     let ea_length = stack.get(IO_STACK_LOCATION::Create_EaLength) as usize;
     let eas = match ea_length {
         0 => Vec::new(),
@@ -213,11 +214,7 @@ fn overwrite(volume: &Volume, node: &Node, request: &Request) -> NtResult<()> {
 
 /// IoCheckShareAccess (NT-A-13): an opener with none of the five rights neither needs nor restricts sharing.
 fn share(node: &Node, request: &Request) -> NtResult<()> {
-    let wants = (
-        request.access & READS != 0,
-        request.access & WRITES != 0,
-        request.access & 0x1_0000 != 0,
-    );
+    let wants = (request.access & READS != 0, request.access & WRITES != 0, request.access & 0x1_0000 != 0);
     if !(wants.0 || wants.1 || wants.2) {
         return Ok(());
     }

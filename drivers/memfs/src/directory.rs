@@ -5,9 +5,7 @@
 
 use crate::fileinfo::shown;
 use crate::node::{Node, Scan, Units, open_of, upcase};
-use nt_abi::io::{
-    IO_STACK_LOCATION, IRP, IRP_MN_QUERY_DIRECTORY, SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY,
-};
+use nt_abi::io::{IO_STACK_LOCATION, IRP, IRP_MN_QUERY_DIRECTORY, SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY};
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Fault, Region};
 use nt_io::driver::OwnedIrp;

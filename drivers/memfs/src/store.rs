@@ -34,11 +34,6 @@ impl Chunk {
 }
 
 impl Store {
-    /// Returns bytes held.
-    pub(crate) fn held(&self) -> u64 {
-        self.chunks.iter().flatten().map(|chunk| chunk.size as u64).sum()
-    }
-
     /// Makes memory for `[start, start + length)`.
     pub(crate) fn reserve(&mut self, start: u64, length: usize) -> NtResult<()> {
         if length == 0 {

@@ -6,8 +6,8 @@
 use crate::node::{Data, Node, Volume, open_of};
 use crate::{SECTOR, set_position};
 use nt_abi::io::{
-    FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_WRITE_THROUGH, IO_STACK_LOCATION,
-    IRP, IRP_NOCACHE, IRP_PAGING_IO,
+    FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP,
+    IRP_NOCACHE, IRP_PAGING_IO,
 };
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Foreign, Region};

@@ -5,13 +5,16 @@
 //! Stage 2 runs where the completion happens, in place of Windows' special kernel APC, because nothing of ours depends
 //! on the thread's address space; the order that callers can see is NT-C-11's.
 
-use crate::irp::{self, IRP_PREFIX, IoStatus, Irp, PREFIX_DEFER, PREFIX_SERVICE, PREFIX_SYNC_API, STATE_COMPLETED, STATE_DONE, STATE_LEFT};
+use crate::irp::{
+    self, IRP_PREFIX, IoStatus, Irp, PREFIX_DEFER, PREFIX_SERVICE, PREFIX_SYNC_API, STATE_COMPLETED, STATE_DONE,
+    STATE_LEFT,
+};
 use crate::port;
 use crate::system::System;
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FO_SKIP_SET_EVENT, FO_SYNCHRONOUS_IO, IO_STACK_LOCATION, IRP, IRP_ASSOCIATED_IRP,
-    IRP_BUFFERED_IO, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION, IRP_PAGING_IO, IRP_SYNCHRONOUS_API,
-    SL_ERROR_RETURNED, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS, SL_PENDING_RETURNED,
+    IRP_BUFFERED_IO, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION, IRP_PAGING_IO, IRP_SYNCHRONOUS_API, SL_ERROR_RETURNED,
+    SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS, SL_PENDING_RETURNED,
 };
 use nt_abi::ke::KEVENT;
 use nt_abi::{Bytes, NtStatus};
@@ -75,9 +78,7 @@ fn finish(packet: Irp, pended: bool) {
         tell_builder(packet);
         return;
     }
-    let late = kind & PREFIX_DEFER != 0
-        && !pended
-        && prefix.swap32(IRP_PREFIX::State, STATE_COMPLETED) == STATE_LEFT;
+    let late = kind & PREFIX_DEFER != 0 && !pended && prefix.swap32(IRP_PREFIX::State, STATE_COMPLETED) == STATE_LEFT;
     if kind & PREFIX_DEFER != 0 && !pended && !late {
         return;
     }

@@ -102,10 +102,8 @@ fn control(frame: &Frame, args: &ControlArguments) -> NtResult<NtStatus> {
         return Err(error);
     }
     let system = System::of(&frame.kernel);
-    let span = system.begin(|| Request {
-        length: args.input.1.max(args.output.1),
-        ..file::request(frame, *opened, major)
-    });
+    let span =
+        system.begin(|| Request { length: args.input.1.max(args.output.1), ..file::request(frame, *opened, major) });
     own_by_service(frame, system, packet, 0);
     if let Some(prefix) = irp::prefix(packet) {
         prefix.set(irp::IRP_PREFIX::Span, span);

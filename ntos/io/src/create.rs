@@ -12,8 +12,8 @@ use nt_abi::io::{
     DEVICE_OBJECT, DO_DEVICE_INITIALIZING, FILE_APPEND_DATA, FILE_DELETE_ON_CLOSE, FILE_NO_INTERMEDIATE_BUFFERING,
     FILE_OBJECT, FILE_RANDOM_ACCESS, FILE_SEQUENTIAL_ONLY, FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT,
     FILE_WRITE_THROUGH, FO_ALERTABLE_IO, FO_DELETE_ON_CLOSE, FO_HANDLE_CREATED, FO_NO_INTERMEDIATE_BUFFERING,
-    FO_RANDOM_ACCESS, FO_SEQUENTIAL_ONLY, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IO_SECURITY_CONTEXT,
-    IO_STACK_LOCATION, IRP, IRP_CREATE_OPERATION, IRP_MJ_CREATE, IRP_SYNCHRONOUS_API, SL_CASE_SENSITIVE,
+    FO_RANDOM_ACCESS, FO_SEQUENTIAL_ONLY, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IO_SECURITY_CONTEXT, IO_STACK_LOCATION,
+    IRP, IRP_CREATE_OPERATION, IRP_MJ_CREATE, IRP_SYNCHRONOUS_API, SL_CASE_SENSITIVE,
 };
 use nt_abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE};
 use nt_abi::{Bytes, NtResult, NtStatus};
@@ -210,11 +210,7 @@ fn send_create(
         pool::free(ea);
     }
     if !result.status.is_success() {
-        return if result.status == NtStatus::PENDING {
-            NtStatus::UNSUCCESSFUL.fail()
-        } else {
-            result.status.fail()
-        };
+        return if result.status == NtStatus::PENDING { NtStatus::UNSUCCESSFUL.fail() } else { result.status.fail() };
     }
     Ok(result)
 }
@@ -228,4 +224,3 @@ pub fn abandon(opened: file::FileObject) {
     }
     drop(opened);
 }
-

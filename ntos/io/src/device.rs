@@ -29,7 +29,11 @@ pub struct DeviceSpec<'a> {
 }
 
 /// IoCreateDevice.
-pub fn create(kernel: &Kernel, driver: Foreign<DRIVER_OBJECT>, spec: &DeviceSpec<'_>) -> NtResult<ObjectRef<DEVICE_OBJECT>> {
+pub fn create(
+    kernel: &Kernel,
+    driver: Foreign<DRIVER_OBJECT>,
+    spec: &DeviceSpec<'_>,
+) -> NtResult<ObjectRef<DEVICE_OBJECT>> {
     let system = System::of(kernel);
     let extension = spec.extension.next_multiple_of(16);
     let made = object::create::<DEVICE_OBJECT>(ObjectType::Device, DEVICE_OBJECT::SIZE + extension, kernel.id())?;

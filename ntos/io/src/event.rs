@@ -69,7 +69,13 @@ pub fn create(frame: &Frame, access: u32, attributes: u32, kind: EventType, sign
 
 /// References an object by handle: kind and access checked as ObReferenceObjectByHandle does; KernelMode callers'
 /// access is not checked.
-pub fn reference(frame: &Frame, handle: Handle, kind: ObjectType, desired: u32, mode: Mode) -> NtResult<(ObjectRef<Bytes>, u32)> {
+pub fn reference(
+    frame: &Frame,
+    handle: Handle,
+    kind: ObjectType,
+    desired: u32,
+    mode: Mode,
+) -> NtResult<(ObjectRef<Bytes>, u32)> {
     let kernel = mode == Mode::Kernel;
     if handle == Handle::CURRENT_PROCESS {
         let process = nt_ps::current_process(frame);

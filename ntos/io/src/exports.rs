@@ -173,7 +173,8 @@ thunk! {
 pub fn dispatch_raised(driver: Foreign<DRIVER_OBJECT>, major: usize, raised: &Raised) -> NtStatus {
     let name = nt_rtl::unicode::text(driver.at(DRIVER_OBJECT::DriverName));
     if let Some(frame) = nt_ke::try_current() {
-        let message = format!("the dispatch routine for major {major:#x} raised {} and did not catch it", raised.status);
+        let message =
+            format!("the dispatch routine for major {major:#x} raised {} and did not catch it", raised.status);
         System::of(&frame.kernel).finding("NT-M-17", "bugcheck", &name, &message);
     }
     raised.status
@@ -356,8 +357,7 @@ fn reference_by_handle(handle: u64, access: u32, kind: u64, mode: u8, out: u64, 
 fn create_device(driver: u64, extension: u32, name: u64, kind: u32, flags: u32, out: u64) -> NtResult<NtStatus> {
     let frame = nt_ke::current();
     let name = at::<UNICODE_STRING>(name).map(nt_rtl::unicode::text);
-    let spec =
-        DeviceSpec { extension: extension as usize, name: name.as_deref(), kind, characteristics: flags };
+    let spec = DeviceSpec { extension: extension as usize, name: name.as_deref(), kind, characteristics: flags };
     let made = device::create(&frame.kernel, need::<DRIVER_OBJECT>(driver)?, &spec)?;
     let slot = vouched(out).region(8, true).map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
     slot.store::<u64>(0, made.body().addr()).map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
@@ -365,7 +365,15 @@ fn create_device(driver: u64, extension: u32, name: u64, kind: u32, flags: u32, 
 }
 
 /// IoBuildSynchronousFsdRequest and its asynchronous form (NT-M-03).
-fn build_request(major: u32, device: u64, buffer: u64, length: u32, offset: u64, event: u64, iosb: u64) -> NtResult<Irp> {
+fn build_request(
+    major: u32,
+    device: u64,
+    buffer: u64,
+    length: u32,
+    offset: u64,
+    event: u64,
+    iosb: u64,
+) -> NtResult<Irp> {
     let device: Device = need(device)?;
     let frame = nt_ke::current();
     let packet = irp::allocate(device.get(DEVICE_OBJECT::StackSize))?;
@@ -604,4 +612,3 @@ fn named_event(out: u64, kind: EventType) -> u64 {
         found.map_or(0, |(object, _)| object.body().view::<KEVENT>().addr())
     })
 }
-

@@ -40,7 +40,12 @@ pub fn register_types() {
     );
     types::register(
         ObjectType::Driver,
-        Routines { mapping: GenericMapping::NONE, close: None, delete: Some(|body| crate::driver::delete(body.view())), wait: None },
+        Routines {
+            mapping: GenericMapping::NONE,
+            close: None,
+            delete: Some(|body| crate::driver::delete(body.view())),
+            wait: None,
+        },
     );
     types::register(
         ObjectType::Device,

@@ -13,9 +13,9 @@ use crate::{event, file, port};
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_WRITE_ATTRIBUTES, FILE_WRITE_DATA,
     FO_ALERTABLE_IO, FO_NO_INTERMEDIATE_BUFFERING, FO_SEQUENTIAL_ONLY, FO_SKIP_COMPLETION_PORT, FO_SKIP_SET_EVENT,
-    FO_SKIP_SET_FAST_IO, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO,
-    IRP_MJ_QUERY_EA, IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_SET_EA,
-    IRP_MJ_SET_INFORMATION, IRP_MJ_SET_VOLUME_INFORMATION,
+    FO_SKIP_SET_FAST_IO, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO, IRP_MJ_QUERY_EA,
+    IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_SET_EA, IRP_MJ_SET_INFORMATION,
+    IRP_MJ_SET_VOLUME_INFORMATION,
 };
 use nt_abi::{Bytes, NtError, NtResult, NtStatus};
 use nt_cell::{Addr, Foreign, Region};
@@ -450,8 +450,7 @@ fn simple(frame: &Frame, args: &InfoArguments, major: u8, query: bool) -> NtResu
         buffer.region().copy_from(region).map_err(violation)?;
     }
     begin(&opened, synchronous);
-    let result =
-        exchange(frame, *opened.file, opened.top, major, args.class, buffer.block(), args.length, |_| {});
+    let result = exchange(frame, *opened.file, opened.top, major, args.class, buffer.block(), args.length, |_| {});
     finish(&opened, synchronous, result);
     if result.status.is_error() {
         return failed(frame, args, synchronous, result);

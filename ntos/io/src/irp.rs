@@ -94,8 +94,7 @@ pub fn initialize(irp: Irp, size: u16, stack_size: i8) {
 
 /// IoReuseIrp: as freshly allocated, with a status (NT-M-02).
 pub fn reuse(irp: Irp, status: NtStatus) {
-    let (size, count, allocation) =
-        (irp.get(IRP::Size), irp.get(IRP::StackCount), irp.get(IRP::AllocationFlags));
+    let (size, count, allocation) = (irp.get(IRP::Size), irp.get(IRP::StackCount), irp.get(IRP::AllocationFlags));
     for word in 0..usize::from(size) / 8 {
         irp.view::<u64word>().element(word).set(u64word::Value, 0);
     }

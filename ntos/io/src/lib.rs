@@ -29,5 +29,5 @@ pub mod write;
 
 pub use driver::{Answer, FastCall, NativeDriver, OwnedIrp, PendedIrp};
 pub use file::FileObject;
-pub use irp::{Irp, IoStatus, Stack};
+pub use irp::{IoStatus, Irp, Stack};
 pub use system::System;

@@ -5,9 +5,7 @@
 //! dispatcher header whose SignalState counts packets, so that a wait on the handle works too.
 
 use crate::irp::IoStatus;
-use nt_abi::io::{
-    FILE_OBJECT, FO_SKIP_COMPLETION_PORT, FO_SYNCHRONOUS_IO, IO_COMPLETION_CONTEXT,
-};
+use nt_abi::io::{FILE_OBJECT, FO_SKIP_COMPLETION_PORT, FO_SYNCHRONOUS_IO, IO_COMPLETION_CONTEXT};
 use nt_abi::ke::{DISPATCHER_HEADER, KSEMAPHORE};
 use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::{Foreign, Slab};
@@ -79,9 +77,7 @@ pub fn remove(frame: &Frame, handle: Handle, timeout: Option<i64>) -> NtResult<R
 
 /// FileCompletionInformation: associates a file with a port (NT-I-16).
 pub fn associate(frame: &Frame, file: Foreign<FILE_OBJECT>, handle: Handle, key: u64) -> NtResult<()> {
-    if file.get(FILE_OBJECT::Flags) & FO_SYNCHRONOUS_IO != 0
-        || file.ptr(FILE_OBJECT::CompletionContext).is_some()
-    {
+    if file.get(FILE_OBJECT::Flags) & FO_SYNCHRONOUS_IO != 0 || file.ptr(FILE_OBJECT::CompletionContext).is_some() {
         return NtStatus::INVALID_PARAMETER.fail();
     }
     let (object, _) = crate::event::reference(frame, handle, ObjectType::IoCompletion, 2, frame.mode())?;

@@ -5,8 +5,8 @@
 use crate::device::Device;
 use crate::driver::{self, OwnedIrp};
 use crate::irp::{self, Irp};
-use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, IO_STACK_LOCATION, IRP};
 use nt_abi::NtStatus;
+use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, IO_STACK_LOCATION, IRP};
 use nt_cell::callout;
 
 /// IoCallDriver: moves to the next location, names the device in it, calls its driver; returns what that returns.

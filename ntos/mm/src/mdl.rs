@@ -4,9 +4,7 @@
 //! There is one address space, so the system address of a buffer is the buffer's own address; what "locking" does is to
 //! touch each page, which is where a bad buffer shows. The page array holds page numbers of those addresses.
 
-use nt_abi::mm::{
-    MDL, MDL_MAPPED_TO_SYSTEM_VA, MDL_PAGES_LOCKED, MDL_SOURCE_IS_NONPAGED_POOL, MDL_WRITE_OPERATION,
-};
+use nt_abi::mm::{MDL, MDL_MAPPED_TO_SYSTEM_VA, MDL_PAGES_LOCKED, MDL_SOURCE_IS_NONPAGED_POOL, MDL_WRITE_OPERATION};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Foreign, Region};
 use nt_ex::pool;
@@ -83,7 +81,10 @@ pub fn build_for_nonpaged(mdl: Foreign<MDL>) {
 
 /// MmUnlockPages.
 pub fn unlock(mdl: Foreign<MDL>) {
-    mdl.set(MDL::MdlFlags, mdl.get(MDL::MdlFlags) & !(MDL_PAGES_LOCKED | MDL_MAPPED_TO_SYSTEM_VA | MDL_WRITE_OPERATION));
+    mdl.set(
+        MDL::MdlFlags,
+        mdl.get(MDL::MdlFlags) & !(MDL_PAGES_LOCKED | MDL_MAPPED_TO_SYSTEM_VA | MDL_WRITE_OPERATION),
+    );
     mdl.set_addr(MDL::MappedSystemVa, 0);
 }
 

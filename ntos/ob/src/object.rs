@@ -120,7 +120,11 @@ pub fn dereference<T>(body: Foreign<T>) -> i64 {
         header.set(OBJECT_HEADER::Mark, 0);
         pool::free(header);
     }
-    assert!(left >= 0, "bug check 0x18 REFERENCE_BY_POINTER: object {:#x} was dereferenced once too often", body.addr());
+    assert!(
+        left >= 0,
+        "bug check 0x18 REFERENCE_BY_POINTER: object {:#x} was dereferenced once too often",
+        body.addr()
+    );
     left
 }
 

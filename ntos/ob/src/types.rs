@@ -72,8 +72,7 @@ impl ObjectType {
     #[must_use]
     pub fn block(self) -> Foreign<Bytes> {
         static BLOCKS: [OnceLock<Foreign<Bytes>>; TYPES] = [const { OnceLock::new() }; TYPES];
-        *BLOCKS[self as usize]
-            .get_or_init(|| pool::allocate_permanent(0x100).expect("no pool for an object type"))
+        *BLOCKS[self as usize].get_or_init(|| pool::allocate_permanent(0x100).expect("no pool for an object type"))
     }
 
     /// Finds the type whose block lies at `address`.
