@@ -1,0 +1,4 @@
+/*
+ * dontuse.h: annotations only, all empty here.
+ */
+#include <sal.h>

@@ -1,0 +1,4 @@
+/*
+ * driverspecs.h: annotations only, all empty here.
+ */
+#include <sal.h>

@@ -1,0 +1,4 @@
+/*
+ * fltkernel.h: the same header under its other spelling.
+ */
+#include <fltKernel.h>

@@ -1,0 +1,4 @@
+/*
+ * ntverp.h: annotations only, all empty here.
+ */
+#include <sal.h>

@@ -1,0 +1,4 @@
+/*
+ * specstrings.h: annotations only, all empty here.
+ */
+#include <sal.h>

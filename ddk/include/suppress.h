@@ -1,0 +1,4 @@
+/*
+ * suppress.h: annotations only, all empty here.
+ */
+#include <sal.h>

@@ -1,0 +1,682 @@
+/*
+ * layouts.c: every structure of the layout tables that our headers declare has the size and the offsets of x64 Windows.
+ * The numbers come from the ledgers (nt-io section 23, fltmgr section 15, ks section 2).
+ */
+#include <fltKernel.h>
+#include <ksmedia.h>
+
+#define SIZE(t, n) C_ASSERT(sizeof(t) == (n))
+#define AT(t, f, n) C_ASSERT(FIELD_OFFSET(t, f) == (n))
+
+SIZE(IO_STATUS_BLOCK, 0x10);
+AT(IO_STATUS_BLOCK, Status, 0x0);
+AT(IO_STATUS_BLOCK, Pointer, 0x0);
+AT(IO_STATUS_BLOCK, Information, 0x8);
+
+SIZE(FILE_OBJECT, 0xD8);
+AT(FILE_OBJECT, Type, 0x0);
+AT(FILE_OBJECT, Size, 0x2);
+AT(FILE_OBJECT, DeviceObject, 0x8);
+AT(FILE_OBJECT, Vpb, 0x10);
+AT(FILE_OBJECT, FsContext, 0x18);
+AT(FILE_OBJECT, FsContext2, 0x20);
+AT(FILE_OBJECT, SectionObjectPointer, 0x28);
+AT(FILE_OBJECT, PrivateCacheMap, 0x30);
+AT(FILE_OBJECT, FinalStatus, 0x38);
+AT(FILE_OBJECT, RelatedFileObject, 0x40);
+AT(FILE_OBJECT, LockOperation, 0x48);
+AT(FILE_OBJECT, DeletePending, 0x49);
+AT(FILE_OBJECT, ReadAccess, 0x4A);
+AT(FILE_OBJECT, WriteAccess, 0x4B);
+AT(FILE_OBJECT, DeleteAccess, 0x4C);
+AT(FILE_OBJECT, SharedRead, 0x4D);
+AT(FILE_OBJECT, SharedWrite, 0x4E);
+AT(FILE_OBJECT, SharedDelete, 0x4F);
+AT(FILE_OBJECT, Flags, 0x50);
+AT(FILE_OBJECT, FileName, 0x58);
+AT(FILE_OBJECT, CurrentByteOffset, 0x68);
+AT(FILE_OBJECT, Waiters, 0x70);
+AT(FILE_OBJECT, Busy, 0x74);
+AT(FILE_OBJECT, LastLock, 0x78);
+AT(FILE_OBJECT, Lock, 0x80);
+AT(FILE_OBJECT, Event, 0x98);
+AT(FILE_OBJECT, CompletionContext, 0xB0);
+AT(FILE_OBJECT, IrpListLock, 0xB8);
+AT(FILE_OBJECT, IrpList, 0xC0);
+AT(FILE_OBJECT, FileObjectExtension, 0xD0);
+
+SIZE(DEVICE_OBJECT, 0x150);
+AT(DEVICE_OBJECT, Type, 0x0);
+AT(DEVICE_OBJECT, Size, 0x2);
+AT(DEVICE_OBJECT, ReferenceCount, 0x4);
+AT(DEVICE_OBJECT, DriverObject, 0x8);
+AT(DEVICE_OBJECT, NextDevice, 0x10);
+AT(DEVICE_OBJECT, AttachedDevice, 0x18);
+AT(DEVICE_OBJECT, CurrentIrp, 0x20);
+AT(DEVICE_OBJECT, Timer, 0x28);
+AT(DEVICE_OBJECT, Flags, 0x30);
+AT(DEVICE_OBJECT, Characteristics, 0x34);
+AT(DEVICE_OBJECT, Vpb, 0x38);
+AT(DEVICE_OBJECT, DeviceExtension, 0x40);
+AT(DEVICE_OBJECT, DeviceType, 0x48);
+AT(DEVICE_OBJECT, StackSize, 0x4C);
+AT(DEVICE_OBJECT, Queue, 0x50);
+AT(DEVICE_OBJECT, AlignmentRequirement, 0x98);
+AT(DEVICE_OBJECT, DeviceQueue, 0xA0);
+AT(DEVICE_OBJECT, Dpc, 0xC8);
+AT(DEVICE_OBJECT, ActiveThreadCount, 0x108);
+AT(DEVICE_OBJECT, SecurityDescriptor, 0x110);
+AT(DEVICE_OBJECT, DeviceLock, 0x118);
+AT(DEVICE_OBJECT, SectorSize, 0x130);
+AT(DEVICE_OBJECT, Spare1, 0x132);
+AT(DEVICE_OBJECT, DeviceObjectExtension, 0x138);
+AT(DEVICE_OBJECT, Reserved, 0x140);
+
+SIZE(DRIVER_OBJECT, 0x150);
+AT(DRIVER_OBJECT, Type, 0x0);
+AT(DRIVER_OBJECT, Size, 0x2);
+AT(DRIVER_OBJECT, DeviceObject, 0x8);
+AT(DRIVER_OBJECT, Flags, 0x10);
+AT(DRIVER_OBJECT, DriverStart, 0x18);
+AT(DRIVER_OBJECT, DriverSize, 0x20);
+AT(DRIVER_OBJECT, DriverSection, 0x28);
+AT(DRIVER_OBJECT, DriverExtension, 0x30);
+AT(DRIVER_OBJECT, DriverName, 0x38);
+AT(DRIVER_OBJECT, HardwareDatabase, 0x48);
+AT(DRIVER_OBJECT, FastIoDispatch, 0x50);
+AT(DRIVER_OBJECT, DriverInit, 0x58);
+AT(DRIVER_OBJECT, DriverStartIo, 0x60);
+AT(DRIVER_OBJECT, DriverUnload, 0x68);
+AT(DRIVER_OBJECT, MajorFunction, 0x70);
+
+SIZE(IRP, 0xD0);
+AT(IRP, Type, 0x0);
+AT(IRP, Size, 0x2);
+AT(IRP, MdlAddress, 0x8);
+AT(IRP, Flags, 0x10);
+AT(IRP, AssociatedIrp, 0x18);
+AT(IRP, ThreadListEntry, 0x20);
+AT(IRP, IoStatus, 0x30);
+AT(IRP, RequestorMode, 0x40);
+AT(IRP, PendingReturned, 0x41);
+AT(IRP, StackCount, 0x42);
+AT(IRP, CurrentLocation, 0x43);
+AT(IRP, Cancel, 0x44);
+AT(IRP, CancelIrql, 0x45);
+AT(IRP, ApcEnvironment, 0x46);
+AT(IRP, AllocationFlags, 0x47);
+AT(IRP, UserIosb, 0x48);
+AT(IRP, UserEvent, 0x50);
+AT(IRP, Overlay, 0x58);
+AT(IRP, Overlay.AsynchronousParameters.UserApcRoutine, 0x58);
+AT(IRP, Overlay.AsynchronousParameters.UserApcContext, 0x60);
+AT(IRP, Overlay.AllocationSize, 0x58);
+AT(IRP, CancelRoutine, 0x68);
+AT(IRP, UserBuffer, 0x70);
+AT(IRP, Tail, 0x78);
+AT(IRP, Tail.Overlay.DeviceQueueEntry, 0x78);
+AT(IRP, Tail.Overlay.DriverContext, 0x78);
+AT(IRP, Tail.Overlay.Thread, 0x98);
+AT(IRP, Tail.Overlay.AuxiliaryBuffer, 0xA0);
+AT(IRP, Tail.Overlay.ListEntry, 0xA8);
+AT(IRP, Tail.Overlay.CurrentStackLocation, 0xB8);
+AT(IRP, Tail.Overlay.PacketType, 0xB8);
+AT(IRP, Tail.Overlay.OriginalFileObject, 0xC0);
+AT(IRP, Tail.Apc, 0x78);
+AT(IRP, Tail.CompletionKey, 0x78);
+
+SIZE(IO_STACK_LOCATION, 0x48);
+AT(IO_STACK_LOCATION, MajorFunction, 0x0);
+AT(IO_STACK_LOCATION, MinorFunction, 0x1);
+AT(IO_STACK_LOCATION, Flags, 0x2);
+AT(IO_STACK_LOCATION, Control, 0x3);
+AT(IO_STACK_LOCATION, Parameters, 0x8);
+AT(IO_STACK_LOCATION, Parameters.Create.SecurityContext, 0x8);
+AT(IO_STACK_LOCATION, Parameters.Create.Options, 0x10);
+AT(IO_STACK_LOCATION, Parameters.Create.FileAttributes, 0x18);
+AT(IO_STACK_LOCATION, Parameters.Create.ShareAccess, 0x1A);
+AT(IO_STACK_LOCATION, Parameters.Create.EaLength, 0x20);
+AT(IO_STACK_LOCATION, Parameters.Read.Length, 0x8);
+AT(IO_STACK_LOCATION, Parameters.Read.Key, 0x10);
+AT(IO_STACK_LOCATION, Parameters.Read.ByteOffset, 0x18);
+AT(IO_STACK_LOCATION, Parameters.Write.Length, 0x8);
+AT(IO_STACK_LOCATION, Parameters.Write.Key, 0x10);
+AT(IO_STACK_LOCATION, Parameters.Write.ByteOffset, 0x18);
+AT(IO_STACK_LOCATION, Parameters.SetFile.Length, 0x8);
+AT(IO_STACK_LOCATION, Parameters.SetFile.FileInformationClass, 0x10);
+AT(IO_STACK_LOCATION, Parameters.SetFile.FileObject, 0x18);
+AT(IO_STACK_LOCATION, Parameters.SetFile.ReplaceIfExists, 0x20);
+AT(IO_STACK_LOCATION, Parameters.SetFile.AdvanceOnly, 0x21);
+AT(IO_STACK_LOCATION, Parameters.LockControl.Length, 0x8);
+AT(IO_STACK_LOCATION, Parameters.LockControl.Key, 0x10);
+AT(IO_STACK_LOCATION, Parameters.LockControl.ByteOffset, 0x18);
+AT(IO_STACK_LOCATION, Parameters.DeviceIoControl.OutputBufferLength, 0x8);
+AT(IO_STACK_LOCATION, Parameters.DeviceIoControl.InputBufferLength, 0x10);
+AT(IO_STACK_LOCATION, Parameters.DeviceIoControl.IoControlCode, 0x18);
+AT(IO_STACK_LOCATION, Parameters.DeviceIoControl.Type3InputBuffer, 0x20);
+AT(IO_STACK_LOCATION, Parameters.Others.Argument1, 0x8);
+AT(IO_STACK_LOCATION, Parameters.Others.Argument4, 0x20);
+AT(IO_STACK_LOCATION, DeviceObject, 0x28);
+AT(IO_STACK_LOCATION, FileObject, 0x30);
+AT(IO_STACK_LOCATION, CompletionRoutine, 0x38);
+AT(IO_STACK_LOCATION, Context, 0x40);
+
+SIZE(MDL, 0x30);
+AT(MDL, Next, 0x0);
+AT(MDL, Size, 0x8);
+AT(MDL, MdlFlags, 0xA);
+AT(MDL, Process, 0x10);
+AT(MDL, MappedSystemVa, 0x18);
+AT(MDL, StartVa, 0x20);
+AT(MDL, ByteCount, 0x28);
+AT(MDL, ByteOffset, 0x2C);
+
+SIZE(FAST_IO_DISPATCH, 0xE0);
+AT(FAST_IO_DISPATCH, SizeOfFastIoDispatch, 0x0);
+AT(FAST_IO_DISPATCH, FastIoCheckIfPossible, 0x8);
+AT(FAST_IO_DISPATCH, FastIoRead, 0x10);
+AT(FAST_IO_DISPATCH, FastIoWrite, 0x18);
+AT(FAST_IO_DISPATCH, FastIoQueryBasicInfo, 0x20);
+AT(FAST_IO_DISPATCH, FastIoQueryStandardInfo, 0x28);
+AT(FAST_IO_DISPATCH, FastIoLock, 0x30);
+AT(FAST_IO_DISPATCH, FastIoUnlockSingle, 0x38);
+AT(FAST_IO_DISPATCH, FastIoUnlockAll, 0x40);
+AT(FAST_IO_DISPATCH, FastIoUnlockAllByKey, 0x48);
+AT(FAST_IO_DISPATCH, FastIoDeviceControl, 0x50);
+AT(FAST_IO_DISPATCH, AcquireFileForNtCreateSection, 0x58);
+AT(FAST_IO_DISPATCH, ReleaseFileForNtCreateSection, 0x60);
+AT(FAST_IO_DISPATCH, FastIoDetachDevice, 0x68);
+AT(FAST_IO_DISPATCH, FastIoQueryNetworkOpenInfo, 0x70);
+AT(FAST_IO_DISPATCH, AcquireForModWrite, 0x78);
+AT(FAST_IO_DISPATCH, MdlRead, 0x80);
+AT(FAST_IO_DISPATCH, MdlReadComplete, 0x88);
+AT(FAST_IO_DISPATCH, PrepareMdlWrite, 0x90);
+AT(FAST_IO_DISPATCH, MdlWriteComplete, 0x98);
+AT(FAST_IO_DISPATCH, FastIoReadCompressed, 0xA0);
+AT(FAST_IO_DISPATCH, FastIoWriteCompressed, 0xA8);
+AT(FAST_IO_DISPATCH, MdlReadCompleteCompressed, 0xB0);
+AT(FAST_IO_DISPATCH, MdlWriteCompleteCompressed, 0xB8);
+AT(FAST_IO_DISPATCH, FastIoQueryOpen, 0xC0);
+AT(FAST_IO_DISPATCH, ReleaseForModWrite, 0xC8);
+AT(FAST_IO_DISPATCH, AcquireForCcFlush, 0xD0);
+AT(FAST_IO_DISPATCH, ReleaseForCcFlush, 0xD8);
+
+SIZE(VPB, 0x60);
+AT(VPB, Type, 0x0);
+AT(VPB, Size, 0x2);
+AT(VPB, Flags, 0x4);
+AT(VPB, VolumeLabelLength, 0x6);
+AT(VPB, DeviceObject, 0x8);
+AT(VPB, RealDevice, 0x10);
+AT(VPB, SerialNumber, 0x18);
+AT(VPB, ReferenceCount, 0x1C);
+AT(VPB, VolumeLabel, 0x20);
+
+SIZE(SECTION_OBJECT_POINTERS, 0x18);
+AT(SECTION_OBJECT_POINTERS, DataSectionObject, 0x0);
+AT(SECTION_OBJECT_POINTERS, SharedCacheMap, 0x8);
+AT(SECTION_OBJECT_POINTERS, ImageSectionObject, 0x10);
+
+SIZE(FSRTL_COMMON_FCB_HEADER, 0x30);
+AT(FSRTL_COMMON_FCB_HEADER, NodeTypeCode, 0x0);
+AT(FSRTL_COMMON_FCB_HEADER, NodeByteSize, 0x2);
+AT(FSRTL_COMMON_FCB_HEADER, Flags, 0x4);
+AT(FSRTL_COMMON_FCB_HEADER, IsFastIoPossible, 0x5);
+AT(FSRTL_COMMON_FCB_HEADER, Flags2, 0x6);
+AT(FSRTL_COMMON_FCB_HEADER, Resource, 0x8);
+AT(FSRTL_COMMON_FCB_HEADER, PagingIoResource, 0x10);
+AT(FSRTL_COMMON_FCB_HEADER, AllocationSize, 0x18);
+AT(FSRTL_COMMON_FCB_HEADER, FileSize, 0x20);
+AT(FSRTL_COMMON_FCB_HEADER, ValidDataLength, 0x28);
+
+SIZE(FSRTL_ADVANCED_FCB_HEADER, 0x68);
+AT(FSRTL_ADVANCED_FCB_HEADER, Resource, 0x8);
+AT(FSRTL_ADVANCED_FCB_HEADER, AllocationSize, 0x18);
+AT(FSRTL_ADVANCED_FCB_HEADER, FileSize, 0x20);
+AT(FSRTL_ADVANCED_FCB_HEADER, ValidDataLength, 0x28);
+AT(FSRTL_ADVANCED_FCB_HEADER, FastMutex, 0x30);
+AT(FSRTL_ADVANCED_FCB_HEADER, FilterContexts, 0x38);
+AT(FSRTL_ADVANCED_FCB_HEADER, PushLock, 0x48);
+AT(FSRTL_ADVANCED_FCB_HEADER, FileContextSupportPointer, 0x50);
+
+SIZE(KEVENT, 0x18);
+AT(KEVENT, Header, 0x0);
+AT(KEVENT, Header.SignalState, 0x4);
+AT(KEVENT, Header.WaitListHead, 0x8);
+
+SIZE(UNICODE_STRING, 0x10);
+AT(UNICODE_STRING, Length, 0x0);
+AT(UNICODE_STRING, MaximumLength, 0x2);
+AT(UNICODE_STRING, Buffer, 0x8);
+
+SIZE(OBJECT_ATTRIBUTES, 0x30);
+AT(OBJECT_ATTRIBUTES, Length, 0x0);
+AT(OBJECT_ATTRIBUTES, RootDirectory, 0x8);
+AT(OBJECT_ATTRIBUTES, ObjectName, 0x10);
+AT(OBJECT_ATTRIBUTES, Attributes, 0x18);
+AT(OBJECT_ATTRIBUTES, SecurityDescriptor, 0x20);
+AT(OBJECT_ATTRIBUTES, SecurityQualityOfService, 0x28);
+
+SIZE(FILE_BASIC_INFORMATION, 0x28);
+AT(FILE_BASIC_INFORMATION, CreationTime, 0x0);
+AT(FILE_BASIC_INFORMATION, LastAccessTime, 0x8);
+AT(FILE_BASIC_INFORMATION, LastWriteTime, 0x10);
+AT(FILE_BASIC_INFORMATION, ChangeTime, 0x18);
+AT(FILE_BASIC_INFORMATION, FileAttributes, 0x20);
+
+SIZE(FILE_STANDARD_INFORMATION, 0x18);
+AT(FILE_STANDARD_INFORMATION, AllocationSize, 0x0);
+AT(FILE_STANDARD_INFORMATION, EndOfFile, 0x8);
+AT(FILE_STANDARD_INFORMATION, NumberOfLinks, 0x10);
+AT(FILE_STANDARD_INFORMATION, DeletePending, 0x14);
+AT(FILE_STANDARD_INFORMATION, Directory, 0x15);
+
+SIZE(FILE_COMPLETION_INFORMATION, 0x10);
+AT(FILE_COMPLETION_INFORMATION, Port, 0x0);
+AT(FILE_COMPLETION_INFORMATION, Key, 0x8);
+
+SIZE(FLT_CALLBACK_DATA, 0x58);
+AT(FLT_CALLBACK_DATA, Flags, 0x0);
+AT(FLT_CALLBACK_DATA, Thread, 0x8);
+AT(FLT_CALLBACK_DATA, Iopb, 0x10);
+AT(FLT_CALLBACK_DATA, IoStatus, 0x18);
+AT(FLT_CALLBACK_DATA, TagData, 0x28);
+AT(FLT_CALLBACK_DATA, QueueLinks, 0x30);
+AT(FLT_CALLBACK_DATA, QueueContext, 0x40);
+AT(FLT_CALLBACK_DATA, FilterContext, 0x30);
+AT(FLT_CALLBACK_DATA, RequestorMode, 0x50);
+
+SIZE(FLT_IO_PARAMETER_BLOCK, 0x48);
+AT(FLT_IO_PARAMETER_BLOCK, IrpFlags, 0x0);
+AT(FLT_IO_PARAMETER_BLOCK, MajorFunction, 0x4);
+AT(FLT_IO_PARAMETER_BLOCK, MinorFunction, 0x5);
+AT(FLT_IO_PARAMETER_BLOCK, OperationFlags, 0x6);
+AT(FLT_IO_PARAMETER_BLOCK, Reserved, 0x7);
+AT(FLT_IO_PARAMETER_BLOCK, TargetFileObject, 0x8);
+AT(FLT_IO_PARAMETER_BLOCK, TargetInstance, 0x10);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters, 0x18);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.Write.Length, 0x18);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.Write.Key, 0x20);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.Write.ByteOffset, 0x28);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.Write.WriteBuffer, 0x30);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.Write.MdlAddress, 0x38);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.Read.Length, 0x18);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.Read.Key, 0x20);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.Read.ByteOffset, 0x28);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.Read.ReadBuffer, 0x30);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.Read.MdlAddress, 0x38);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.Create.SecurityContext, 0x18);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.Create.Options, 0x20);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.Create.FileAttributes, 0x28);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.Create.ShareAccess, 0x2A);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.Create.EaLength, 0x30);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.Create.EaBuffer, 0x38);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.Create.AllocationSize, 0x40);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.SetFileInformation.Length, 0x18);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.SetFileInformation.FileInformationClass, 0x20);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.SetFileInformation.ParentOfTarget, 0x28);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.SetFileInformation.InfoBuffer, 0x38);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.FastIoCheckIfPossible.FileOffset, 0x18);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.FastIoCheckIfPossible.Length, 0x20);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.FastIoCheckIfPossible.LockKey, 0x28);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.FastIoCheckIfPossible.CheckForReadOperation, 0x30);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.LockControl.Length, 0x18);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.LockControl.Key, 0x20);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.LockControl.ByteOffset, 0x28);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.LockControl.ProcessId, 0x30);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.LockControl.FailImmediately, 0x38);
+AT(FLT_IO_PARAMETER_BLOCK, Parameters.LockControl.ExclusiveLock, 0x39);
+
+SIZE(FLT_PARAMETERS, 0x30);
+AT(FLT_PARAMETERS, Write.Length, 0x0);
+AT(FLT_PARAMETERS, Write.Key, 0x8);
+AT(FLT_PARAMETERS, Write.ByteOffset, 0x10);
+AT(FLT_PARAMETERS, Write.WriteBuffer, 0x18);
+AT(FLT_PARAMETERS, Write.MdlAddress, 0x20);
+
+SIZE(FLT_RELATED_OBJECTS, 0x30);
+AT(FLT_RELATED_OBJECTS, Size, 0x0);
+AT(FLT_RELATED_OBJECTS, TransactionContext, 0x2);
+AT(FLT_RELATED_OBJECTS, Filter, 0x8);
+AT(FLT_RELATED_OBJECTS, Volume, 0x10);
+AT(FLT_RELATED_OBJECTS, Instance, 0x18);
+AT(FLT_RELATED_OBJECTS, FileObject, 0x20);
+AT(FLT_RELATED_OBJECTS, Transaction, 0x28);
+
+SIZE(FLT_REGISTRATION, 0x70);
+AT(FLT_REGISTRATION, Size, 0x0);
+AT(FLT_REGISTRATION, Version, 0x2);
+AT(FLT_REGISTRATION, Flags, 0x4);
+AT(FLT_REGISTRATION, ContextRegistration, 0x8);
+AT(FLT_REGISTRATION, OperationRegistration, 0x10);
+AT(FLT_REGISTRATION, FilterUnloadCallback, 0x18);
+AT(FLT_REGISTRATION, InstanceSetupCallback, 0x20);
+AT(FLT_REGISTRATION, InstanceQueryTeardownCallback, 0x28);
+AT(FLT_REGISTRATION, InstanceTeardownStartCallback, 0x30);
+AT(FLT_REGISTRATION, InstanceTeardownCompleteCallback, 0x38);
+AT(FLT_REGISTRATION, GenerateFileNameCallback, 0x40);
+AT(FLT_REGISTRATION, NormalizeNameComponentCallback, 0x48);
+AT(FLT_REGISTRATION, NormalizeContextCleanupCallback, 0x50);
+AT(FLT_REGISTRATION, TransactionNotificationCallback, 0x58);
+AT(FLT_REGISTRATION, NormalizeNameComponentExCallback, 0x60);
+AT(FLT_REGISTRATION, SectionNotificationCallback, 0x68);
+
+SIZE(FLT_OPERATION_REGISTRATION, 0x20);
+AT(FLT_OPERATION_REGISTRATION, MajorFunction, 0x0);
+AT(FLT_OPERATION_REGISTRATION, Flags, 0x4);
+AT(FLT_OPERATION_REGISTRATION, PreOperation, 0x8);
+AT(FLT_OPERATION_REGISTRATION, PostOperation, 0x10);
+AT(FLT_OPERATION_REGISTRATION, Reserved1, 0x18);
+
+SIZE(FLT_CONTEXT_REGISTRATION, 0x38);
+AT(FLT_CONTEXT_REGISTRATION, ContextType, 0x0);
+AT(FLT_CONTEXT_REGISTRATION, Flags, 0x2);
+AT(FLT_CONTEXT_REGISTRATION, ContextCleanupCallback, 0x8);
+AT(FLT_CONTEXT_REGISTRATION, Size, 0x10);
+AT(FLT_CONTEXT_REGISTRATION, PoolTag, 0x18);
+AT(FLT_CONTEXT_REGISTRATION, ContextAllocateCallback, 0x20);
+AT(FLT_CONTEXT_REGISTRATION, ContextFreeCallback, 0x28);
+AT(FLT_CONTEXT_REGISTRATION, Reserved1, 0x30);
+
+SIZE(FLT_RELATED_CONTEXTS, 0x30);
+AT(FLT_RELATED_CONTEXTS, VolumeContext, 0x0);
+AT(FLT_RELATED_CONTEXTS, InstanceContext, 0x8);
+AT(FLT_RELATED_CONTEXTS, FileContext, 0x10);
+AT(FLT_RELATED_CONTEXTS, StreamContext, 0x18);
+AT(FLT_RELATED_CONTEXTS, StreamHandleContext, 0x20);
+AT(FLT_RELATED_CONTEXTS, TransactionContext, 0x28);
+
+SIZE(FLT_FILE_NAME_INFORMATION, 0x78);
+AT(FLT_FILE_NAME_INFORMATION, Size, 0x0);
+AT(FLT_FILE_NAME_INFORMATION, NamesParsed, 0x2);
+AT(FLT_FILE_NAME_INFORMATION, Format, 0x4);
+AT(FLT_FILE_NAME_INFORMATION, Name, 0x8);
+AT(FLT_FILE_NAME_INFORMATION, Volume, 0x18);
+AT(FLT_FILE_NAME_INFORMATION, Share, 0x28);
+AT(FLT_FILE_NAME_INFORMATION, Extension, 0x38);
+AT(FLT_FILE_NAME_INFORMATION, Stream, 0x48);
+AT(FLT_FILE_NAME_INFORMATION, FinalComponent, 0x58);
+AT(FLT_FILE_NAME_INFORMATION, ParentDir, 0x68);
+
+SIZE(FLT_CALLBACK_DATA_QUEUE, 0x80);
+AT(FLT_CALLBACK_DATA_QUEUE, Csq, 0x0);
+AT(FLT_CALLBACK_DATA_QUEUE, Flags, 0x40);
+AT(FLT_CALLBACK_DATA_QUEUE, Instance, 0x48);
+AT(FLT_CALLBACK_DATA_QUEUE, InsertIo, 0x50);
+AT(FLT_CALLBACK_DATA_QUEUE, RemoveIo, 0x58);
+AT(FLT_CALLBACK_DATA_QUEUE, PeekNextIo, 0x60);
+AT(FLT_CALLBACK_DATA_QUEUE, Acquire, 0x68);
+AT(FLT_CALLBACK_DATA_QUEUE, Release, 0x70);
+AT(FLT_CALLBACK_DATA_QUEUE, CompleteCanceledIo, 0x78);
+
+SIZE(FLT_TAG_DATA_BUFFER, 0x1C);
+AT(FLT_TAG_DATA_BUFFER, FileTag, 0x0);
+AT(FLT_TAG_DATA_BUFFER, TagDataLength, 0x4);
+AT(FLT_TAG_DATA_BUFFER, UnparsedNameLength, 0x6);
+AT(FLT_TAG_DATA_BUFFER, GenericReparseBuffer, 0x8);
+
+SIZE(KSSTREAM_HEADER, 56);
+AT(KSSTREAM_HEADER, Size, 0x0);
+AT(KSSTREAM_HEADER, TypeSpecificFlags, 0x4);
+AT(KSSTREAM_HEADER, PresentationTime, 0x8);
+AT(KSSTREAM_HEADER, Duration, 0x18);
+AT(KSSTREAM_HEADER, FrameExtent, 0x20);
+AT(KSSTREAM_HEADER, DataUsed, 0x24);
+AT(KSSTREAM_HEADER, Data, 0x28);
+AT(KSSTREAM_HEADER, OptionsFlags, 0x30);
+AT(KSSTREAM_HEADER, Reserved, 0x34);
+
+SIZE(KSTIME, 16);
+AT(KSTIME, Time, 0x0);
+AT(KSTIME, Numerator, 0x8);
+AT(KSTIME, Denominator, 0xC);
+
+SIZE(KSMULTIPLE_ITEM, 8);
+AT(KSMULTIPLE_ITEM, Size, 0x0);
+AT(KSMULTIPLE_ITEM, Count, 0x4);
+
+SIZE(KSPRIORITY, 8);
+AT(KSPRIORITY, PriorityClass, 0x0);
+AT(KSPRIORITY, PrioritySubClass, 0x4);
+
+SIZE(KSPIN_CONNECT, 72);
+AT(KSPIN_CONNECT, Interface, 0x0);
+AT(KSPIN_CONNECT, Medium, 0x18);
+AT(KSPIN_CONNECT, PinId, 0x30);
+AT(KSPIN_CONNECT, PinToHandle, 0x38);
+AT(KSPIN_CONNECT, Priority, 0x40);
+
+SIZE(KSALLOCATOR_FRAMING, 24);
+AT(KSALLOCATOR_FRAMING, OptionsFlags, 0x0);
+AT(KSALLOCATOR_FRAMING, PoolType, 0x4);
+AT(KSALLOCATOR_FRAMING, Frames, 0x8);
+AT(KSALLOCATOR_FRAMING, FrameSize, 0xC);
+AT(KSALLOCATOR_FRAMING, FileAlignment, 0x10);
+AT(KSALLOCATOR_FRAMING, Reserved, 0x14);
+
+SIZE(KSEVENT_ENTRY, 88);
+AT(KSEVENT_ENTRY, ListEntry, 0x0);
+AT(KSEVENT_ENTRY, Object, 0x10);
+AT(KSEVENT_ENTRY, DpcItem, 0x18);
+AT(KSEVENT_ENTRY, EventData, 0x20);
+AT(KSEVENT_ENTRY, NotificationType, 0x28);
+AT(KSEVENT_ENTRY, EventSet, 0x30);
+AT(KSEVENT_ENTRY, EventItem, 0x38);
+AT(KSEVENT_ENTRY, FileObject, 0x40);
+AT(KSEVENT_ENTRY, SemaphoreAdjustment, 0x48);
+AT(KSEVENT_ENTRY, Reserved, 0x4C);
+AT(KSEVENT_ENTRY, Flags, 0x50);
+
+SIZE(KSPROPERTY_ITEM, 72);
+AT(KSPROPERTY_ITEM, PropertyId, 0x0);
+AT(KSPROPERTY_ITEM, GetPropertyHandler, 0x8);
+AT(KSPROPERTY_ITEM, MinProperty, 0x10);
+AT(KSPROPERTY_ITEM, MinData, 0x14);
+AT(KSPROPERTY_ITEM, SetPropertyHandler, 0x18);
+AT(KSPROPERTY_ITEM, Values, 0x20);
+AT(KSPROPERTY_ITEM, RelationsCount, 0x28);
+AT(KSPROPERTY_ITEM, Relations, 0x30);
+AT(KSPROPERTY_ITEM, SupportHandler, 0x38);
+AT(KSPROPERTY_ITEM, SerializedSize, 0x40);
+
+SIZE(KSMETHOD_ITEM, 40);
+AT(KSMETHOD_ITEM, MethodId, 0x0);
+AT(KSMETHOD_ITEM, MethodHandler, 0x8);
+AT(KSMETHOD_ITEM, MinMethod, 0x10);
+AT(KSMETHOD_ITEM, MinData, 0x14);
+AT(KSMETHOD_ITEM, SupportHandler, 0x18);
+AT(KSMETHOD_ITEM, Flags, 0x20);
+
+SIZE(KSDISPATCH_TABLE, 80);
+AT(KSDISPATCH_TABLE, DeviceIoControl, 0x0);
+AT(KSDISPATCH_TABLE, Read, 0x8);
+AT(KSDISPATCH_TABLE, Write, 0x10);
+AT(KSDISPATCH_TABLE, Flush, 0x18);
+AT(KSDISPATCH_TABLE, Close, 0x20);
+AT(KSDISPATCH_TABLE, QuerySecurity, 0x28);
+AT(KSDISPATCH_TABLE, SetSecurity, 0x30);
+AT(KSDISPATCH_TABLE, FastDeviceIoControl, 0x38);
+AT(KSDISPATCH_TABLE, FastRead, 0x40);
+AT(KSDISPATCH_TABLE, FastWrite, 0x48);
+
+SIZE(KSOBJECT_CREATE_ITEM, 48);
+AT(KSOBJECT_CREATE_ITEM, Create, 0x0);
+AT(KSOBJECT_CREATE_ITEM, Context, 0x8);
+AT(KSOBJECT_CREATE_ITEM, ObjectClass, 0x10);
+AT(KSOBJECT_CREATE_ITEM, SecurityDescriptor, 0x20);
+AT(KSOBJECT_CREATE_ITEM, Flags, 0x28);
+
+SIZE(KSPIN, 136);
+AT(KSPIN, Descriptor, 0x0);
+AT(KSPIN, Bag, 0x8);
+AT(KSPIN, Context, 0x10);
+AT(KSPIN, Id, 0x18);
+AT(KSPIN, Communication, 0x1C);
+AT(KSPIN, ConnectionIsExternal, 0x20);
+AT(KSPIN, ConnectionInterface, 0x28);
+AT(KSPIN, ConnectionMedium, 0x40);
+AT(KSPIN, ConnectionPriority, 0x58);
+AT(KSPIN, ConnectionFormat, 0x60);
+AT(KSPIN, AttributeList, 0x68);
+AT(KSPIN, StreamHeaderSize, 0x70);
+AT(KSPIN, DataFlow, 0x74);
+AT(KSPIN, DeviceState, 0x78);
+AT(KSPIN, ResetState, 0x7C);
+AT(KSPIN, ClientState, 0x80);
+
+SIZE(KSSTREAM_POINTER, 64);
+AT(KSSTREAM_POINTER, Context, 0x0);
+AT(KSSTREAM_POINTER, Pin, 0x8);
+AT(KSSTREAM_POINTER, StreamHeader, 0x10);
+AT(KSSTREAM_POINTER, Offset, 0x18);
+AT(KSSTREAM_POINTER, OffsetIn, 0x20);
+AT(KSSTREAM_POINTER, OffsetOut, 0x30);
+
+SIZE(KSAUTOMATION_TABLE, 48);
+AT(KSAUTOMATION_TABLE, PropertySetsCount, 0x0);
+AT(KSAUTOMATION_TABLE, PropertyItemSize, 0x4);
+AT(KSAUTOMATION_TABLE, PropertySets, 0x8);
+AT(KSAUTOMATION_TABLE, MethodSetsCount, 0x10);
+AT(KSAUTOMATION_TABLE, MethodItemSize, 0x14);
+AT(KSAUTOMATION_TABLE, MethodSets, 0x18);
+AT(KSAUTOMATION_TABLE, EventSetsCount, 0x20);
+AT(KSAUTOMATION_TABLE, EventItemSize, 0x24);
+AT(KSAUTOMATION_TABLE, EventSets, 0x28);
+
+SIZE(KSDATARANGE_AUDIO, 88);
+AT(KSDATARANGE_AUDIO, MaximumChannels, 0x40);
+AT(KSDATARANGE_AUDIO, MinimumBitsPerSample, 0x44);
+AT(KSDATARANGE_AUDIO, MaximumBitsPerSample, 0x48);
+AT(KSDATARANGE_AUDIO, MinimumSampleFrequency, 0x4C);
+AT(KSDATARANGE_AUDIO, MaximumSampleFrequency, 0x50);
+
+SIZE(KSIDENTIFIER, 24);
+AT(KSIDENTIFIER, Set, 0x0);
+AT(KSIDENTIFIER, Id, 0x10);
+AT(KSIDENTIFIER, Flags, 0x14);
+
+SIZE(KSP_PIN, 32);
+AT(KSP_PIN, Property, 0x0);
+AT(KSP_PIN, PinId, 0x18);
+AT(KSP_PIN, Reserved, 0x1C);
+
+SIZE(KSP_NODE, 32);
+AT(KSP_NODE, NodeId, 0x18);
+
+SIZE(KSDATAFORMAT, 64);
+AT(KSDATAFORMAT, FormatSize, 0x0);
+AT(KSDATAFORMAT, Flags, 0x4);
+AT(KSDATAFORMAT, SampleSize, 0x8);
+AT(KSDATAFORMAT, Reserved, 0xC);
+AT(KSDATAFORMAT, MajorFormat, 0x10);
+AT(KSDATAFORMAT, SubFormat, 0x20);
+AT(KSDATAFORMAT, Specifier, 0x30);
+
+SIZE(KSDATAFORMAT_WAVEFORMATEX, 82);
+AT(KSDATAFORMAT_WAVEFORMATEX, DataFormat, 0x0);
+AT(KSDATAFORMAT_WAVEFORMATEX, WaveFormatEx, 0x40);
+
+SIZE(WAVEFORMATEX, 18);
+AT(WAVEFORMATEX, nChannels, 0x2);
+
+SIZE(WAVEFORMATEXTENSIBLE, 40);
+AT(WAVEFORMATEXTENSIBLE, Samples, 0x12);
+AT(WAVEFORMATEXTENSIBLE, dwChannelMask, 0x14);
+AT(WAVEFORMATEXTENSIBLE, SubFormat, 0x18);
+
+SIZE(KSEVENTDATA, 32);
+AT(KSEVENTDATA, NotificationType, 0x0);
+AT(KSEVENTDATA, EventHandle.Event, 0x8);
+AT(KSEVENTDATA, SemaphoreHandle.Adjustment, 0x14);
+
+SIZE(KSPROPERTY_SET, 40);
+AT(KSPROPERTY_SET, Set, 0x0);
+AT(KSPROPERTY_SET, PropertiesCount, 0x8);
+AT(KSPROPERTY_SET, PropertyItem, 0x10);
+AT(KSPROPERTY_SET, FastIoCount, 0x18);
+AT(KSPROPERTY_SET, FastIoTable, 0x20);
+
+SIZE(KSMETHOD_SET, 40);
+AT(KSMETHOD_SET, Set, 0x0);
+AT(KSMETHOD_SET, MethodsCount, 0x8);
+AT(KSMETHOD_SET, MethodItem, 0x10);
+AT(KSMETHOD_SET, FastIoCount, 0x18);
+AT(KSMETHOD_SET, FastIoTable, 0x20);
+
+SIZE(KSEVENT_ITEM, 40);
+AT(KSEVENT_ITEM, EventId, 0x0);
+AT(KSEVENT_ITEM, DataInput, 0x4);
+AT(KSEVENT_ITEM, ExtraEntryData, 0x8);
+AT(KSEVENT_ITEM, AddHandler, 0x10);
+AT(KSEVENT_ITEM, RemoveHandler, 0x18);
+AT(KSEVENT_ITEM, SupportHandler, 0x20);
+
+SIZE(KSEVENT_SET, 24);
+AT(KSEVENT_SET, EventsCount, 0x8);
+AT(KSEVENT_SET, EventItem, 0x10);
+
+SIZE(KSPROPERTY_DESCRIPTION, 40);
+AT(KSPROPERTY_DESCRIPTION, AccessFlags, 0x0);
+AT(KSPROPERTY_DESCRIPTION, DescriptionSize, 0x4);
+AT(KSPROPERTY_DESCRIPTION, PropTypeSet, 0x8);
+AT(KSPROPERTY_DESCRIPTION, MembersListCount, 0x20);
+AT(KSPROPERTY_DESCRIPTION, Reserved, 0x24);
+
+SIZE(KSPROPERTY_MEMBERSHEADER, 16);
+AT(KSPROPERTY_MEMBERSHEADER, MembersFlags, 0x0);
+
+SIZE(KSPIN_DESCRIPTOR, 88);
+AT(KSPIN_DESCRIPTOR, InterfacesCount, 0x0);
+AT(KSPIN_DESCRIPTOR, Interfaces, 0x8);
+AT(KSPIN_DESCRIPTOR, MediumsCount, 0x10);
+AT(KSPIN_DESCRIPTOR, Mediums, 0x18);
+AT(KSPIN_DESCRIPTOR, DataRangesCount, 0x20);
+AT(KSPIN_DESCRIPTOR, DataRanges, 0x28);
+AT(KSPIN_DESCRIPTOR, DataFlow, 0x30);
+AT(KSPIN_DESCRIPTOR, Communication, 0x34);
+AT(KSPIN_DESCRIPTOR, Category, 0x38);
+AT(KSPIN_DESCRIPTOR, Name, 0x40);
+AT(KSPIN_DESCRIPTOR, Reserved, 0x48);
+AT(KSPIN_DESCRIPTOR, ConstrainedDataRanges, 0x50);
+
+SIZE(KSSTREAM_POINTER_OFFSET, 16);
+AT(KSSTREAM_POINTER_OFFSET, Data, 0x0);
+AT(KSSTREAM_POINTER_OFFSET, Count, 0x8);
+AT(KSSTREAM_POINTER_OFFSET, Remaining, 0xC);
+
+SIZE(KSSTREAMALLOCATOR_STATUS, 32);
+AT(KSSTREAMALLOCATOR_STATUS, Framing, 0x0);
+AT(KSSTREAMALLOCATOR_STATUS, AllocatedFrames, 0x18);
+
+SIZE(KSCORRELATED_TIME, 16);
+AT(KSCORRELATED_TIME, SystemTime, 0x8);
+
+SIZE(KSRESOLUTION, 16);
+AT(KSRESOLUTION, Error, 0x8);
+
+SIZE(KSTOPOLOGY_CONNECTION, 16);
+AT(KSTOPOLOGY_CONNECTION, FromNodePin, 0x4);
+AT(KSTOPOLOGY_CONNECTION, ToNode, 0x8);
+
+SIZE(KSAUDIO_POSITION, 16);
+AT(KSAUDIO_POSITION, WriteOffset, 0x8);
+
+SIZE(KSPIN_CINSTANCES, 8);
+AT(KSPIN_CINSTANCES, CurrentCount, 0x4);
+
+SIZE(ERESOURCE, 104);
+SIZE(FAST_MUTEX, 0x38);
+SIZE(KDPC, 64);
+SIZE(KTIMER, 64);
+SIZE(KAPC, 88);
+SIZE(KMUTANT, 56);
+SIZE(KSEMAPHORE, 32);
+SIZE(NPAGED_LOOKASIDE_LIST, 128);
+C_ASSERT(IOCTL_KS_PROPERTY == 0x002F0003);
+C_ASSERT(IOCTL_KS_ENABLE_EVENT == 0x002F0007);
+C_ASSERT(IOCTL_KS_DISABLE_EVENT == 0x002F000B);
+C_ASSERT(IOCTL_KS_METHOD == 0x002F000F);
+C_ASSERT(IOCTL_KS_WRITE_STREAM == 0x002F8013);
+C_ASSERT(IOCTL_KS_READ_STREAM == 0x002F4017);
+C_ASSERT(IOCTL_KS_RESET_STATE == 0x002F001B);
+C_ASSERT(IOCTL_KS_HANDSHAKE == 0x002F001F);
