@@ -7,7 +7,7 @@ use nt_cell::Export;
 /// Returns every row of the export table.
 #[must_use]
 pub fn exports() -> Vec<&'static [Export]> {
-    vec![nt_io::exports::EXPORTS]
+    vec![nt_io::exports::EXPORTS, nt_mm::exports::EXPORTS, nt_rtl::exports::EXPORTS]
 }
 
 /// Finds a row by image (any case) and name.

@@ -6,6 +6,7 @@
 //! The ANSI code page of a machine is UTF-8 (as Windows has it under "UTF-8 for worldwide language support").
 
 pub mod cases;
+pub mod exports;
 pub mod format;
 pub mod time;
 pub mod unicode;

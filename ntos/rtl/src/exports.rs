@@ -1,0 +1,386 @@
+//! What the run-time library exports to drivers: strings, printing, time.
+//!
+//! Room: ntos/rtl. Called by: drivers, through the loader. Calls: `cases`, `format`, `time`, `unicode`.
+//! Not here: RtlCompareMemory, memcpy and their kin (the loader has them as code without a Rust frame).
+//! A bad pointer raises ACCESS_VIOLATION in the driver, as touching it would.
+#![expect(unsafe_code, reason = "unsafe home 3: entry points take a driver's pointers")]
+
+use crate::format::{self, Varargs, Width};
+use crate::time::{self, TimeFields};
+use crate::{cases, unicode};
+use nt_abi::ke::TIME_FIELDS;
+use nt_abi::ob::{ANSI_STRING, UNICODE_STRING};
+use nt_abi::{NtStatus, Word};
+use nt_cell::{Fault, Foreign, Region, exports, raise};
+
+/// What one call of DbgPrint sends at most, in bytes.
+const DEBUG_LIMIT: usize = 512;
+
+/// Names memory that a driver gave.
+fn span(addr: u64, len: usize) -> Region {
+    let len = if addr.checked_add(len as u64).is_none() { 0 } else { len };
+    // SAFETY: a driver gave the pointer for this use (S-3); the line above keeps the span from wrapping.
+    unsafe { Region::from_raw(addr, len) }
+}
+
+fn load<W: Word>(addr: u64) -> Result<W, Fault> {
+    // SAFETY: as in `span`; a scalar that wraps around the address space faults in the guarded load.
+    unsafe { Region::from_raw(addr, size_of::<W>()) }.load(0)
+}
+
+fn store<W: Word>(addr: u64, value: W) -> Result<(), Fault> {
+    // SAFETY: as in `load`.
+    unsafe { Region::from_raw(addr, size_of::<W>()) }.store(0, value)
+}
+
+/// Takes a driver's pointer to a structure; a bad one is a fault here, not later.
+fn at<T>(addr: u64) -> Result<Foreign<T>, Fault> {
+    span(addr, size_of::<T>()).probe_read()?;
+    // SAFETY: the driver passes a pointer to a `T`, as the header declares (S-3).
+    unsafe { Foreign::from_raw(addr) }.ok_or(Fault { address: addr, write: false })
+}
+
+/// Runs a body whose faults are the caller's exceptions.
+fn raising<R: Default>(body: impl FnOnce() -> Result<R, Fault>) -> R {
+    body().unwrap_or_else(|_| {
+        raise::raise(NtStatus::ACCESS_VIOLATION);
+        R::default()
+    })
+}
+
+fn units(addr: u64) -> Result<Vec<u16>, Fault> {
+    unicode::units(at::<UNICODE_STRING>(addr)?)
+}
+
+fn bytes(addr: u64) -> Result<Vec<u8>, Fault> {
+    unicode::ansi_bytes(at::<ANSI_STRING>(addr)?)
+}
+
+/// A win64 `va_list`: a pointer to eight-byte slots.
+struct VaList(u64);
+
+impl Varargs for VaList {
+    fn next(&mut self) -> Result<u64, Fault> {
+        let value = load(self.0)?;
+        self.0 = self.0.wrapping_add(8);
+        Ok(value)
+    }
+    fn span(&self, addr: u64, len: usize) -> Region {
+        span(addr, len)
+    }
+}
+
+fn narrow(addr: u64) -> Result<Vec<u8>, Fault> {
+    format::narrow_string(span, addr, usize::MAX)
+}
+
+fn wide(addr: u64) -> Result<Vec<u16>, Fault> {
+    format::wide_string(span, addr, usize::MAX)
+}
+
+/// Prints on the machine's debug output; a format that cannot be read is reported to the caller, never raised.
+fn debug(prefix: u64, text: u64, args: &mut VaList) -> u32 {
+    let mut formatted = || {
+        let mut out = if prefix == 0 { Vec::new() } else { narrow(prefix)? };
+        out.extend(format::expand(&narrow(text)?, Width::Narrow, args)?);
+        Ok::<_, Fault>(out)
+    };
+    match formatted() {
+        Ok(mut out) => {
+            out.truncate(DEBUG_LIMIT);
+            nt_ke::current().kernel.debug_print(&String::from_utf8_lossy(&out));
+            NtStatus::SUCCESS.0
+        }
+        Err(_) => NtStatus::ACCESS_VIOLATION.0,
+    }
+}
+
+/// `_vsnprintf`: -1 where the text does not fit, a terminator only where it does; no buffer: the length.
+fn print_narrow(buffer: u64, count: u64, text: u64, args: &mut VaList) -> Result<i32, Fault> {
+    let mut out = format::expand(&narrow(text)?, Width::Narrow, args)?;
+    let length = out.len();
+    if buffer == 0 && count == 0 {
+        return Ok(length as i32);
+    }
+    out.push(0);
+    out.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+    span(buffer, out.len()).write_from(&out)?;
+    Ok(if length as u64 > count { -1 } else { length as i32 })
+}
+
+/// `_vsnwprintf`.
+fn print_wide(buffer: u64, count: u64, text: u64, args: &mut VaList) -> Result<i32, Fault> {
+    let expanded = format::expand(&format::to_bytes(&wide(text)?), Width::Wide, args)?;
+    let mut out = format::to_units(&expanded);
+    let length = out.len();
+    if buffer == 0 && count == 0 {
+        return Ok(length as i32);
+    }
+    out.push(0);
+    out.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+    let raw = format::bytes_of(&out);
+    span(buffer, raw.len()).write_from(&raw)?;
+    Ok(if length as u64 > count { -1 } else { length as i32 })
+}
+
+/// Runs a printing body on the slots behind `skip` named arguments of a variadic call.
+fn variadic(va: u64, named: usize, body: impl FnOnce(&[u64], &mut VaList) -> Result<i32, Fault>) -> u64 {
+    raising(|| {
+        let mut args = VaList(va);
+        let values = (0..named).map(|_| args.next()).collect::<Result<Vec<_>, _>>()?;
+        body(&values, &mut args).map(|length| length as i64 as u64)
+    })
+}
+
+/// Makes a counted string describe a terminated one.
+fn describe(to: u64, length: usize, terminator: usize, source: u64) -> Result<(), Fault> {
+    let longest = 0xFFFE - terminator;
+    let length = length.min(longest);
+    store::<u16>(to, length as u16)?;
+    store::<u16>(to.wrapping_add(2), if source == 0 { 0 } else { (length + terminator) as u16 })?;
+    store::<u64>(to.wrapping_add(8), source)
+}
+
+fn init_unicode(to: u64, source: u64) -> Result<(), Fault> {
+    let length = if source == 0 { 0 } else { wide(source)?.len() * 2 };
+    describe(to, length, 2, source)
+}
+
+fn init_ansi(to: u64, source: u64) -> Result<(), Fault> {
+    let length = if source == 0 { 0 } else { narrow(source)?.len() };
+    describe(to, length, 1, source)
+}
+
+fn fields_at(addr: u64) -> Result<TimeFields, Fault> {
+    let f = at::<TIME_FIELDS>(addr)?;
+    Ok(TimeFields {
+        year: f.get(TIME_FIELDS::Year),
+        month: f.get(TIME_FIELDS::Month),
+        day: f.get(TIME_FIELDS::Day),
+        hour: f.get(TIME_FIELDS::Hour),
+        minute: f.get(TIME_FIELDS::Minute),
+        second: f.get(TIME_FIELDS::Second),
+        milliseconds: f.get(TIME_FIELDS::Milliseconds),
+        weekday: f.get(TIME_FIELDS::Weekday),
+    })
+}
+
+fn fields_to(addr: u64, fields: TimeFields) -> Result<(), Fault> {
+    let f = at::<TIME_FIELDS>(addr)?;
+    f.set(TIME_FIELDS::Year, fields.year);
+    f.set(TIME_FIELDS::Month, fields.month);
+    f.set(TIME_FIELDS::Day, fields.day);
+    f.set(TIME_FIELDS::Hour, fields.hour);
+    f.set(TIME_FIELDS::Minute, fields.minute);
+    f.set(TIME_FIELDS::Second, fields.second);
+    f.set(TIME_FIELDS::Milliseconds, fields.milliseconds);
+    f.set(TIME_FIELDS::Weekday, fields.weekday);
+    Ok(())
+}
+
+/// Orders ANSI strings by bytes; only ASCII letters have a case in this code page's single bytes.
+fn compare_ansi(a: &[u8], b: &[u8], ignore_case: bool) -> i32 {
+    let map = |x: &u8| i32::from(if ignore_case { x.to_ascii_uppercase() } else { *x });
+    let first = a.iter().zip(b).map(|(x, y)| map(x) - map(y)).find(|d| *d != 0);
+    first.unwrap_or(a.len() as i32 - b.len() as i32)
+}
+
+exports! { "ntoskrnl.exe" =>
+    Full raises RtlInitUnicodeString(to: u64, source: u64) { raising(|| init_unicode(to, source)); }
+    Full raises RtlInitUnicodeStringEx(to: u64, source: u64) -> u32 {
+        raising(|| {
+            if source != 0 && wide(source)?.len() * 2 > 0xFFFC {
+                return Ok(NtStatus::NAME_TOO_LONG.0);
+            }
+            init_unicode(to, source).map(|()| NtStatus::SUCCESS.0)
+        })
+    }
+    Full raises RtlInitAnsiString(to: u64, source: u64) { raising(|| init_ansi(to, source)); }
+    Full raises RtlInitString(to: u64, source: u64) { raising(|| init_ansi(to, source)); }
+    Full raises RtlCopyUnicodeString(to: u64, from: u64) {
+        raising(|| {
+            let from = if from == 0 { None } else { Some(at(from)?) };
+            unicode::copy(at(to)?, from)
+        });
+    }
+    Full raises RtlCompareUnicodeString(a: u64, b: u64, ignore_case: u8) -> i32 {
+        raising(|| Ok(cases::difference(&units(a)?, &units(b)?, ignore_case != 0)))
+    }
+    Full raises RtlEqualUnicodeString(a: u64, b: u64, ignore_case: u8) -> u8 {
+        raising(|| Ok(u8::from(cases::equal(&units(a)?, &units(b)?, ignore_case != 0))))
+    }
+    Full raises RtlPrefixUnicodeString(prefix: u64, of: u64, ignore_case: u8) -> u8 {
+        raising(|| Ok(u8::from(cases::is_prefix(&units(prefix)?, &units(of)?, ignore_case != 0))))
+    }
+    Full raises RtlCompareString(a: u64, b: u64, ignore_case: u8) -> i32 {
+        raising(|| Ok(compare_ansi(&bytes(a)?, &bytes(b)?, ignore_case != 0)))
+    }
+    Full raises RtlEqualString(a: u64, b: u64, ignore_case: u8) -> u8 {
+        raising(|| Ok(u8::from(compare_ansi(&bytes(a)?, &bytes(b)?, ignore_case != 0) == 0)))
+    }
+    Full raises RtlAppendUnicodeToString(to: u64, source: u64) -> u32 {
+        raising(|| {
+            let more = if source == 0 { Vec::new() } else { wide(source)? };
+            unicode::append(at(to)?, &more).map(|status| status.0)
+        })
+    }
+    Full raises RtlAppendUnicodeStringToString(to: u64, from: u64) -> u32 {
+        raising(|| unicode::append(at(to)?, &units(from)?).map(|status| status.0))
+    }
+    Full raises RtlUpcaseUnicodeString(to: u64, from: u64, fresh: u8) -> u32 {
+        raising(|| unicode::mapped(at(to)?, at(from)?, cases::upcase, fresh != 0).map(|status| status.0))
+    }
+    Full raises RtlDowncaseUnicodeString(to: u64, from: u64, fresh: u8) -> u32 {
+        raising(|| unicode::mapped(at(to)?, at(from)?, cases::downcase, fresh != 0).map(|status| status.0))
+    }
+    Full code RtlUpcaseUnicodeChar(unit: u16) -> u16 { cases::upcase(unit) }
+    Full code RtlDowncaseUnicodeChar(unit: u16) -> u16 { cases::downcase(unit) }
+    Full raises RtlHashUnicodeString(string: u64, ignore_case: u8, algorithm: u32, hash: u64) -> u32 {
+        raising(|| {
+            if algorithm > 1 {
+                return Ok(NtStatus::INVALID_PARAMETER.0);
+            }
+            store(hash, cases::hash(&units(string)?, ignore_case != 0)).map(|()| NtStatus::SUCCESS.0)
+        })
+    }
+    Full raises RtlUnicodeStringToInteger(string: u64, base: u32, value: u64) -> u32 {
+        raising(|| match unicode::to_integer(&units(string)?, base) {
+            Ok(number) => store(value, number).map(|()| NtStatus::SUCCESS.0),
+            Err(error) => Ok(error.status().0),
+        })
+    }
+    Full raises RtlIntegerToUnicodeString(value: u32, base: u32, to: u64) -> u32 {
+        raising(|| unicode::from_integer(at(to)?, u64::from(value), base).map(|status| status.0))
+    }
+    Full raises RtlInt64ToUnicodeString(value: u64, base: u32, to: u64) -> u32 {
+        raising(|| unicode::from_integer(at(to)?, value, base).map(|status| status.0))
+    }
+    Full raises RtlAnsiStringToUnicodeString(to: u64, from: u64, fresh: u8) -> u32 {
+        raising(|| unicode::from_ansi(at(to)?, at(from)?, fresh != 0).map(|status| status.0))
+    }
+    Full raises RtlUnicodeStringToAnsiString(to: u64, from: u64, fresh: u8) -> u32 {
+        raising(|| unicode::to_ansi(at(to)?, at(from)?, fresh != 0).map(|status| status.0))
+    }
+    Full raises RtlFreeUnicodeString(string: u64) { raising(|| { unicode::free(at(string)?); Ok(()) }); }
+    Full raises RtlFreeAnsiString(string: u64) { raising(|| { unicode::free_ansi(at(string)?); Ok(()) }); }
+    Full raises RtlTimeToTimeFields(time_at: u64, to: u64) {
+        raising(|| fields_to(to, time::to_fields(load(time_at)?)));
+    }
+    Full raises RtlTimeFieldsToTime(from: u64, time_at: u64) -> u8 {
+        raising(|| match time::from_fields(&fields_at(from)?) {
+            Some(value) => store(time_at, value).map(|()| 1),
+            None => Ok(0),
+        })
+    }
+    Partial("no floating-point conversions")
+    variadic DbgPrint(va: u64) -> u64 {
+        let mut args = VaList(va);
+        args.next().map_or(u64::from(NtStatus::ACCESS_VIOLATION.0), |text| u64::from(debug(0, text, &mut args)))
+    }
+    Partial("no floating-point conversions; component and level do not filter")
+    variadic DbgPrintEx(va: u64) -> u64 {
+        let mut args = VaList(va.wrapping_add(16));
+        args.next().map_or(u64::from(NtStatus::ACCESS_VIOLATION.0), |text| u64::from(debug(0, text, &mut args)))
+    }
+    Partial("no floating-point conversions; component and level do not filter")
+    code vDbgPrintEx(_component: u32, _level: u32, text: u64, va: u64) -> u32 { debug(0, text, &mut VaList(va)) }
+    Partial("no floating-point conversions; component and level do not filter")
+    code vDbgPrintExWithPrefix(prefix: u64, _component: u32, _level: u32, text: u64, va: u64) -> u32 {
+        debug(prefix, text, &mut VaList(va))
+    }
+    Partial("no floating-point conversions")
+    variadic _snprintf(va: u64) -> u64 { variadic(va, 3, |a, args| print_narrow(a[0], a[1], a[2], args)) }
+    Partial("no floating-point conversions")
+    variadic _snwprintf(va: u64) -> u64 { variadic(va, 3, |a, args| print_wide(a[0], a[1], a[2], args)) }
+    Partial("no floating-point conversions")
+    raises _vsnprintf(buffer: u64, count: u64, text: u64, va: u64) -> i32 {
+        raising(|| print_narrow(buffer, count, text, &mut VaList(va)))
+    }
+    Partial("no floating-point conversions")
+    raises _vsnwprintf(buffer: u64, count: u64, text: u64, va: u64) -> i32 {
+        raising(|| print_wide(buffer, count, text, &mut VaList(va)))
+    }
+    Partial("no floating-point conversions")
+    variadic sprintf(va: u64) -> u64 { variadic(va, 2, |a, args| print_narrow(a[0], u64::MAX, a[1], args)) }
+    Partial("no floating-point conversions")
+    variadic swprintf(va: u64) -> u64 { variadic(va, 2, |a, args| print_wide(a[0], u64::MAX, a[1], args)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nt_cell::UserBlock;
+
+    /// Arguments of a variadic call, in user memory.
+    fn slots(values: &[u64]) -> UserBlock {
+        let block = UserBlock::new(values.len() * 8).expect("arena");
+        for (i, value) in values.iter().enumerate() {
+            block.region().store(i * 8, *value).expect("mapped");
+        }
+        block
+    }
+
+    fn text(bytes: &[u8]) -> UserBlock {
+        let block = UserBlock::new(bytes.len().max(16)).expect("arena");
+        block.region().sub(0, bytes.len()).write_from(bytes).expect("mapped");
+        block
+    }
+
+    fn snprintf(count: u64, format: &[u8], values: &[u64]) -> (i32, Vec<u8>) {
+        let (buffer, format, args) = (UserBlock::new(32).expect("arena"), text(format), slots(values));
+        buffer.region().fill(0xEE).expect("mapped");
+        let length = print_narrow(buffer.addr(), count, format.addr(), &mut VaList(args.addr())).expect("mapped");
+        (length, buffer.region().to_vec().expect("mapped"))
+    }
+
+    #[test]
+    fn snprintf_terminates_only_what_fits() {
+        let (length, out) = snprintf(8, b"%d-%x\0", &[12, 0xAB]);
+        assert_eq!((length, &out[..7]), (5, &b"12-ab\0\xEE"[..]));
+        let (length, out) = snprintf(5, b"%d-%x\0", &[12, 0xAB]);
+        assert_eq!((length, &out[..6]), (5, &b"12-ab\xEE"[..]), "exactly full: no terminator");
+        let (length, out) = snprintf(4, b"%d-%x\0", &[12, 0xAB]);
+        assert_eq!((length, &out[..5]), (-1, &b"12-a\xEE"[..]));
+    }
+
+    #[test]
+    fn snwprintf_counts_units() {
+        let wide_bytes = |s: &str| format::bytes_of(&s.encode_utf16().collect::<Vec<_>>());
+        let (buffer, format) = (UserBlock::new(32).expect("arena"), text(&wide_bytes("<%s>\0")));
+        let name = text(&wide_bytes("n€\0"));
+        let args = slots(&[name.addr()]);
+        let length = print_wide(buffer.addr(), 16, format.addr(), &mut VaList(args.addr())).expect("mapped");
+        assert_eq!(length, 4);
+        assert_eq!(buffer.region().sub(0, 10).to_vec().expect("mapped"), wide_bytes("<n€>\0"));
+    }
+
+    #[test]
+    fn a_bad_argument_raises_in_the_driver() {
+        let (format, args) = (text(b"%s\0"), slots(&[0x10]));
+        let values = slots(&[0, 0, format.addr(), 0x10]);
+        assert_eq!(variadic(values.addr(), 3, |a, args| print_narrow(a[0], a[1], a[2], args)), 0);
+        assert_eq!(raise::take(), Some(NtStatus::ACCESS_VIOLATION));
+        drop(args);
+    }
+
+    #[test]
+    fn init_measures_up_to_the_terminator() {
+        let (header, source) = (UserBlock::new(16).expect("arena"), text(b"a\0b\0\0\0"));
+        init_unicode(header.addr(), source.addr()).expect("mapped");
+        let read = |offset| header.region().load::<u16>(offset).expect("mapped");
+        assert_eq!((read(0), read(2)), (4, 6));
+        assert_eq!(header.region().load::<u64>(8), Ok(source.addr()));
+        init_ansi(header.addr(), source.addr()).expect("mapped");
+        assert_eq!((read(0), read(2)), (1, 2));
+        init_unicode(header.addr(), 0).expect("mapped");
+        assert_eq!((read(0), read(2)), (0, 0));
+    }
+
+    #[test]
+    fn time_fields_cross_the_edge_both_ways() {
+        let block = UserBlock::new(32).expect("arena");
+        fields_to(block.addr(), time::to_fields(116_444_736_000_000_000)).expect("mapped");
+        assert_eq!(block.region().load::<u16>(0), Ok(1970));
+        assert_eq!(time::from_fields(&fields_at(block.addr()).expect("mapped")), Some(116_444_736_000_000_000));
+    }
+}
