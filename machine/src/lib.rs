@@ -159,7 +159,7 @@ impl Machine {
         }
         self.kernel.work.drain();
         leaks.requests = self.io.in_flight.load(std::sync::atomic::Ordering::Acquire);
-        self.kernel.work.stop();
+        self.kernel.stop();
         drop(self.volumes);
         self.io.shutdown();
         drop(entered);

@@ -57,6 +57,8 @@ pub struct Kernel {
     pub clock: Clock,
     /// System worker threads.
     pub work: WorkQueue,
+    /// Timers.
+    pub timers: crate::timer::Timers,
     rooms: [OnceLock<Arc<dyn Any + Send + Sync>>; SLOTS],
     system_thread: OnceLock<Box<dyn Fn(&Arc<Kernel>) -> Arc<Thread> + Send + Sync>>,
     debug: Mutex<Option<Arc<DebugSink>>>,
@@ -78,6 +80,7 @@ impl Kernel {
             windows,
             clock: Clock::default(),
             work: WorkQueue::default(),
+            timers: crate::timer::Timers::default(),
             rooms: [const { OnceLock::new() }; SLOTS],
             system_thread: OnceLock::new(),
             debug: Mutex::new(None),
@@ -137,6 +140,12 @@ impl Kernel {
     /// Sends what drivers print (DbgPrint) somewhere; returns the former sink.
     pub fn set_debug_sink(&self, sink: Option<DebugSink>) -> Option<Arc<DebugSink>> {
         std::mem::replace(&mut *self.debug.lock(), sink.map(Arc::new))
+    }
+
+    /// Ends the machine's own threads: timers, then workers.
+    pub fn stop(&self) {
+        self.timers.stop();
+        self.work.stop();
     }
 
     /// Prints a driver's text.

@@ -10,10 +10,12 @@ pub mod apc;
 pub mod clock;
 pub mod context;
 pub mod dispatcher;
+pub mod exports;
 pub mod irql;
 pub mod kernel;
 pub mod lock;
 pub mod thread;
+pub mod timer;
 pub mod wait;
 pub mod work;
 

@@ -109,7 +109,7 @@ impl Drop for World {
         if !std::thread::panicking() {
             assert_eq!(in_flight, 0, "requests in flight at shutdown");
         }
-        self.kernel.work.stop();
+        self.kernel.stop();
         self.system().shutdown();
         self.entered = None;
     }
