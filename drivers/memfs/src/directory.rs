@@ -10,6 +10,7 @@ use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Fault, Region};
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
+use nt_rtl::expression::matches;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -95,7 +96,9 @@ fn fill(node: &Arc<Node>, scan: &mut Scan, out: Region, shape: &Shape, single: b
     let mut used = 0;
     let mut last = None;
     while let Some((name, child, dots)) = next(node, scan) {
-        let wanted = scan.pattern.as_ref().is_none_or(|pattern| matches(&upcase(pattern), &upcase(&name)));
+        // NT-DIR-28: "." and ".." match together.
+        let asked: &[u16] = if name == [b'.' as u16; 2] { &name[..1] } else { &name };
+        let wanted = scan.pattern.as_ref().is_none_or(|pattern| matches(&upcase(pattern), asked, true));
         let at = (used as usize).next_multiple_of(8);
         if wanted {
             let needed = shape.name + name.len() * 2;
@@ -149,43 +152,4 @@ fn entry(node: &Node, name: &[u16], out: Region, shape: &Shape) -> NtResult<()> 
         out.store::<u32>(8, bytes.len() as u32).map_err(bad)?;
     }
     out.sub(shape.name, bytes.len()).write_from(&bytes).map_err(bad)
-}
-
-/// FsRtlIsNameInExpression for `*` and `?` on upper-cased names.
-fn matches(pattern: &[u16], name: &[u16]) -> bool {
-    const ANY: u16 = b'*' as u16;
-    const ONE: u16 = b'?' as u16;
-    let (mut p, mut n, mut star, mut mark) = (0, 0, None, 0);
-    while n < name.len() {
-        if p < pattern.len() && pattern[p] == ANY {
-            star = Some(p);
-            mark = n;
-            p += 1;
-        } else if p < pattern.len() && (pattern[p] == ONE || pattern[p] == name[n]) {
-            p += 1;
-            n += 1;
-        } else if let Some(at) = star {
-            p = at + 1;
-            mark += 1;
-            n = mark;
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|&unit| unit == ANY)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn patterns_match_as_names_in_expressions() {
-        let check = |pattern: &str, name: &str| {
-            let units = |text: &str| text.encode_utf16().collect::<Vec<_>>();
-            matches(&units(pattern), &units(name))
-        };
-        assert!(check("*", "A") && check("A*C", "ABBC") && check("?B*", "AB") && check("*.TXT", "X.Y.TXT"));
-        assert!(!check("A?", "A") && !check("*.TXT", "X.TX") && !check("AB", "ABC"));
-    }
 }

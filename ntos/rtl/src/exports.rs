@@ -7,7 +7,7 @@
 
 use crate::format::{self, Varargs, Width};
 use crate::time::{self, TimeFields};
-use crate::{cases, unicode};
+use crate::{cases, expression, unicode};
 use nt_abi::ke::TIME_FIELDS;
 use nt_abi::ob::{ANSI_STRING, UNICODE_STRING};
 use nt_abi::{NtStatus, Word};
@@ -272,6 +272,20 @@ exports! { "ntoskrnl.exe" =>
             None => Ok(0),
         })
     }
+    Partial("a caller's upcase table is not read: the house's own is used")
+    raises FsRtlIsNameInExpression(pattern: u64, name: u64, ignore_case: u8, _table: u64) -> u8 {
+        raising(|| Ok(u8::from(expression::matches(&units(pattern)?, &units(name)?, ignore_case != 0))))
+    }
+    Full raises FsRtlDoesNameContainWildCards(name: u64) -> u8 {
+        raising(|| Ok(u8::from(expression::has_wildcards(&units(name)?))))
+    }
+    Partial("prints and goes on: there is no debugger to ask")
+    code RtlAssert(claim: u64, file: u64, line: u32, message: u64) {
+        let part = |addr: u64| if addr == 0 { Ok(Vec::new()) } else { narrow(addr) };
+        let lossy = |addr: u64| String::from_utf8_lossy(&part(addr).unwrap_or_default()).into_owned();
+        let text = format!("*** Assertion failed: {}{}\n***   Source File: {}, line {line}\n", lossy(message), lossy(claim), lossy(file));
+        nt_ke::current().kernel.debug_print(&text);
+    }
     Partial("no floating-point conversions")
     variadic DbgPrint(va: u64) -> u64 {
         let mut args = VaList(va);
@@ -354,13 +368,59 @@ mod tests {
         assert_eq!(buffer.region().sub(0, 10).to_vec().expect("mapped"), wide_bytes("<n€>\0"));
     }
 
+    /// Runs `body` inside a machine, and returns what was printed there.
+    fn printed(body: impl FnOnce()) -> String {
+        let kernel = nt_ke::Kernel::new(nt_ke::WindowsVersion::default());
+        let heard = std::sync::Arc::new(nt_ke::Mutex::new(String::new()));
+        let hears = std::sync::Arc::clone(&heard);
+        kernel.set_debug_sink(Some(Box::new(move |text| hears.lock().push_str(text))));
+        let _in = nt_ke::enter(&kernel, &nt_ke::Thread::new(&kernel), nt_ke::Mode::Kernel);
+        body();
+        heard.lock().clone()
+    }
+
+    fn call_variadic(name: &str, va: u64) -> u64 {
+        let row = EXPORTS.iter().find(|row| row.name == name).expect("exported");
+        let nt_cell::Entry::Variadic(code) = row.entry else { panic!("{name} takes a list") };
+        // SAFETY: a change of type back to what the table was made of.
+        let call = unsafe { core::mem::transmute::<unsafe extern "win64" fn(), extern "win64" fn(u64) -> u64>(code) };
+        call(va)
+    }
+
+    #[test]
+    fn a_driver_prints_on_its_machines_debug_output() {
+        let (format, name) = (text(b"%s: %wZ at %p, %I64d\n\0"), text(b"drv\0"));
+        let body = text(&format::bytes_of(&"\\Dé".encode_utf16().collect::<Vec<_>>()));
+        let string = slots(&[6 | 6 << 16, body.addr()]);
+        let args = slots(&[format.addr(), name.addr(), string.addr(), 0xAB, u64::MAX]);
+        let out = printed(|| assert_eq!(call_variadic("DbgPrint", args.addr()), 0));
+        assert_eq!(out, "drv: \\Dé at 00000000000000AB, -1\n");
+        let args = slots(&[77, 3, format.addr(), name.addr(), string.addr(), 1, 2]);
+        let out = printed(|| assert_eq!(call_variadic("DbgPrintEx", args.addr()), 0));
+        assert_eq!(out, "drv: \\Dé at 0000000000000001, 2\n");
+    }
+
+    #[test]
+    fn a_bad_format_is_a_status_and_prints_nothing() {
+        let args = slots(&[0x10]);
+        let bad = u64::from(NtStatus::ACCESS_VIOLATION.0);
+        assert_eq!(printed(|| assert_eq!(call_variadic("DbgPrint", args.addr()), bad)), "");
+        assert_eq!(raise::take(), None);
+    }
+
+    #[test]
+    fn one_print_sends_512_bytes_at_most() {
+        let long = text(&[&[b'x'; 600][..], &[0]].concat());
+        let args = slots(&[long.addr()]);
+        assert_eq!(printed(|| assert_eq!(call_variadic("DbgPrint", args.addr()), 0)).len(), 512);
+    }
+
     #[test]
     fn a_bad_argument_raises_in_the_driver() {
-        let (format, args) = (text(b"%s\0"), slots(&[0x10]));
+        let format = text(b"%s\0");
         let values = slots(&[0, 0, format.addr(), 0x10]);
         assert_eq!(variadic(values.addr(), 3, |a, args| print_narrow(a[0], a[1], a[2], args)), 0);
         assert_eq!(raise::take(), Some(NtStatus::ACCESS_VIOLATION));
-        drop(args);
     }
 
     #[test]

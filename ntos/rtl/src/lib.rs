@@ -7,6 +7,7 @@
 
 pub mod cases;
 pub mod exports;
+pub mod expression;
 pub mod format;
 pub mod time;
 pub mod unicode;
