@@ -68,7 +68,8 @@ pub(crate) extern "C" fn on_raise(context: *mut Context) {
         // SAFETY: stubs pass addresses of leaked records (`bind`).
         let missing: &'static MissingImport = unsafe { &*(missing as usize as *const MissingImport) };
         let dead = Bugcheck { code: DRIVER_ENTRYPOINT_NOT_FOUND, parameters: [context.rip, 0, 0, 0] };
-        let raised = Raised { status: NtStatus(DRIVER_ENTRYPOINT_NOT_FOUND), address: context.rip, bugcheck: Some(dead) };
+        let raised =
+            Raised { status: NtStatus(DRIVER_ENTRYPOINT_NOT_FOUND), address: context.rip, bugcheck: Some(dead) };
         return bugcheck(context, raised, Some(missing));
     }
     let status = raise::take().unwrap_or_default();
@@ -93,7 +94,9 @@ fn dispatch(context: &mut Context, exception: &mut Exception) {
     for _ in 0..2 {
         match search(context, exception) {
             Found::Continue if exception.flags & NONCONTINUABLE == 0 => return,
-            Found::Continue => *exception = Exception::new(STATUS_NONCONTINUABLE_EXCEPTION, NONCONTINUABLE, exception.address),
+            Found::Continue => {
+                *exception = Exception::new(STATUS_NONCONTINUABLE_EXCEPTION, NONCONTINUABLE, exception.address)
+            }
             Found::Handler { establisher, ip } => {
                 let done = unwind_to(context, exception, Some(establisher), ip);
                 if !done {
@@ -173,7 +176,8 @@ impl Walk {
                 // SAFETY: records on the list lie in live frames of `ask` (frames that are gone were dropped from it).
                 let record = unsafe { &*(self.record as usize as *const Record) };
                 // SAFETY: as above; both pointers name locals of that frame's callers.
-                (self.context, self.scope) = unsafe { (*record.context, *record.scope) };
+                let next = unsafe { (*record.context, *record.scope) };
+                (self.context, self.scope) = next;
                 self.record = record.previous;
                 continue;
             }
@@ -309,9 +313,8 @@ extern "win64" fn c_specific_handler(
 ) -> u32 {
     // SAFETY: called by `ask`, directly or through a handler of the driver's that passes its arguments on; the records
     // outlive the call, and no other reference to them is used meanwhile.
-    let (flags, data, base, pc, target) = unsafe {
-        ((*exception).flags, (*asked).data, (*asked).image_base, (*asked).control_pc, (*asked).target_ip)
-    };
+    let (flags, data, base, pc, target) =
+        unsafe { ((*exception).flags, (*asked).data, (*asked).image_base, (*asked).control_pc, (*asked).target_ip) };
     let word = |at: u64| unwind::load::<u32>(at).unwrap_or(0);
     let rva = pc.wrapping_sub(base) as u32;
     let target = target.wrapping_sub(base) as u32;
@@ -330,14 +333,13 @@ extern "win64" fn c_specific_handler(
                 continue;
             }
             let mut pointers = Pointers { exception, context };
-            // SAFETY: the scope table names a filter of this image: win64, (EXCEPTION_POINTERS*, frame). If it raises, this
-            // frame may be abandoned.
-            let answer = match code {
-                1 => 1,
-                _ => unsafe {
-                    let pointers = (&raw mut pointers).expose_provenance() as u64;
-                    ntldr_call_handler(base + u64::from(code), pointers, establisher, 0, 0) as i32
-                },
+            let answer = if code == 1 {
+                1
+            } else {
+                let pointers = (&raw mut pointers).expose_provenance() as u64;
+                // SAFETY: the scope table names a filter of this image: win64, (EXCEPTION_POINTERS*, frame). If it raises,
+                // this frame may be abandoned.
+                unsafe { ntldr_call_handler(base + u64::from(code), pointers, establisher, 0, 0) as i32 }
             };
             if answer < 0 {
                 return CONTINUE_EXECUTION;

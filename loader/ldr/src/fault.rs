@@ -120,7 +120,8 @@ fn capture(signal: &Signal<'_>) -> Context {
     if !float.is_null() {
         // SAFETY: the kernel saved an fxsave64 image there for the time of this handler.
         context.float = unsafe { float.read_unaligned() };
-        context.mxcsr = u32::from_le_bytes([context.float[24], context.float[25], context.float[26], context.float[27]]);
+        context.mxcsr =
+            u32::from_le_bytes([context.float[24], context.float[25], context.float[26], context.float[27]]);
     }
     context
 }

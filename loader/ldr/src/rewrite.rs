@@ -44,11 +44,20 @@ pub fn scan(pe: &Pe<'_>) -> Vec<Site> {
     let mut sites = Vec::new();
     for section in pe.sections.iter().filter(|section| section.execute) {
         let bytes = &pe.bytes[section.raw.clone()];
-        let functions: Vec<_> = pe.functions.iter().filter(|f| f.begin >= section.rva && f.begin - section.rva < section.size).collect();
-        for function in functions {
-            let (start, end) = ((function.begin - section.rva) as usize, (function.end - section.rva) as usize);
-            let Some(code) = bytes.get(start..end) else { continue };
-            for instruction in decode(code, u64::from(function.begin)).iter() {
+        // Decoding starts afresh at each function, so that data between functions cannot shift what follows.
+        let mut starts: Vec<usize> = pe
+            .functions
+            .iter()
+            .flat_map(|f| [f.begin, f.end])
+            .chain([section.rva])
+            .filter_map(|rva| rva.checked_sub(section.rva))
+            .map(|at| at as usize)
+            .filter(|at| *at < bytes.len())
+            .collect();
+        starts.push(bytes.len());
+        starts.sort_unstable();
+        for span in starts.windows(2) {
+            for instruction in decode(&bytes[span[0]..span[1]], u64::from(section.rva) + span[0] as u64).iter() {
                 if let Some(kind) = judge(&instruction) {
                     sites.push(Site { rva: instruction.ip() as u32, kind });
                 }

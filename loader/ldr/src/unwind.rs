@@ -125,7 +125,9 @@ fn undo(codes: u64, head: [u8; 4], context: &mut Context, frame: u64, limit: u32
                     context.gpr[RSP] = context.gpr[RSP].wrapping_add(size);
                 }
                 2 => context.gpr[RSP] = context.gpr[RSP].wrapping_add(info as u64 * 8 + 8),
-                3 => context.gpr[RSP] = context.gpr[usize::from(head[3] & 15)].wrapping_sub(u64::from(head[3] >> 4) * 16),
+                3 => {
+                    context.gpr[RSP] = context.gpr[usize::from(head[3] & 15)].wrapping_sub(u64::from(head[3] >> 4) * 16)
+                }
                 4 => context.gpr[info] = load::<u64>(frame.wrapping_add(u64::from(slot(index + 1)?) * 8))?,
                 5 => context.gpr[info] = load::<u64>(frame.wrapping_add(wide(index + 1)?))?,
                 8 => load_xmm(context, info, frame.wrapping_add(u64::from(slot(index + 1)?) * 16))?,

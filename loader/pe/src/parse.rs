@@ -228,8 +228,13 @@ fn sections(
             let before = sections.last().map_or_else(|| "the header".to_owned(), |s: &Section| s.name.clone());
             return Err(Fault::Overlap(before, name));
         }
-        end = rva.checked_add(len).filter(|end| *end <= size).ok_or_else(|| Fault::Truncated(format!("section {name}")))?;
+        end = rva
+            .checked_add(len)
+            .filter(|end| *end <= size)
+            .ok_or_else(|| Fault::Truncated(format!("section {name}")))?;
         let bits = header.characteristics.get(LE).0;
+        // Microsoft's linker marks INIT as discardable, lld does not; the name means the same.
+        let discard = bits & pe::IMAGE_SCN_MEM_DISCARDABLE.0 != 0 || name == "INIT";
         sections.push(Section {
             name,
             rva,
@@ -237,7 +242,7 @@ fn sections(
             raw: raw_at..raw_at + from_file,
             execute: bits & pe::IMAGE_SCN_MEM_EXECUTE.0 != 0,
             write: bits & pe::IMAGE_SCN_MEM_WRITE.0 != 0,
-            discard: bits & pe::IMAGE_SCN_MEM_DISCARDABLE.0 != 0,
+            discard,
         });
     }
     Ok(sections)

@@ -195,11 +195,7 @@ fn native_raise() -> Raised {
 fn verdict(block: kpcr::Block) -> Raised {
     let word = |index: usize| block.get(kpcr::VERDICT + 8 * index);
     let dead = Bugcheck { code: word(2) as u32, parameters: [word(3), word(4), word(5), word(6)] };
-    Raised {
-        status: NtStatus(word(0) as u32),
-        address: word(1),
-        bugcheck: (word(2) >> 32 != 0).then_some(dead),
-    }
+    Raised { status: NtStatus(word(0) as u32), address: word(1), bugcheck: (word(2) >> 32 != 0).then_some(dead) }
 }
 
 /// Stores what the border will report; the loader's dispatcher calls it before it continues at [`border_raised`].
@@ -282,7 +278,9 @@ mod tests {
             kpcr::ensure();
             let (block, number): (u64, u64);
             // SAFETY: reads two words of the KPCR that GS names after `ensure`.
-            unsafe { core::arch::asm!("mov {}, gs:[0x18]", "movzx {:e}, byte ptr gs:[0x184]", out(reg) block, out(reg) number) };
+            unsafe {
+                core::arch::asm!("mov {}, gs:[0x18]", "movzx {:e}, byte ptr gs:[0x184]", out(reg) block, out(reg) number)
+            };
             (block, number)
         };
         let other = std::thread::spawn(move || {

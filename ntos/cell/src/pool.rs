@@ -266,7 +266,9 @@ fn take_back(block: u64) -> Result<BlockInfo, FreeError> {
 fn header(block: u64) -> Result<BlockInfo, FreeError> {
     let at = (block as usize - HEADER) as *const u32;
     // SAFETY: the address lies inside the arena, which stays mapped; volatile reads, because a driver may race.
-    let words = unsafe { [at.read_volatile(), at.add(1).read_volatile(), at.add(2).read_volatile(), at.add(3).read_volatile()] };
+    let words = unsafe {
+        [at.read_volatile(), at.add(1).read_volatile(), at.add(2).read_volatile(), at.add(3).read_volatile()]
+    };
     match words[3] {
         LIVE if words[1] as usize <= LARGEST => {
             Ok(BlockInfo { tag: words[0], size: words[1] as usize, kind: words[2] as u8 })

@@ -1,0 +1,115 @@
+//! Faults of driver code: t_fault.sys; GS, IRQL and the shared page: t_gs.sys.
+#![allow(unsafe_code, reason = "the import table of the fixture")]
+
+mod common;
+
+use common::{call, load};
+use nt_cell::{UserBlock, exports, kpcr};
+use nt_ldr::SiteKind;
+
+exports! { "ntoskrnl.exe" => }
+
+#[test]
+fn processor_faults_become_their_statuses() {
+    let image = load("t_fault.sys");
+    let freed = UserBlock::pages(4096).expect("arena").addr();
+    for (name, argument, status) in [
+        ("CaughtDivide", 0, 0xc000_0094),
+        ("CaughtOverflow", 0, 0xc000_0095),
+        ("CaughtBreakpoint", 0, 0x8000_0003u64),
+        ("CaughtIllegal", 0, 0xc000_001d),
+        ("CaughtPrivileged", 0, 0xc000_0096),
+        ("CaughtHalt", 0, 0xc000_0096),
+        ("CaughtNonCanonical", 0, 0xc000_0005),
+        ("CaughtKernelHalf", 0, 0xc000_0005),
+        ("CaughtWildCall", 0x1234_5000, 0xc000_0005),
+        ("CaughtWildCall", 0x8000_0000_0000_0000, 0xc000_0005),
+        ("CaughtReadOnly", 0, 0xc000_0005),
+        ("CaughtUser", freed, 0xc000_0005),
+    ] {
+        assert_eq!(call(&image, name, &[argument]), Ok(status), "{name}");
+    }
+}
+
+#[test]
+fn fail_fast_cannot_be_caught() {
+    let image = load("t_fault.sys");
+    let dead = call(&image, "FastFail", &[3]).expect_err("no SEH by design").bugcheck.expect("a bugcheck");
+    assert_eq!((dead.code, dead.parameters[0]), (0x139, 3));
+}
+
+#[test]
+fn a_wild_jump_is_the_drivers_bugcheck() {
+    let image = load("t_fault.sys");
+    let raised = call(&image, "WildJump", &[0x4141_0000]).expect_err("nobody catches");
+    assert_eq!(raised.address, 0x4141_0000);
+    let dead = raised.bugcheck.expect("a bugcheck");
+    assert_eq!((dead.code, dead.parameters[2], dead.parameters[3]), (0x1e, 8, 0x4141_0000));
+}
+
+#[test]
+fn a_used_up_stack_is_a_bugcheck_and_the_thread_goes_on() {
+    let image = load("t_fault.sys");
+    for _ in 0..2 {
+        let dead = call(&image, "Overflow", &[0]).expect_err("endless").bugcheck.expect("a bugcheck");
+        assert_eq!((dead.code, dead.parameters[0]), (0x7f, 8));
+    }
+    assert_eq!(call(&image, "CaughtDivide", &[0]), Ok(0xc000_0094));
+}
+
+#[test]
+fn initialization_code_is_gone_after_driver_entry() {
+    let image = load("t_fault.sys");
+    assert_eq!(call(&image, "InitOnly", &[]), Ok(7));
+    image.discard_initialization();
+    let raised = call(&image, "InitOnly", &[]).expect_err("discarded");
+    assert!(image.symbolize(raised.address).contains("InitOnly"));
+}
+
+#[test]
+fn an_unloaded_driver_is_not_called() {
+    let image = load("t_fault.sys");
+    let code = common::routine(&image, "CaughtDivide");
+    image.unload();
+    let raised = nt_cell::callout::call(code, &[0]).expect_err("unmapped");
+    assert_eq!(raised.address, code.addr());
+}
+
+#[test]
+fn inline_reads_of_the_kpcr_see_this_thread() {
+    let image = load("t_gs.sys");
+    let check = || {
+        let was = kpcr::set_current_thread(0x1234_5678);
+        assert_eq!(call(&image, "CurrentThread", &[]), Ok(0x1234_5678));
+        assert_eq!(call(&image, "Processor", &[]), Ok(u64::from(kpcr::processor() as u8)));
+        assert_eq!(call(&image, "Self", &[]), Ok(kpcr::current().addr()));
+        assert_eq!(call(&image, "SetIrql", &[2]), Ok(0));
+        assert_eq!((kpcr::irql(), call(&image, "Irql", &[]), call(&image, "IrqlHigh", &[])), (2, Ok(2), Ok(2)));
+        assert_eq!(call(&image, "SetIrql", &[0]), Ok(2));
+        kpcr::set_current_thread(was);
+    };
+    check();
+    std::thread::scope(|scope| {
+        scope.spawn(check).join().expect("a new thread has its KPCR");
+    });
+}
+
+#[test]
+fn the_shared_data_page_is_ours() {
+    let image = load("t_gs.sys");
+    nt_ldr::shared_data().store::<u64>(0x14 & !7, 0).expect("our page");
+    nt_ldr::shared_data().sub(0x14, 8).write_from(&77u64.to_le_bytes()).expect("our page");
+    nt_ldr::shared_data().store::<u64>(0x320, 99).expect("our page");
+    assert_eq!(call(&image, "SystemTime", &[]), Ok(77));
+    assert_eq!(call(&image, "TickCount", &[]), Ok(99));
+}
+
+#[test]
+fn a_scan_lists_what_bypasses_imports() {
+    let bytes = common::fixture("t_gs.sys");
+    let sites = nt_ldr::scan(&nt_pe::parse("t_gs.sys", &bytes).expect("an image"));
+    let count = |wanted: fn(&SiteKind) -> bool| sites.iter().filter(|site| wanted(&site.kind)).count();
+    assert_eq!(count(|kind| *kind == SiteKind::Irql), 4);
+    assert_eq!(count(|kind| matches!(kind, SiteKind::Kpcr(0x188 | 0x184 | 0x18))), 3);
+    assert_eq!(count(|kind| matches!(kind, SiteKind::SharedData(0x14 | 0x320))), 2);
+}
