@@ -18,7 +18,8 @@ const MODULES: [&str; 4] = ["ntoskrnl", "fltmgr", "ks", "hal"];
 const MISSING: &str = "missing";
 
 /// `-O0 -fasync-exceptions` because optimised clang loses scopes of `__try`; the rest as kernel code wants it.
-const CFLAGS: [&str; 15] = [
+/// `-ffreestanding` would drop the unwind data of functions that cannot throw, so it is asked for.
+const CFLAGS: [&str; 16] = [
     "--target=x86_64-pc-windows-msvc",
     "-std=c11",
     "-ffreestanding",
@@ -28,6 +29,7 @@ const CFLAGS: [&str; 15] = [
     "-fms-extensions",
     "-O0",
     "-fasync-exceptions",
+    "-fasynchronous-unwind-tables",
     "-Xclang",
     "-fno-elide-constructors",
     "-Wall",
