@@ -3,9 +3,9 @@
 //! Room: machine. Called by: front ends, tests. Calls: every room's `install`. IRQL: PASSIVE_LEVEL. Locks: none.
 //! The order is the order of dependence: kernel, I/O manager with the namespace, processes, volumes.
 
+use crate::Machine;
 use crate::recorder::Recorder;
 use crate::spec::VolumeSpec;
-use crate::Machine;
 use nt_abi::NtResult;
 use nt_io::system::AsyncPolicy;
 use nt_ke::kernel::DebugSink;

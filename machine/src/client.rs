@@ -110,7 +110,8 @@ impl Client {
 
     /// NtCreateFile; returns the handle and Information (created, opened, ...).
     pub fn create(&self, spec: &CreateSpec) -> NtResult<(Handle, u64)> {
-        self.call(|frame| nt_io::create::nt_create_file(frame, spec)).map(|(handle, result)| (handle, result.information))
+        self.call(|frame| nt_io::create::nt_create_file(frame, spec))
+            .map(|(handle, result)| (handle, result.information))
     }
 
     /// NtClose.
@@ -143,7 +144,13 @@ impl Client {
         if status.is_error() { status.fail() } else { Ok(arguments.status().information) }
     }
 
-    fn arguments(handle: Handle, offset: Option<i64>, arguments: &Loan, data: u64, length: usize) -> NtResult<Arguments> {
+    fn arguments(
+        handle: Handle,
+        offset: Option<i64>,
+        arguments: &Loan,
+        data: u64,
+        length: usize,
+    ) -> NtResult<Arguments> {
         arguments.clear()?;
         if let Some(offset) = offset {
             let stored = arguments.block().region().store::<i64>(OFFSET as usize, offset);
@@ -285,7 +292,14 @@ impl Client {
     }
 
     /// NtFsControlFile (`file_system`) or NtDeviceIoControlFile.
-    pub fn control(&self, handle: Handle, file_system: bool, code: u32, input: &[u8], out: &mut [u8]) -> NtResult<usize> {
+    pub fn control(
+        &self,
+        handle: Handle,
+        file_system: bool,
+        code: u32,
+        input: &[u8],
+        out: &mut [u8],
+    ) -> NtResult<usize> {
         let arguments = Loan::new(ARGUMENTS)?;
         let (from, to) = (Loan::new(input.len())?, Loan::new(out.len())?);
         arguments.clear()?;

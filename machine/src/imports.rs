@@ -7,11 +7,34 @@ use nt_cell::Export;
 /// Returns every row of the export table.
 #[must_use]
 pub fn exports() -> Vec<&'static [Export]> {
-    vec![nt_io::exports::EXPORTS, nt_mm::exports::EXPORTS, nt_rtl::exports::EXPORTS]
+    vec![
+        nt_ke::exports::EXPORTS,
+        nt_ex::exports::EXPORTS,
+        nt_mm::exports::EXPORTS,
+        nt_rtl::exports::EXPORTS,
+        nt_io::exports::EXPORTS,
+    ]
 }
 
 /// Finds a row by image (any case) and name.
 #[must_use]
 pub fn find(image: &str, name: &str) -> Option<&'static Export> {
     exports().into_iter().flatten().find(|row| row.name == name && row.image.eq_ignore_ascii_case(image))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn each_name_stands_in_one_table() {
+        let mut rows = HashMap::new();
+        for row in exports().into_iter().flatten() {
+            *rows.entry((row.image, row.name)).or_insert(0) += 1;
+        }
+        let twice: Vec<_> = rows.iter().filter(|(_, count)| **count > 1).collect();
+        assert!(twice.is_empty(), "{twice:?}");
+        assert!(find("NTOSKRNL.EXE", "MmProbeAndLockPages").is_some() && find("ntoskrnl.exe", "KeSetEvent").is_some());
+    }
 }

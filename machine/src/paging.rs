@@ -23,10 +23,8 @@ impl Client {
     /// Writes pages of the stream behind `handle`; what lies past the end of the file is left out. `system` is a thread
     /// of the system process that runs on this host thread only.
     pub fn paging_write(&self, system: &Client, handle: Handle, offset: i64, bytes: &[u8]) -> NtResult<u64> {
-        let opened: ObjectRef<FILE_OBJECT> = self
-            .call(|frame| nt_io::event::reference(frame, handle, ObjectType::File, 0, Mode::Kernel))?
-            .0
-            .retype();
+        let opened: ObjectRef<FILE_OBJECT> =
+            self.call(|frame| nt_io::event::reference(frame, handle, ObjectType::File, 0, Mode::Kernel))?.0.retype();
         let length = u32::try_from(bytes.len()).map_err(|_| NtStatus::INVALID_PARAMETER.error())?;
         system.call(|frame| {
             let top = device::related(*opened).ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;

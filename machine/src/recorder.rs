@@ -226,7 +226,9 @@ fn path_of(file: Foreign<FILE_OBJECT>) -> String {
     let mut parts = Vec::new();
     let mut at = Some(file);
     while let Some(file) = at.filter(|_| parts.len() < 64) {
-        parts.push(String::from_utf16_lossy(&nt_rtl::unicode::units(file.at(FILE_OBJECT::FileName)).unwrap_or_default()));
+        parts.push(String::from_utf16_lossy(
+            &nt_rtl::unicode::units(file.at(FILE_OBJECT::FileName)).unwrap_or_default(),
+        ));
         at = file.ptr(FILE_OBJECT::RelatedFileObject);
     }
     let mut path = String::new();
@@ -243,11 +245,34 @@ fn path_of(file: Foreign<FILE_OBJECT>) -> String {
 #[must_use]
 pub fn major_name(major: u8) -> String {
     const NAMES: [&str; 28] = [
-        "CREATE", "CREATE_NAMED_PIPE", "CLOSE", "READ", "WRITE", "QUERY_INFORMATION", "SET_INFORMATION", "QUERY_EA",
-        "SET_EA", "FLUSH_BUFFERS", "QUERY_VOLUME_INFORMATION", "SET_VOLUME_INFORMATION", "DIRECTORY_CONTROL",
-        "FILE_SYSTEM_CONTROL", "DEVICE_CONTROL", "INTERNAL_DEVICE_CONTROL", "SHUTDOWN", "LOCK_CONTROL", "CLEANUP",
-        "CREATE_MAILSLOT", "QUERY_SECURITY", "SET_SECURITY", "POWER", "SYSTEM_CONTROL", "DEVICE_CHANGE", "QUERY_QUOTA",
-        "SET_QUOTA", "PNP",
+        "CREATE",
+        "CREATE_NAMED_PIPE",
+        "CLOSE",
+        "READ",
+        "WRITE",
+        "QUERY_INFORMATION",
+        "SET_INFORMATION",
+        "QUERY_EA",
+        "SET_EA",
+        "FLUSH_BUFFERS",
+        "QUERY_VOLUME_INFORMATION",
+        "SET_VOLUME_INFORMATION",
+        "DIRECTORY_CONTROL",
+        "FILE_SYSTEM_CONTROL",
+        "DEVICE_CONTROL",
+        "INTERNAL_DEVICE_CONTROL",
+        "SHUTDOWN",
+        "LOCK_CONTROL",
+        "CLEANUP",
+        "CREATE_MAILSLOT",
+        "QUERY_SECURITY",
+        "SET_SECURITY",
+        "POWER",
+        "SYSTEM_CONTROL",
+        "DEVICE_CHANGE",
+        "QUERY_QUOTA",
+        "SET_QUOTA",
+        "PNP",
     ];
     NAMES.get(usize::from(major)).map_or_else(|| format!("IRP_MJ_{major:#04x}"), |name| format!("IRP_MJ_{name}"))
 }
@@ -351,9 +376,16 @@ mod tests {
     #[test]
     fn every_value_lies_in_its_slot() {
         for shift in 0..64 {
-            for value in [1u64 << shift, (1u64 << shift) | ((1u64 << shift) >> 1), (1u64 << shift).wrapping_mul(2).wrapping_sub(1)] {
+            for value in [
+                1u64 << shift,
+                (1u64 << shift) | ((1u64 << shift) >> 1),
+                (1u64 << shift).wrapping_mul(2).wrapping_sub(1),
+            ] {
                 let slot = Histogram::slot(value);
-                assert!(Histogram::value(slot) >= value && (slot == 0 || Histogram::value(slot - 1) < value), "{value}");
+                assert!(
+                    Histogram::value(slot) >= value && (slot == 0 || Histogram::value(slot - 1) < value),
+                    "{value}"
+                );
             }
         }
     }

@@ -131,7 +131,8 @@ fn bytes(count: u64) -> String {
 /// Lines up columns: the first `left` to the left, the others to the right.
 fn table(out: &mut String, left: usize, rows: &[Vec<String>]) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let width =
+        |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
     for row in rows {
         let mut line = String::from(" ");
@@ -163,7 +164,8 @@ impl Report {
         for row in &self.requests {
             let mut statuses: Vec<_> = row.statuses.iter().collect();
             statuses.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-            let statuses: Vec<String> = statuses.iter().map(|(status, count)| format!("{}:{count}", name_of(status))).collect();
+            let statuses: Vec<String> =
+                statuses.iter().map(|(status, count)| format!("{}:{count}", name_of(status))).collect();
             rows.push(vec![
                 row.major.clone(),
                 if row.fast { "fast" } else { "irp" }.to_owned(),
@@ -178,7 +180,8 @@ impl Report {
         table(&mut out, 2, &rows);
         if !self.filters.is_empty() {
             out.push('\n');
-            let mut rows = vec![words(&["filter", "altitude", "pre", "post", "completed", "pended", "changed", "time", "writes"])];
+            let mut rows =
+                vec![words(&["filter", "altitude", "pre", "post", "completed", "pended", "changed", "time", "writes"])];
             for row in &self.filters {
                 rows.push(vec![
                     row.name.clone(),
@@ -224,7 +227,11 @@ mod tests {
     #[test]
     fn the_json_has_the_members_that_the_command_line_promises() {
         let report = Report {
-            requests: vec![RequestRow { major: "IRP_MJ_WRITE".into(), statuses: [("0x00000000".into(), 2)].into(), ..Default::default() }],
+            requests: vec![RequestRow {
+                major: "IRP_MJ_WRITE".into(),
+                statuses: [("0x00000000".into(), 2)].into(),
+                ..Default::default()
+            }],
             filters: vec![FilterRow { name: "spy".into(), altitude: "385100".into(), ..Default::default() }],
             findings: vec![Finding { rule: "FLT-R-01".into(), severity: "error".into(), ..Default::default() }],
             command: Some(CommandRow { argv: vec!["true".into()], exit: 0 }),
