@@ -171,8 +171,8 @@ impl Machine {
 /// Returns what is outstanding in the pool beyond `before`. Tags of kernel objects that live as long as somebody holds
 /// the machine's own values (threads, processes) are not leaks of a driver and are left out.
 fn pool_growth(before: &[(u32, usize, usize)]) -> Vec<(String, usize, usize)> {
-    let now = builder::pool_now();
-    let grown = now.into_iter().filter_map(|(tag, blocks, bytes)| {
+    let now = builder::pool_now().into_iter().filter(|(tag, ..)| !matches!(&tag.to_le_bytes(), b"Proc" | b"Thre"));
+    let grown = now.filter_map(|(tag, blocks, bytes)| {
         let (was, was_bytes) = before.iter().find(|(t, ..)| *t == tag).map_or((0, 0), |(_, b, n)| (*b, *n));
         (blocks > was).then(|| (tag_text(tag), blocks - was, bytes.saturating_sub(was_bytes)))
     });

@@ -4,7 +4,7 @@
 
 use crate::observe::{Observer, Request, SharedObserver};
 use nt_abi::NtStatus;
-use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT};
+use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, VPB};
 use nt_ke::kernel::Slot;
 use nt_ke::{Kernel, Mutex, RwLock};
 use nt_ob::{Namespace, ObjectRef};
@@ -101,6 +101,13 @@ impl System {
     pub fn shutdown(&self) {
         self.namespace.clear();
         let devices = std::mem::take(&mut *self.devices.lock());
+        for device in &devices {
+            if let Some(vpb) = device.ptr(DEVICE_OBJECT::Vpb)
+                && vpb.ptr(VPB::RealDevice) == Some(device.body())
+            {
+                nt_ex::pool::free(vpb);
+            }
+        }
         drop(devices);
         let drivers = std::mem::take(&mut *self.drivers.lock());
         drop(drivers);

@@ -52,7 +52,7 @@ fn header_of<T>(body: Foreign<T>) -> Foreign<OBJECT_HEADER> {
 
 /// Makes an object: zeroed body of `size` bytes, one reference, no handle.
 pub fn create<T>(kind: ObjectType, size: usize, machine: u64) -> NtResult<ObjectRef<T>> {
-    let block = pool::allocate(OBJECT_HEADER::SIZE + size, pool::tag(b"ObjT"), pool::PoolKind::NonPaged)
+    let block = pool::allocate(OBJECT_HEADER::SIZE + size, kind.tag(), pool::PoolKind::NonPaged)
         .ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
     let header = block.view::<OBJECT_HEADER>();
     header.set(OBJECT_HEADER::PointerCount, 1);

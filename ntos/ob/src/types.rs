@@ -65,6 +65,26 @@ impl ObjectType {
         })
     }
 
+    /// Returns the pool tag of the type's objects, as Windows' own leak reports spell them.
+    #[must_use]
+    pub const fn tag(self) -> u32 {
+        pool::tag(match self {
+            Self::File => b"File",
+            Self::Event => b"Even",
+            Self::Device => b"Devi",
+            Self::Driver => b"Driv",
+            Self::Process => b"Proc",
+            Self::Thread => b"Thre",
+            Self::IoCompletion => b"IoCo",
+            Self::Semaphore => b"Sema",
+            Self::Mutant => b"Muta",
+            Self::Key => b"Key ",
+            Self::Section => b"Sect",
+            Self::Filter => b"FltO",
+            Self::FilterPort => b"FltP",
+        })
+    }
+
     /// Returns the address of the type's OBJECT_TYPE block, as `*IoFileObjectType` holds it.
     ///
     /// # Panics

@@ -1,0 +1,193 @@
+//! `ntio bench`: our figures as ratios to limits measured in the same run.
+//!
+//! Room: bench. Called by: `front/cli`. Calls: `nt_machine` as an embedding program does.
+//! Source of the limits: `src/floor.c`, a C model of what a user-mode NtWriteFile cannot avoid. Ratios travel between
+//! machines; nanoseconds do not.
+#![expect(unsafe_code, reason = "one call of the C model")]
+
+use nt_cell::Addr;
+use nt_cell::arena::UserBlock;
+use nt_io::rw::Arguments;
+use nt_io::system::AsyncPolicy;
+use nt_machine::Machine;
+use nt_ob::Handle;
+use serde::Serialize;
+use std::time::Instant;
+
+mod floor {
+    unsafe extern "C" {
+        pub(crate) safe fn ntio_floor(packet: i32, length: u32, count: i64, rounds: i32) -> f64;
+    }
+}
+
+/// What the floor model is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Limit {
+    /// The fast path of the model.
+    Fast,
+    /// The packet path of the model.
+    Packet,
+    /// A memcpy into the same window.
+    Copy,
+}
+
+/// One line of a bench.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// What was measured.
+    pub name: String,
+    /// Bytes per operation.
+    pub bytes: u32,
+    /// Nanoseconds per operation, best round.
+    pub ns: f64,
+    /// What the limit is.
+    pub limit: &'static str,
+    /// Its nanoseconds in the same run.
+    pub limit_ns: f64,
+    /// `ns / limit_ns`.
+    pub ratio: f64,
+}
+
+impl Row {
+    /// Makes a row of a figure and its limit.
+    #[must_use]
+    pub fn new(name: impl Into<String>, bytes: u32, ns: f64, limit: &'static str, limit_ns: f64) -> Self {
+        Self { name: name.into(), bytes, ns, limit, limit_ns, ratio: ns / limit_ns }
+    }
+}
+
+/// Returns the model's nanoseconds per write.
+#[must_use]
+pub fn limit(kind: Limit, bytes: u32, count: u32, rounds: u32) -> f64 {
+    let kind = match kind {
+        Limit::Fast => 0,
+        Limit::Packet => 1,
+        Limit::Copy => 2,
+    };
+    // One caller at a time: the model keeps its state in statics.
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one = ONE.lock();
+    floor::ntio_floor(kind, bytes, i64::from(count), rounds as i32)
+}
+
+/// How long a bench takes: `tiny` for the test that keeps it from rotting.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Operations a round at 64 bytes.
+    pub count: u32,
+    /// Rounds; the best counts.
+    pub rounds: u32,
+}
+
+impl Effort {
+    /// A second or two.
+    pub const FULL: Self = Self { count: 400_000, rounds: 7 };
+    /// A blink.
+    pub const TINY: Self = Self { count: 200, rounds: 1 };
+
+    fn scaled(self, bytes: u32) -> u32 {
+        (self.count / (1 + bytes / 512)).max(8)
+    }
+}
+
+const SYNCHRONOUS: u32 = 0x20;
+const READ_WRITE: u32 = 0xC010_0000;
+const WINDOW: i64 = 64 << 20;
+
+/// `ntio bench io`: NtWriteFile on a `ram` volume, by fast I/O and by packet, against the model.
+///
+/// # Errors
+/// When the machine cannot be built or a write fails: the text says which.
+pub fn io(effort: Effort) -> Result<Vec<Row>, String> {
+    let machine = Machine::builder()
+        .completion(AsyncPolicy::Inline)
+        .build()
+        .map_err(|error| format!("the machine could not be built: {error}"))?;
+    let client = machine.process("bench").map_err(|error| format!("no process: {error}"))?;
+    let mut rows = Vec::new();
+    for bytes in [64, 4096, 65_536] {
+        let count = effort.scaled(bytes);
+        let fast = writes(&client, "fast", SYNCHRONOUS, bytes, count, effort.rounds)?;
+        let packet = writes(&client, "packet", 0, bytes, count, effort.rounds)?;
+        let copy = limit(Limit::Copy, bytes, count, effort.rounds);
+        let floor_fast = limit(Limit::Fast, bytes, count, effort.rounds);
+        let floor_packet = limit(Limit::Packet, bytes, count, effort.rounds);
+        rows.push(Row::new("NtWriteFile, fast I/O", bytes, fast, "model, fast I/O", floor_fast));
+        rows.push(Row::new("NtWriteFile, IRP", bytes, packet, "model, IRP", floor_packet));
+        rows.push(Row::new("NtWriteFile, fast I/O", bytes, fast, "memcpy, same window", copy));
+    }
+    drop(client);
+    let leaks = machine.shutdown();
+    if !leaks.is_empty() {
+        return Err(format!("the bench left something behind: {leaks:?}"));
+    }
+    Ok(rows)
+}
+
+fn writes(
+    client: &nt_machine::Client,
+    name: &str,
+    options: u32,
+    bytes: u32,
+    count: u32,
+    rounds: u32,
+) -> Result<f64, String> {
+    let spec = nt_io::create::CreateSpec {
+        access: READ_WRITE,
+        name: format!("\\??\\C:\\{name}-{bytes}").encode_utf16().collect(),
+        disposition: 3,
+        options,
+        ..Default::default()
+    };
+    let (handle, _) = client.create(&spec).map_err(|error| format!("create {name}: {error}"))?;
+    let data = UserBlock::new(bytes as usize).ok_or("no room in the user arena")?;
+    let block = UserBlock::new(64).ok_or("no room in the user arena")?;
+    let _filled = data.region().fill(5);
+    let arguments = Arguments {
+        handle,
+        event: Handle::NULL,
+        apc_routine: None,
+        apc_context: 0,
+        iosb: Addr::user(block.addr()),
+        buffer: Addr::user(data.addr()),
+        length: bytes,
+        byte_offset: Addr::user(block.addr() + 16),
+        key: Addr::NULL,
+    };
+    let result = client.call(|frame| {
+        let offsets = block.region();
+        let mut best = f64::INFINITY;
+        // The first round makes the file: its window exists in the others.
+        for round in 0..=rounds {
+            let mut offset = 0_i64;
+            let start = Instant::now();
+            for _ in 0..count {
+                let _own = offsets.store::<i64>(16, offset);
+                let status = nt_io::write::nt_write_file(frame, &arguments);
+                if status != nt_abi::NtStatus::SUCCESS {
+                    return Err(format!("{name}: a write of {bytes} bytes at {offset} failed: {status}"));
+                }
+                offset = (offset + i64::from(bytes)) % WINDOW;
+            }
+            let each = start.elapsed().as_nanos() as f64 / f64::from(count);
+            if round > 0 {
+                best = best.min(each);
+            }
+        }
+        Ok(best)
+    });
+    client.close(handle).map_err(|error| format!("close {name}: {error}"))?;
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bench_of_writes_runs_and_every_figure_has_its_limit() {
+        let rows = io(Effort::TINY).expect("bench");
+        assert_eq!(rows.len(), 9);
+        assert!(rows.iter().all(|row| row.ns > 0.0 && row.limit_ns > 0.0));
+    }
+}
