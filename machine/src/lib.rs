@@ -25,13 +25,15 @@ pub use spec::{FilterSpec, SpecError, VolumeSpec};
 
 use nt_ke::{Entered, Kernel, Mode, Thread};
 use nt_memfs::MountedVolume;
-use nt_ps::{Process, Processes};
+use nt_ps::Processes;
+
 use std::sync::Arc;
 
 pub use nt_abi::{NtError, NtResult, NtStatus};
 pub use nt_io::create::CreateSpec;
 pub use nt_ke::WindowsVersion;
 pub use nt_ob::Handle;
+pub use nt_ps::Process;
 
 /// One Windows.
 pub struct Machine {
@@ -118,6 +120,12 @@ impl Machine {
         let _system = self.enter_system();
         let process = self.processes.create_process(&self.kernel, name)?;
         self.client_of(&process)
+    }
+
+    /// Makes a user-mode process without a thread.
+    pub fn new_process(&self, name: &str) -> NtResult<Arc<Process>> {
+        let _system = self.enter_system();
+        self.processes.create_process(&self.kernel, name)
     }
 
     /// Makes another thread of a process, for another host thread.

@@ -1,0 +1,168 @@
+//! What a file is in POSIX words: sizes and times from the volume, owner and mode from the attributes that WSL uses.
+//!
+//! Room: front/fuse. Called by: operations. Calls: `nt_machine::Client`. Locks: none.
+//! Source: FILE_ALL_INFORMATION, FILE_STAT_LX_INFORMATION pages ($LXUID, $LXGID, $LXMOD, $LXDEV); house, POSIX face.
+
+use crate::nodes::ROOT;
+use fuser::{FileAttr, FileType, INodeNo};
+use nt_io::info::class;
+use nt_machine::{Client, Handle, NtResult, NtStatus, ea};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub(crate) const UID: &[u8] = b"$LXUID";
+pub(crate) const GID: &[u8] = b"$LXGID";
+pub(crate) const MODE: &[u8] = b"$LXMOD";
+pub(crate) const DEVICE: &[u8] = b"$LXDEV";
+
+pub(crate) const LX_SYMLINK: u32 = 0xA000_001D;
+pub(crate) const SYMLINK: u32 = 0xA000_000C;
+pub(crate) const AF_UNIX: u32 = 0x8000_0023;
+pub(crate) const LX_FIFO: u32 = 0x8000_0024;
+pub(crate) const LX_CHR: u32 = 0x8000_0025;
+pub(crate) const LX_BLK: u32 = 0x8000_0026;
+
+const FSCTL_GET_REPARSE_POINT: u32 = 0x0009_00A8;
+const ATTRIBUTE_READONLY: u32 = 1;
+const ATTRIBUTE_DIRECTORY: u32 = 0x10;
+const ATTRIBUTE_REPARSE: u32 = 0x400;
+/// 100 ns units between 1601 and 1970.
+const EPOCH: i64 = 116_444_736_000_000_000;
+
+/// Who owns files that no one gave an owner, and the like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Defaults {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|part| part.first_chunk()).map_or(0, |part| u32::from_le_bytes(*part))
+}
+fn long(bytes: &[u8], at: usize) -> i64 {
+    bytes.get(at..at + 8).and_then(|part| part.first_chunk()).map_or(0, |part| i64::from_le_bytes(*part))
+}
+
+/// Turns a time of the volume into the host's.
+pub(crate) fn to_host(time: i64) -> SystemTime {
+    let ticks = time - EPOCH;
+    let span = |ticks: u64| Duration::new(ticks / 10_000_000, (ticks % 10_000_000) as u32 * 100);
+    if ticks >= 0 { UNIX_EPOCH + span(ticks as u64) } else { UNIX_EPOCH - span(ticks.unsigned_abs()) }
+}
+
+/// Turns a host's time into the volume's; `None` for what it cannot hold (0 and below mean "keep").
+pub(crate) fn to_nt(time: SystemTime) -> Option<i64> {
+    let ticks = match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_nanos() / 100).ok()?,
+        Err(before) => -i64::try_from(before.duration().as_nanos().div_ceil(100)).ok()?,
+    };
+    ticks.checked_add(EPOCH).filter(|&time| time > 0)
+}
+
+/// Returns the extended attributes of an open file.
+pub(crate) fn attributes(client: &Client, handle: Handle) -> NtResult<Vec<ea::Attribute>> {
+    let mut list = vec![0; 0x1_1000];
+    match client.query_ea(handle, &mut list) {
+        Ok(count) => Ok(ea::decode(&list[..count])),
+        Err(error) if error.status().0 == 0xC000_0052 => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the reparse data of an open file: tag and bytes behind the header.
+pub(crate) fn reparse(client: &Client, handle: Handle) -> NtResult<(u32, Vec<u8>)> {
+    let mut data = vec![0; 16 * 1024];
+    let count = client.control(handle, true, FSCTL_GET_REPARSE_POINT, &[], &mut data)?;
+    let bytes = data.get(8..count.max(8)).unwrap_or(&[]).to_vec();
+    Ok((word(&data, 0), bytes))
+}
+
+/// Turns reparse data into the target of a symbolic link.
+pub(crate) fn target(tag: u32, data: &[u8]) -> NtResult<Vec<u8>> {
+    match tag {
+        LX_SYMLINK => Ok(data.get(4..).unwrap_or(&[]).to_vec()),
+        SYMLINK => {
+            let (offset, length) = (usize::from(half(data, 4)), usize::from(half(data, 6)));
+            let name = data.get(12 + offset..12 + offset + length).unwrap_or(&[]);
+            let units: Vec<u16> = name.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+            Ok(String::from_utf16_lossy(&units).replace('\\', "/").into_bytes())
+        }
+        _ => NtStatus(0xC000_0275).fail(),
+    }
+}
+
+fn half(bytes: &[u8], at: usize) -> u16 {
+    bytes.get(at..at + 2).and_then(|part| part.first_chunk()).map_or(0, |part| u16::from_le_bytes(*part))
+}
+
+/// Returns the number that the kernel knows a file by.
+pub(crate) const fn node_of(id: u64, root_id: u64) -> u64 {
+    if id == root_id { ROOT } else { id }
+}
+
+/// Returns what an open file is.
+pub(crate) fn stat(client: &Client, handle: Handle, root_id: u64, defaults: Defaults) -> NtResult<FileAttr> {
+    let mut all = [0; 104 + 512];
+    client.query_information(handle, class::ALL, &mut all)?;
+    let flags = word(&all, 32);
+    let directory = flags & ATTRIBUTE_DIRECTORY != 0;
+    let list = if word(&all, 72) != 0 { attributes(client, handle)? } else { Vec::new() };
+    let value = |name: &[u8]| list.iter().find(|(there, _)| there == name).map(|(_, value)| value.as_slice());
+    let number = |name: &[u8]| value(name).filter(|value| value.len() >= 4).map(|value| word(value, 0));
+    let mut size = long(&all, 48).max(0) as u64;
+    let mut kind = if directory { FileType::Directory } else { FileType::RegularFile };
+    if flags & ATTRIBUTE_REPARSE != 0 {
+        let (tag, data) = reparse(client, handle)?;
+        kind = match tag {
+            LX_SYMLINK | SYMLINK => {
+                size = target(tag, &data)?.len() as u64;
+                FileType::Symlink
+            }
+            AF_UNIX => FileType::Socket,
+            LX_FIFO => FileType::NamedPipe,
+            LX_CHR => FileType::CharDevice,
+            LX_BLK => FileType::BlockDevice,
+            _ => kind,
+        };
+    }
+    let readonly = if flags & ATTRIBUTE_READONLY != 0 { 0o222 } else { 0 };
+    let plain = match kind {
+        FileType::Directory => 0o755,
+        FileType::Symlink => 0o777,
+        _ => 0o644,
+    };
+    let mode = number(MODE).unwrap_or(plain & !readonly);
+    let device = value(DEVICE).filter(|value| value.len() >= 8);
+    Ok(FileAttr {
+        ino: INodeNo(node_of(long(&all, 64) as u64, root_id)),
+        size: if directory { 0 } else { size },
+        blocks: (long(&all, 40).max(0) as u64).div_ceil(512),
+        atime: to_host(long(&all, 8)),
+        mtime: to_host(long(&all, 16)),
+        ctime: to_host(long(&all, 24)),
+        crtime: to_host(long(&all, 0)),
+        kind,
+        perm: (mode & 0o7777) as u16,
+        nlink: if directory { 1 } else { word(&all, 56) },
+        uid: number(UID).unwrap_or(defaults.uid),
+        gid: number(GID).unwrap_or(defaults.gid),
+        rdev: device.map_or(0, |value| libc::makedev(word(value, 0), word(value, 4)) as u32),
+        blksize: 4096,
+        flags: 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_survive_a_round_trip_at_100_ns() {
+        for (seconds, nanos) in [(0, 0), (1_700_000_000, 123_456_700), (4_000_000_000, 100)] {
+            let time = UNIX_EPOCH + Duration::new(seconds, nanos);
+            assert_eq!(to_host(to_nt(time).expect("in range")), time);
+        }
+        let before = UNIX_EPOCH - Duration::new(86_400, 0);
+        assert_eq!(to_host(to_nt(before).expect("in range")), before);
+        assert_eq!(to_nt(UNIX_EPOCH - Duration::from_secs(11_644_473_600)), None, "1601 means keep");
+    }
+}

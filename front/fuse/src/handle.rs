@@ -1,0 +1,64 @@
+//! Open files and directories, as the kernel names them by number.
+//!
+//! Room: front/fuse. Called by: operations. Calls: nothing. Locks: the table; an entry's own two.
+//! Source: docs of the POSIX door, sections 1 and 4. The opener's process is kept until release.
+
+use crate::caller::Caller;
+use fuser::FileType;
+use nt_machine::Handle;
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// An entry of a directory's listing.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) node: u64,
+    pub(crate) kind: FileType,
+    pub(crate) name: Vec<u8>,
+}
+
+/// An open file or directory.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) handle: Handle,
+    pub(crate) node: u64,
+    /// Opened with O_APPEND: the handle is append-only.
+    pub(crate) append: bool,
+    pub(crate) writable: bool,
+    /// For what an append-only or a read-only handle lacks; made when it is first asked for.
+    pub(crate) second: Mutex<Option<Handle>>,
+    /// The listing as it was when it was last read from the start.
+    pub(crate) listing: Mutex<Vec<Entry>>,
+}
+
+/// What is open on a mount.
+#[derive(Default)]
+pub(crate) struct Handles {
+    next: AtomicU64,
+    table: RwLock<HashMap<u64, Arc<Open>>>,
+}
+
+impl Handles {
+    pub(crate) fn insert(&self, open: Open) -> u64 {
+        let number = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        self.table.write().insert(number, Arc::new(open));
+        number
+    }
+    pub(crate) fn get(&self, number: u64) -> Option<Arc<Open>> {
+        self.table.read().get(&number).cloned()
+    }
+    pub(crate) fn remove(&self, number: u64) -> Option<Arc<Open>> {
+        self.table.write().remove(&number)
+    }
+    /// Returns any open of a node: what serves a file that has no name any more.
+    pub(crate) fn of_node(&self, node: u64) -> Option<Arc<Open>> {
+        self.table.read().values().find(|open| open.node == node).cloned()
+    }
+    /// Returns every open, for the end of the mount.
+    pub(crate) fn drain(&self) -> Vec<Arc<Open>> {
+        self.table.write().drain().map(|(_, open)| open).collect()
+    }
+}

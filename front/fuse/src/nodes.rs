@@ -1,0 +1,148 @@
+//! Nodes: what the kernel knows by number, and the names under which we open it.
+//!
+//! Room: front/fuse. Called by: every operation. Calls: nothing. Locks: one over the table, never held across a request.
+//! A node's number is the volume's file id, except that the root is 1. Opens go by path, as on Windows, so that filters
+//! see names: a node keeps the names by which the kernel reached it, newest last.
+
+use parking_lot::Mutex;
+use std::collections::HashMap;
+
+/// The root's number.
+pub(crate) const ROOT: u64 = 1;
+
+#[derive(Default)]
+struct Node {
+    lookups: u64,
+    names: Vec<(u64, Vec<u16>)>,
+}
+
+#[derive(Default)]
+struct Table {
+    nodes: HashMap<u64, Node>,
+    /// Which node a name leads to, as far as the kernel was told.
+    by_name: HashMap<(u64, Vec<u16>), u64>,
+}
+
+/// The table.
+#[derive(Default)]
+pub(crate) struct Nodes {
+    table: Mutex<Table>,
+}
+
+const SEPARATOR: u16 = b'\\' as u16;
+/// A path of more components than this is a loop.
+const DEEPEST: usize = 16_384;
+
+impl Table {
+    fn drop_name(&mut self, parent: u64, name: &[u16]) -> Option<u64> {
+        let node = self.by_name.remove(&(parent, name.to_vec()))?;
+        if let Some(entry) = self.nodes.get_mut(&node) {
+            entry.names.retain(|(at, there)| *at != parent || there != name);
+        }
+        Some(node)
+    }
+    fn add_name(&mut self, node: u64, parent: u64, name: &[u16]) {
+        self.drop_name(parent, name);
+        self.by_name.insert((parent, name.to_vec()), node);
+        self.nodes.entry(node).or_default().names.push((parent, name.to_vec()));
+    }
+}
+
+impl Nodes {
+    /// Notes that the kernel was told about a node.
+    pub(crate) fn found(&self, node: u64, parent: u64, name: &[u16]) {
+        let mut table = self.table.lock();
+        table.add_name(node, parent, name);
+        if let Some(entry) = table.nodes.get_mut(&node) {
+            entry.lookups += 1;
+        }
+    }
+
+    /// Notes that the kernel forgot.
+    pub(crate) fn forget(&self, node: u64, lookups: u64) {
+        let mut table = self.table.lock();
+        let Some(entry) = table.nodes.get_mut(&node) else { return };
+        entry.lookups = entry.lookups.saturating_sub(lookups);
+        if entry.lookups == 0 {
+            for name in table.nodes.remove(&node).map(|entry| entry.names).unwrap_or_default() {
+                table.by_name.remove(&name);
+            }
+        }
+    }
+
+    /// Notes that a name is gone.
+    pub(crate) fn unnamed(&self, parent: u64, name: &[u16]) {
+        self.table.lock().drop_name(parent, name);
+    }
+
+    /// Notes that what had one name has another; what had that other name lost it.
+    pub(crate) fn renamed(&self, from: (u64, &[u16]), to: (u64, &[u16])) {
+        let mut table = self.table.lock();
+        match table.drop_name(from.0, from.1) {
+            Some(node) => table.add_name(node, to.0, to.1),
+            None => {
+                table.drop_name(to.0, to.1);
+            }
+        }
+    }
+
+    /// Returns a path of the node from the volume's root, empty for the root; `None` when it has no name any more.
+    #[must_use]
+    pub(crate) fn path(&self, node: u64) -> Option<Vec<u16>> {
+        let table = self.table.lock();
+        let (mut at, mut parts) = (node, Vec::new());
+        while at != ROOT {
+            let (parent, name) = table.nodes.get(&at)?.names.last()?;
+            parts.push(name);
+            at = *parent;
+            if parts.len() > DEEPEST {
+                return None;
+            }
+        }
+        let mut path = Vec::new();
+        for part in parts.iter().rev() {
+            path.push(SEPARATOR);
+            path.extend_from_slice(part);
+        }
+        Some(path)
+    }
+
+    /// Returns the path of a name in a directory.
+    #[must_use]
+    pub(crate) fn path_of(&self, parent: u64, name: &[u16]) -> Option<Vec<u16>> {
+        let mut path = self.path(parent)?;
+        path.push(SEPARATOR);
+        path.extend_from_slice(name);
+        Some(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(path: Option<Vec<u16>>) -> Option<String> {
+        path.map(|path| String::from_utf16_lossy(&path))
+    }
+    fn units(text: &str) -> Vec<u16> {
+        text.encode_utf16().collect()
+    }
+
+    #[test]
+    fn paths_follow_renames_of_directories_and_lose_removed_names() {
+        let nodes = Nodes::default();
+        nodes.found(20, ROOT, &units("d"));
+        nodes.found(21, 20, &units("f"));
+        nodes.found(21, ROOT, &units("hard"));
+        assert_eq!(text(nodes.path(21)).as_deref(), Some("\\hard"));
+        nodes.unnamed(ROOT, &units("hard"));
+        assert_eq!(text(nodes.path(21)).as_deref(), Some("\\d\\f"));
+        nodes.renamed((ROOT, &units("d")), (ROOT, &units("e")));
+        assert_eq!(text(nodes.path(21)).as_deref(), Some("\\e\\f"));
+        nodes.unnamed(20, &units("f"));
+        assert_eq!(nodes.path(21), None);
+        nodes.forget(20, 1);
+        assert_eq!(nodes.path(20), None);
+        assert_eq!(nodes.path(ROOT), Some(Vec::new()));
+    }
+}

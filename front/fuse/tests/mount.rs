@@ -1,0 +1,198 @@
+//! A volume through the POSIX door, used by the real kernel and by real programs.
+//!
+//! These tests fail where /dev/fuse is absent; NTIO_NO_FUSE=1 says that it is known to be.
+
+use nt_machine::{Machine, Recorder, VolumeSpec};
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+struct Mount {
+    directory: tempfile::TempDir,
+    server: Option<std::thread::JoinHandle<()>>,
+    machine: Option<Arc<Machine>>,
+    recorder: Arc<Recorder>,
+}
+
+impl Mount {
+    fn new() -> Option<Self> {
+        if std::env::var_os("NTIO_NO_FUSE").is_some_and(|value| value == "1") {
+            return None;
+        }
+        let recorder = Recorder::new(None);
+        let machine = Machine::builder().volume(VolumeSpec::Ram { size: Some(256 << 20) }).recorder(recorder.clone());
+        let machine = Arc::new(machine.build().expect("a machine"));
+        let directory = tempfile::tempdir().expect("a directory");
+        let mounted =
+            ntio_fuse::mount(&machine, 0, directory.path()).expect("a mount (NTIO_NO_FUSE=1 where there is no FUSE)");
+        let server = std::thread::spawn(move || mounted.serve().expect("a session"));
+        Some(Self { directory, server: Some(server), machine: Some(machine), recorder })
+    }
+    fn at(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let done = Command::new("umount").arg(self.directory.path()).status().expect("umount");
+        let lazily = !done.success();
+        if lazily {
+            let _gone = Command::new("umount").arg("-l").arg(self.directory.path()).status();
+        }
+        self.server.take().expect("served once").join().expect("the server ends");
+        let machine = Arc::into_inner(self.machine.take().expect("a machine")).expect("nobody else holds the machine");
+        let leaks = machine.shutdown();
+        if !std::thread::panicking() {
+            assert!(!lazily, "the mount was busy");
+            assert_eq!((leaks.requests, leaks.handles.len()), (0, 0), "{leaks:?}");
+        }
+    }
+}
+
+fn writes(mount: &Mount) -> u64 {
+    let report = mount.recorder.report();
+    report.requests.iter().filter(|row| row.major == "IRP_MJ_WRITE").map(|row| row.count).sum()
+}
+
+#[test]
+fn every_write_is_one_nt_request() {
+    let Some(mount) = Mount::new() else { return };
+    let mut file = File::create(mount.at("a.txt")).expect("create");
+    for line in 0..10 {
+        file.write_all(format!("line {line}\n").as_bytes()).expect("write");
+    }
+    drop(file);
+    assert_eq!(writes(&mount), 10);
+    assert_eq!(fs::read_to_string(mount.at("a.txt")).expect("read").lines().count(), 10);
+}
+
+#[test]
+fn appends_land_at_the_end_whatever_the_offset() {
+    let Some(mount) = Mount::new() else { return };
+    fs::write(mount.at("log"), b"first").expect("write");
+    let append = OpenOptions::new().append(true).open(mount.at("log")).expect("open");
+    append.write_at(b" second", 0).expect("write");
+    fs::write(mount.at("other"), b"").expect("write");
+    append.set_len(3).expect("a truncate through an append handle");
+    (&append).write_all(b"!").expect("write");
+    drop(append);
+    assert_eq!(fs::read(mount.at("log")).expect("read"), b"fir!");
+}
+
+#[test]
+fn names_links_and_modes_are_posix() {
+    let Some(mount) = Mount::new() else { return };
+    for name in ["a:b", "CaSe", "case", "what?*", "back\\slash", "gr\u{fc}n"] {
+        fs::write(mount.at(name), name).expect("create");
+    }
+    let mut names: Vec<_> = fs::read_dir(mount.at("")).expect("list").map(|e| e.expect("entry").file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["CaSe", "a:b", "back\\slash", "case", "gr\u{fc}n", "what?*"]);
+    assert_eq!(fs::read_to_string(mount.at("case")).expect("read"), "case");
+    let bad = std::os::unix::ffi::OsStrExt::from_bytes(b"\xff\xfe".as_slice());
+    let bad: &std::ffi::OsStr = bad;
+    assert_eq!(File::create(mount.directory.path().join(bad)).expect_err("no UTF-8").raw_os_error(), Some(84));
+    fs::set_permissions(mount.at("case"), fs::Permissions::from_mode(0o640)).expect("chmod");
+    assert_eq!(fs::metadata(mount.at("case")).expect("stat").mode(), 0o100640);
+    fs::hard_link(mount.at("case"), mount.at("hard")).expect("link");
+    assert_eq!(fs::metadata(mount.at("hard")).expect("stat").nlink(), 2);
+    symlink("case", mount.at("soft")).expect("symlink");
+    assert_eq!(fs::read_link(mount.at("soft")).expect("readlink"), PathBuf::from("case"));
+    assert_eq!(fs::read_to_string(mount.at("soft")).expect("through the link"), "case");
+    fs::create_dir(mount.at("d")).expect("mkdir");
+    fs::rename(mount.at("case"), mount.at("d/moved")).expect("rename");
+    fs::write(mount.at("old"), "old").expect("write");
+    fs::rename(mount.at("old"), mount.at("d/moved")).expect("rename over");
+    assert_eq!(fs::read_to_string(mount.at("d/moved")).expect("read"), "old");
+    assert_eq!(fs::remove_dir(mount.at("d")).expect_err("not empty").raw_os_error(), Some(39));
+    assert_eq!(fs::read(mount.at("absent")).expect_err("absent").raw_os_error(), Some(2));
+}
+
+#[test]
+fn a_removed_file_lives_as_long_as_it_is_open() {
+    let Some(mount) = Mount::new() else { return };
+    let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(mount.at("t")).expect("create");
+    fs::remove_file(mount.at("t")).expect("unlink");
+    file.write_all(b"still here").expect("write");
+    assert_eq!(file.metadata().expect("fstat").len(), 10);
+    fs::write(mount.at("t"), b"another").expect("the name is free");
+    let mut bytes = [0; 10];
+    file.read_exact_at(&mut bytes, 0).expect("read");
+    assert_eq!(&bytes, b"still here");
+}
+
+#[test]
+fn a_noncached_handle_wants_whole_sectors() {
+    let Some(mount) = Mount::new() else { return };
+    let direct =
+        OpenOptions::new().write(true).read(true).create(true).truncate(true).custom_flags(0o40000).open(mount.at("d"));
+    let direct = direct.expect("O_DIRECT");
+    assert_eq!(direct.write_at(&[1; 100], 0).expect_err("misaligned").raw_os_error(), Some(22));
+    assert_eq!(direct.write_at(&[1; 1024], 512).expect("aligned"), 1024);
+}
+
+#[test]
+fn attributes_times_and_sizes_are_kept() {
+    let Some(mount) = Mount::new() else { return };
+    let path = mount.at("x");
+    let file = File::create(&path).expect("create");
+    file.set_len(10_000).expect("truncate");
+    let when = std::time::UNIX_EPOCH + std::time::Duration::new(1_234_567_890, 123_456_700);
+    file.set_modified(when).expect("utimensat");
+    let meta = fs::metadata(&path).expect("stat");
+    assert_eq!((meta.len(), meta.modified().expect("mtime")), (10_000, when));
+    let run = |words: &[&str]| Command::new(words[0]).args(&words[1..]).arg(&path).output().expect(words[0]);
+    assert!(run(&["chown", "12:34"]).status.success());
+    let meta = fs::metadata(&path).expect("stat");
+    assert_eq!((meta.uid(), meta.gid()), (12, 34));
+    let statfs = Command::new("df").arg("--output=size").arg(&path).output().expect("df");
+    assert!(String::from_utf8_lossy(&statfs.stdout).contains("262144"), "{statfs:?}");
+}
+
+#[test]
+fn a_mapping_written_back_does_not_go_through_the_append_handle() {
+    let Some(mount) = Mount::new() else { return };
+    let script =
+        "import mmap,sys\nf=open(sys.argv[1],'r+b')\nm=mmap.mmap(f.fileno(),0)\nm[0:4]=b'MMAP'\nm.flush()\nm.close()\n";
+    fs::write(mount.at("m"), vec![b'.'; 10_000]).expect("write");
+    let append = OpenOptions::new().append(true).open(mount.at("m")).expect("open");
+    let Ok(done) = Command::new("python3").arg("-c").arg(script).arg(mount.at("m")).output() else {
+        panic!("python3 is needed to map a file");
+    };
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    drop(append);
+    let mut bytes = Vec::new();
+    File::open(mount.at("m")).expect("open").read_to_end(&mut bytes).expect("read");
+    assert_eq!((bytes.len(), &bytes[..5]), (10_000, &b"MMAP."[..]));
+}
+
+#[test]
+fn a_git_session_survives_fsck() {
+    let Some(mount) = Mount::new() else { return };
+    let script = "set -e; git init -q r; cd r; git config user.email a@b; git config user.name n; \
+        for i in 1 2 3 4 5; do echo $i > f$i; git add .; git commit -qm $i; done; git gc -q; git fsck --full --strict";
+    let done = Command::new("sh").arg("-c").arg(script).current_dir(mount.at("")).env("HOME", "/nonexistent").output();
+    let done = done.expect("sh");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
+fn sqlite_keeps_its_rows() {
+    let Some(mount) = Mount::new() else { return };
+    let script = "create table t(a); with recursive c(x) as (select 1 union all select x+1 from c where x<1000) \
+        insert into t select x from c; select count(*), sum(a) from t; pragma integrity_check;";
+    let done = Command::new("sqlite3").arg(mount.at("db")).arg(script).output().expect("sqlite3");
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "1000|500500\nok\n", "{done:?}");
+}
+
+#[test]
+fn a_mount_point_that_does_not_exist_is_named() {
+    let machine = Arc::new(Machine::builder().build().expect("a machine"));
+    let error =
+        ntio_fuse::mount(&machine, 0, std::path::Path::new("/nonexistent/mount")).expect_err("absent").to_string();
+    assert!(error.contains("/nonexistent/mount") && error.contains("mkdir"), "{error}");
+}
