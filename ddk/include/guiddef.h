@@ -4,9 +4,13 @@
 #include <ntdef.h>
 #undef DEFINE_GUID
 #ifdef INITGUID
-#define DEFINE_GUID(name, a, b, c, d0, d1, d2, d3, d4, d5, d6, d7)                            \
-    EXTERN_C const GUID DECLSPEC_SELECTANY name;                                              \
+#ifdef __cplusplus
+#define DEFINE_GUID(name, a, b, c, d0, d1, d2, d3, d4, d5, d6, d7) \
     EXTERN_C const GUID DECLSPEC_SELECTANY name = { a, b, c, { d0, d1, d2, d3, d4, d5, d6, d7 } }
+#else
+#define DEFINE_GUID(name, a, b, c, d0, d1, d2, d3, d4, d5, d6, d7) \
+    const GUID DECLSPEC_SELECTANY name = { a, b, c, { d0, d1, d2, d3, d4, d5, d6, d7 } }
+#endif
 #else
 #define DEFINE_GUID(name, a, b, c, d0, d1, d2, d3, d4, d5, d6, d7) EXTERN_C const GUID name
 #endif
