@@ -34,11 +34,11 @@ pub struct ImportRow {
 }
 
 impl Binder {
-    /// Takes the export tables of the rooms; the loader adds its own.
+    /// Takes the export tables of the rooms; the loader adds its own, which win: a fault in them is the driver's.
     #[must_use]
     pub fn new(tables: &[&'static [Export]]) -> Self {
         let own: [&'static [Export]; 2] = [leaves::EXPORTS, strings::EXPORTS];
-        let rows = own.iter().chain(tables).flat_map(|table| table.iter()).map(|row| ((row.image, row.name), row));
+        let rows = tables.iter().chain(&own).flat_map(|table| table.iter()).map(|row| ((row.image, row.name), row));
         Self { rows: rows.collect(), images: HashMap::new() }
     }
 
@@ -57,8 +57,7 @@ impl Binder {
             "ntoskrnl.exe" => "hal.dll",
             same => same,
         };
-        // The map's keys are static; a borrowed pair of any lifetime compares with them.
-        let find = |image: &str| self.rows.iter().find(|((i, n), _)| *n == name && *i == image).map(|(_, row)| *row);
+        let find = |image: &str| self.rows.get(&(image, name)).copied();
         find(image).or_else(|| find(other))
     }
 

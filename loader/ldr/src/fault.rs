@@ -109,7 +109,7 @@ fn mapped_fetch(signal: &Signal<'_>) -> bool {
     signal.error & 16 == 0 && images::find(signal.address).is_some()
 }
 
-fn capture(signal: &Signal<'_>) -> Context {
+pub(crate) fn capture(signal: &Signal<'_>) -> Context {
     let mut context = Context::ZERO;
     for (index, which) in ORDER.into_iter().enumerate() {
         context.gpr[index] = signal.register(which);

@@ -216,3 +216,6 @@ fn epilogue(info: &Info, function: core::ops::Range<u32>, context: &mut Context,
     }
     Ok(ends)
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,15 @@ fn a_wild_jump_is_the_drivers_bugcheck() {
 }
 
 #[test]
+fn a_callback_pointer_to_nowhere_is_a_bugcheck_with_its_address() {
+    let _image = load("t_fault.sys");
+    // SAFETY: not code at all; the border answers for it.
+    let wild = unsafe { nt_cell::CodePtr::from_raw(0x4242_0000) }.expect("not null");
+    let raised = nt_cell::callout::call(wild, &[]).expect_err("nothing is there");
+    assert_eq!((raised.address, raised.bugcheck.map(|dead| dead.code)), (0x4242_0000, Some(0x1e)));
+}
+
+#[test]
 fn a_used_up_stack_is_a_bugcheck_and_the_thread_goes_on() {
     let image = load("t_fault.sys");
     for _ in 0..2 {

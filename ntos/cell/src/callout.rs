@@ -1,12 +1,12 @@
 //! The only way to call a pointer that may lie in a driver.
 //!
 //! Room: ntos/cell. Called by: every room that runs a callback. Calls: drivers. IRQL: any. Locks: none may be held.
-//! A pointer into an image goes through the border `ntcell_call_pe`, whose return address is the label by which the
-//! unwinder ends its walk; nothing unwinds across Rust. Other pointers are native win64 routines and are called
-//! directly. Either way a raise comes back as `Err`.
+//! Native win64 routines (those in this program's own code) are called directly. Everything else, a wild pointer
+//! included, goes through the border `ntcell_call_pe`, whose return address is the label by which the unwinder ends its
+//! walk; nothing unwinds across Rust. Either way a raise comes back as `Err`.
 
 use crate::foreign::CodePtr;
-use crate::{fault, images, kpcr, raise};
+use crate::{fault, kpcr, raise};
 use core::arch::global_asm;
 use nt_abi::NtStatus;
 
@@ -46,6 +46,16 @@ unsafe extern "sysv64" {
     fn ntcell_call_native(code: u64, args: *const u64, count: usize) -> u64;
     safe static ntcell_border_return: u8;
     safe static ntcell_border_raised: u8;
+    /// The linker's names for the range of this program's code.
+    safe static __executable_start: u8;
+    safe static etext: u8;
+}
+
+/// Whether an address lies in this program's own code.
+#[inline(always)]
+fn is_native(code: u64) -> bool {
+    let at = |label: &u8| core::ptr::from_ref(label).addr() as u64;
+    code >= at(&__executable_start) && code < at(&etext)
 }
 
 // Frame of the border, from RBP down: RBX R12 R13 R14 R15, one word for alignment, the former border; RSP then is what
@@ -172,16 +182,16 @@ pub fn call(code: CodePtr, args: &[u64]) -> Result<u64, Raised> {
         args
     };
     let block = kpcr::current();
-    if images::contains(code.addr()) {
-        // SAFETY: GS names this thread's KPCR (line above). The border keeps the sysv64 registers over a win64 routine, gives
-        // it at least its four home slots and an aligned stack, and copies `args.len()` >= 4 words. What the driver does
-        // is the driver's affair (S-3); exceptions end at the border (S-4).
-        let done = unsafe { ntcell_call_pe(code.addr(), args.as_ptr(), args.len()) };
-        if done.raised == 0 { Ok(done.value) } else { Err(verdict(block)) }
-    } else {
+    if is_native(code.addr()) {
         // SAFETY: contract of `CodePtr::from_raw`: a win64 routine of this arity.
         let value = unsafe { ntcell_call_native(code.addr(), args.as_ptr(), args.len()) };
         if block.get(kpcr::RAISE_SLOT) == 0 { Ok(value) } else { Err(native_raise()) }
+    } else {
+        // SAFETY: GS names this thread's KPCR (`current` above). The border keeps the sysv64 registers over a win64
+        // routine, gives it at least its four home slots and an aligned stack, and copies `args.len()` >= 4 words. What the
+        // driver does is the driver's affair (S-3); exceptions end at the border (S-4).
+        let done = unsafe { ntcell_call_pe(code.addr(), args.as_ptr(), args.len()) };
+        if done.raised == 0 { Ok(done.value) } else { Err(verdict(block)) }
     }
 }
 

@@ -51,6 +51,26 @@ pub fn body<R>(import: &'static str, body: impl FnOnce() -> R) -> R {
     }
 }
 
+/// As [`body`], for a routine whose row does not say `raises`: a status left in the raise slot would come out of some
+/// later import, so it ends the process instead.
+#[inline(always)]
+pub fn quiet_body<R>(import: &'static str, inner: impl FnOnce() -> R) -> R {
+    let value = body(import, inner);
+    if crate::kpcr::current().get(crate::kpcr::RAISE_SLOT) != 0 {
+        raised(import);
+    }
+    value
+}
+
+#[cold]
+fn raised(import: &'static str) -> ! {
+    let status = crate::raise::take().unwrap_or_default();
+    let mut line = crate::fault::RawLine::new();
+    line.text("ntio: bugcheck: the import ").text(import).text(" left status ").hex(u64::from(status.0));
+    line.text(" to raise, but its row does not say `raises`\n").write();
+    std::process::abort()
+}
+
 #[cold]
 fn panicked(import: &'static str, panic: &(dyn core::any::Any + Send)) -> ! {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
@@ -109,23 +129,23 @@ macro_rules! exports {
         )*];
     };
     (@code $image:literal, $name:ident $rest:tt $ret:tt $body:block) => {
-        $crate::Entry::Code($crate::exports!(@routine $image, $name $rest $ret $body))
+        $crate::Entry::Code($crate::exports!(@routine quiet_body $image, $name $rest $ret $body))
     };
     (@raises $image:literal, $name:ident $rest:tt $ret:tt $body:block) => {
-        $crate::Entry::Raises($crate::exports!(@routine $image, $name $rest $ret $body))
+        $crate::Entry::Raises($crate::exports!(@routine body $image, $name $rest $ret $body))
     };
     (@variadic $image:literal, $name:ident $rest:tt $ret:tt $body:block) => {
-        $crate::Entry::Variadic($crate::exports!(@routine $image, $name $rest $ret $body))
+        $crate::Entry::Variadic($crate::exports!(@routine body $image, $name $rest $ret $body))
     };
     (@data $image:literal, $name:ident () [$ret:ty] $body:block) => {
         $crate::Entry::Data(|| $body)
     };
     (@missing $image:literal, $name:ident) => { $crate::Entry::Missing };
-    (@routine $image:literal, $name:ident ($($arg:ident : $ty:ty),*) [$($ret:ty)?] $body:block) => {{
+    (@routine $run:ident $image:literal, $name:ident ($($arg:ident : $ty:ty),*) [$($ret:ty)?] $body:block) => {{
         #[allow(non_snake_case, reason = "the header's name")]
         #[allow(clippy::too_many_arguments, reason = "the header's arguments")]
         extern "win64" fn $name($($arg: $ty),*) $(-> $ret)? {
-            $crate::export::body(concat!($image, "!", stringify!($name)), move || $body)
+            $crate::export::$run(concat!($image, "!", stringify!($name)), move || $body)
         }
         // SAFETY: a change of type only: the loader never calls through it, it stores the address in an import slot; the
         // driver calls with the arguments that the header declares.
