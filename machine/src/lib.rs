@@ -8,6 +8,7 @@
 
 pub mod builder;
 pub mod client;
+pub mod driver;
 pub mod ea;
 pub mod file;
 pub mod imports;

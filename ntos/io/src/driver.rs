@@ -230,6 +230,22 @@ pub fn native_dispatch() -> CodePtr {
     crate::exports::native_dispatch()
 }
 
+/// Takes a driver's devices and its own name away: it was unloaded, or its DriverEntry failed.
+pub fn remove(kernel: &Kernel, driver: &ObjectRef<DRIVER_OBJECT>) {
+    while let Some(device) = driver.ptr(DRIVER_OBJECT::DeviceObject) {
+        crate::device::delete(kernel, device, None);
+    }
+    let system = System::of(kernel);
+    system.namespace.remove_object(driver.body().view());
+    let gone: Vec<_> = {
+        let mut drivers = system.drivers.lock();
+        let (gone, kept) = std::mem::take(&mut *drivers).into_iter().partition(|each| each.body() == driver.body());
+        *drivers = kept;
+        gone
+    };
+    drop(gone);
+}
+
 pub(crate) fn delete(driver: Foreign<DRIVER_OBJECT>) {
     let key = object::native_key(driver);
     if key != 0 {

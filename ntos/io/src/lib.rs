@@ -22,6 +22,7 @@ pub mod irp;
 pub mod observe;
 pub mod port;
 pub mod read;
+pub mod registry;
 pub mod rw;
 pub mod send;
 pub mod system;

@@ -32,6 +32,8 @@ pub struct System {
     pub counters: IoCounters,
     /// IRPs of services in flight; 0 at a clean shutdown.
     pub in_flight: AtomicI64,
+    /// Service keys of drivers.
+    pub registry: crate::registry::Registry,
     /// How volumes complete writes on asynchronous handles.
     pub policy: Mutex<AsyncPolicy>,
     pub(crate) drivers: Mutex<Vec<ObjectRef<DRIVER_OBJECT>>>,
@@ -50,6 +52,7 @@ impl System {
             namespace,
             counters: IoCounters::default(),
             in_flight: AtomicI64::new(0),
+            registry: crate::registry::Registry::default(),
             policy: Mutex::new(AsyncPolicy::default()),
             drivers: Mutex::new(Vec::new()),
             devices: Mutex::new(Vec::new()),
