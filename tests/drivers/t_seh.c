@@ -15,6 +15,7 @@ __declspec(dllimport) void ExRaiseStatus(NTSTATUS);
 __declspec(dllimport) void *memcpy(void *, const void *, U64);
 __declspec(dllimport) void *memset(void *, int, U64);
 __declspec(dllimport) U64 IofCallDriver(void *, void *);
+__declspec(dllimport) void _local_unwind(void *, void *);
 int __C_specific_handler();
 unsigned long _exception_code(void);
 void *_exception_info(void);
@@ -347,6 +348,29 @@ CASE Case26(void)
     __except (1) { code = _exception_code(); }
     return code * 100 + Log;
 }
+
+/* 27: leaving two __try by _local_unwind, which MSVC calls for a `goto`; clang does not, so it is called by hand. The
+   establisher frame of these functions is RSP in their bodies. */
+CASE Case27(void)
+{
+    void *frame;
+    Log = 0;
+    __try {
+        __try {
+            __asm__ volatile("movq %%rsp, %0" : "=r"(frame));
+            _local_unwind(frame, &&out);
+            Say(9);
+        }
+        __finally { Say(_abnormal_termination() ? 1 : 9); }
+    }
+    __finally { Say(2); }
+out:
+    Say(3);
+    return Log;
+}
+
+/* An unwind to a frame that is not there */
+CASE Unwindable(void) { _local_unwind((void *)16, 0); return 0; }
 
 /* Through Rust: calls `routine` by an import; its exception comes out of the import. */
 CASE CallThrough(void *routine, void *argument)

@@ -5,6 +5,12 @@
 
 use core::arch::global_asm;
 
+unsafe extern "win64" {
+    /// `_local_unwind`: a driver calls it, never Rust.
+    pub(crate) fn ntldr_local_unwind();
+    /// `RtlUnwind` and `RtlUnwindEx`: likewise.
+    pub(crate) fn ntldr_unwind();
+}
 unsafe extern "C" {
     pub(crate) safe static ntldr_edge: u8;
     pub(crate) safe static ntldr_variadic: u8;
@@ -68,6 +74,17 @@ global_asm!(
     "mov gs:[{missing}], r11",
     // ---- [RSP] = return address into the driver, whose preserved registers are all intact
     "ntldr_raise:",
+    "lea rax, [rip + {on_raise}]",
+    "jmp ntldr_capture",
+    ".globl ntldr_local_unwind",
+    "ntldr_local_unwind:",
+    "lea rax, [rip + {on_local_unwind}]",
+    "jmp ntldr_capture",
+    ".globl ntldr_unwind",
+    "ntldr_unwind:",
+    "lea rax, [rip + {on_unwind}]",
+    // ---- RAX = what to do with the context of the caller; the context's RAX slot keeps it
+    "ntldr_capture:",
     "mov r11, rsp",
     "sub rsp, 0x580",
     "and rsp, -64",
@@ -98,7 +115,7 @@ global_asm!(
     "mov dword ptr [rsp + 0x30], 0x10000f",
     "mov rdi, rsp",
     "mov rbx, rsp",
-    "call {on_raise}",
+    "call [rsp + 0x78]",
     "mov rdi, rbx",
     "jmp ntldr_restore",
     // ---- the signal handler sends a faulting driver here: RDI = RBX = context, RSI = exception, RSP aligned below both
@@ -161,5 +178,7 @@ global_asm!(
     slot = const nt_cell::kpcr::RAISE_SLOT,
     missing = const MISSING,
     on_raise = sym crate::dispatch::on_raise,
+    on_local_unwind = sym crate::dispatch::on_local_unwind,
+    on_unwind = sym crate::dispatch::on_unwind,
     on_fault = sym crate::dispatch::on_fault,
 );

@@ -25,9 +25,13 @@ const _: () = assert!(core::mem::offset_of!(Context, rip) == 0xf8);
 const _: () = assert!(core::mem::offset_of!(Context, float) == 0x100);
 
 pub(crate) const RAX: usize = 0;
+pub(crate) const RCX: usize = 1;
+pub(crate) const RDX: usize = 2;
 pub(crate) const RSP: usize = 4;
 pub(crate) const RSI: usize = 6;
 pub(crate) const RDI: usize = 7;
+pub(crate) const R8: usize = 8;
+pub(crate) const R9: usize = 9;
 /// CONTEXT_AMD64 with control, integer, segments and floating point.
 pub(crate) const CONTEXT_FULL: u32 = 0x0010_000f;
 

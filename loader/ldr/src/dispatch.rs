@@ -6,7 +6,8 @@
 
 use crate::asm::{self, ntldr_call_handler, ntldr_handler_return};
 use crate::context::{
-    Context, Dispatcher, Exception, NONCONTINUABLE, Pointers, RAX, RSP, TARGET_UNWIND, UNWIND, UNWINDING,
+    Context, Dispatcher, Exception, NONCONTINUABLE, Pointers, R8, R9, RAX, RCX, RDX, RSP, TARGET_UNWIND, UNWIND,
+    UNWINDING,
 };
 use crate::image::{self, Info, MissingImport};
 use crate::report;
@@ -26,6 +27,8 @@ const KMODE_EXCEPTION_NOT_HANDLED: u32 = 0x1e;
 const KERNEL_SECURITY_CHECK_FAILURE: u32 = 0x139;
 const DRIVER_ENTRYPOINT_NOT_FOUND: u32 = 0xc000_0139;
 const STATUS_NONCONTINUABLE_EXCEPTION: u32 = 0xc000_0025;
+const STATUS_UNWIND: u32 = 0xc000_0027;
+const STATUS_INVALID_UNWIND_TARGET: u32 = 0xc000_0029;
 const STATUS_FAST_FAIL: u32 = 0xc000_0409;
 
 /// A handler under way: how a walk that meets its border goes on.
@@ -75,6 +78,39 @@ pub(crate) extern "C" fn on_raise(context: *mut Context) {
     let status = raise::take().unwrap_or_default();
     let mut exception = Exception::new(status.0, NONCONTINUABLE, context.rip);
     dispatch(context, &mut exception);
+}
+
+/// `_local_unwind(frame, ip)`: a driver leaves a `__try` by `return` or `goto`; termination handlers on the way run.
+pub(crate) extern "C" fn on_local_unwind(context: *mut Context) {
+    // SAFETY: as in `on_raise`.
+    let context = unsafe { &mut *context };
+    let mut exception = Exception::new(STATUS_UNWIND, NONCONTINUABLE, context.rip);
+    unwind_for_driver(context, &mut exception, 0);
+}
+
+/// `RtlUnwindEx(frame, ip, exception, value, ..)`: a handler of the driver's own takes an exception.
+pub(crate) extern "C" fn on_unwind(context: *mut Context) {
+    // SAFETY: as in `on_raise`.
+    let context = unsafe { &mut *context };
+    let mut own = Exception::new(STATUS_UNWIND, NONCONTINUABLE, context.rip);
+    let exception = match context.gpr[R8] {
+        0 => &mut own,
+        // SAFETY: the driver passes the record that its handler got, which lives in a frame below its own.
+        at => unsafe { &mut *(at as usize as *mut Exception) },
+    };
+    let value = context.gpr[R9];
+    unwind_for_driver(context, exception, value);
+}
+
+fn unwind_for_driver(context: &mut Context, exception: &mut Exception, value: u64) {
+    let (frame, ip) = (context.gpr[RCX], context.gpr[RDX]);
+    if frame == 0 || !unwind_to(context, exception, Some(frame), ip) {
+        let lost = Exception::new(STATUS_INVALID_UNWIND_TARGET, NONCONTINUABLE, context.rip);
+        return unhandled(context, &lost);
+    }
+    context.rip = ip;
+    context.gpr[RAX] = value;
+    drop_records(context.rsp());
 }
 
 /// A driver faulted; the signal handler built both records.

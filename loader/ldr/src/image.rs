@@ -4,7 +4,7 @@
 //! IRQL: PASSIVE_LEVEL. Locks: none.
 
 use crate::bind::{self, Binder, Bound, STUB};
-use crate::{fault, rewrite};
+use crate::{fault, irql, rewrite};
 use core::fmt;
 use nt_cell::images::{self, Mapped};
 use nt_cell::{CodePtr, callout};
@@ -119,6 +119,7 @@ pub struct Image {
     slot: usize,
     exports: Vec<(String, u64)>,
     discard: Vec<(u64, u64)>,
+    rewritten: usize,
 }
 
 impl fmt::Debug for Image {
@@ -133,7 +134,8 @@ impl Image {
         let pe = nt_pe::parse(name, bytes)?;
         let bound = bind::bind(&pe, binder, options).map_err(|all| LoadError::Missing(name.to_owned(), all))?;
         let no_memory = || LoadError::Memory(name.to_owned());
-        let stubs = ((bound.len() * STUB) as u64).next_multiple_of(PAGE);
+        let thunks = bound.len() * STUB;
+        let stubs = ((thunks + irql::count(&pe) * irql::THUNK) as u64).next_multiple_of(PAGE);
         let (size, total) = (u64::from(pe.size), u64::from(pe.size) + stubs);
         let mut content = layout(&pe, total);
         let base = images::allocate(total).ok_or_else(no_memory)?;
@@ -154,6 +156,7 @@ impl Image {
         for section in pe.sections.iter().filter(|section| section.execute) {
             rewrite::redirect_shared(&mut content[section.rva as usize..(section.rva + section.size) as usize]);
         }
+        let rewritten = irql::rewrite(&pe, &mut content, size as usize + thunks);
         place(base, &content).ok_or_else(no_memory)?;
         let info = Info {
             name: Box::leak(name.to_owned().into_boxed_str()),
@@ -183,6 +186,7 @@ impl Image {
             entry: base + u64::from(pe.entry),
             slot,
             exports: pe.exports.iter().map(|export| (export.name.clone(), base + u64::from(export.rva))).collect(),
+            rewritten,
             discard: discard.map(|s| (base + u64::from(s.rva), u64::from(s.size))).collect(),
         })
     }
@@ -203,6 +207,12 @@ impl Image {
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Returns how many reads and writes of CR8 were rewritten; the others trap.
+    #[must_use]
+    pub const fn rewritten(&self) -> usize {
+        self.rewritten
     }
 
     /// Returns DriverEntry.

@@ -236,17 +236,13 @@ pub static EXPORTS: &[Export] = &[
     row("wcsncpy", ntldr_wcsncpy),
     row("__chkstk", ntldr_chkstk),
     row("__C_specific_handler", crate::dispatch::C_SPECIFIC_HANDLER),
-    Export {
-        image: "ntoskrnl.exe",
-        name: "_local_unwind",
-        support: Support::Absent("leaving a __try by goto or return from compiled MSVC code is not dispatched"),
-        entry: Entry::Missing,
-    },
+    row("_local_unwind", crate::asm::ntldr_local_unwind),
+    row("RtlUnwind", crate::asm::ntldr_unwind),
     Export {
         image: "ntoskrnl.exe",
         name: "RtlUnwindEx",
-        support: Support::Absent("a handler of the driver's own cannot unwind"),
-        entry: Entry::Missing,
+        support: Support::Partial("an exit unwind (no target frame) is a bugcheck; the history table is not filled"),
+        entry: Entry::Code(crate::asm::ntldr_unwind),
     },
 ];
 

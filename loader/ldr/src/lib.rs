@@ -14,6 +14,7 @@ mod context;
 mod dispatch;
 mod fault;
 mod image;
+mod irql;
 mod leaves;
 mod report;
 mod rewrite;

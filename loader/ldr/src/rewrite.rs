@@ -1,7 +1,7 @@
 //! Code that bypasses imports: CR8, the shared-data page, `int 29h`, privileged instructions.
 //!
 //! Room: loader/ldr. Called by: `image` (before the code can run), `fault` (in signal context), `ntio imports`.
-//! `mov reg,cr8` and `mov cr8,reg` trap and are emulated on the KPCR's IRQL. The shared-data page's address is always a
+//! `mov reg,cr8` and `mov cr8,reg`, where `irql` could not rewrite them, trap and are emulated on the KPCR's IRQL. The shared-data page's address is always a
 //! 64-bit immediate, so every such value in executable sections is replaced by the address of our page.
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
@@ -24,7 +24,7 @@ pub struct Site {
 /// What a [`Site`] does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SiteKind {
-    /// Reads or writes the IRQL in CR8: emulated, about 7 us each.
+    /// Reads or writes the IRQL in CR8: rewritten where possible, else emulated at about a microsecond each.
     Irql,
     /// Reads a member of the KPCR at this offset of GS; offsets that are filled work.
     Kpcr(u64),
@@ -44,19 +44,7 @@ pub fn scan(pe: &Pe<'_>) -> Vec<Site> {
     let mut sites = Vec::new();
     for section in pe.sections.iter().filter(|section| section.execute) {
         let bytes = &pe.bytes[section.raw.clone()];
-        // Decoding starts afresh at each function, so that data between functions cannot shift what follows.
-        let mut starts: Vec<usize> = pe
-            .functions
-            .iter()
-            .flat_map(|f| [f.begin, f.end])
-            .chain([section.rva])
-            .filter_map(|rva| rva.checked_sub(section.rva))
-            .map(|at| at as usize)
-            .filter(|at| *at < bytes.len())
-            .collect();
-        starts.push(bytes.len());
-        starts.sort_unstable();
-        for span in starts.windows(2) {
+        for span in spans(pe, section).windows(2) {
             for instruction in decode(&bytes[span[0]..span[1]], u64::from(section.rva) + span[0] as u64).iter() {
                 if let Some(kind) = judge(&instruction) {
                     sites.push(Site { rva: instruction.ip() as u32, kind });
@@ -71,6 +59,19 @@ pub fn scan(pe: &Pe<'_>) -> Vec<Site> {
     sites.sort_by_key(|site| site.rva);
     sites.dedup_by_key(|site| site.rva);
     sites
+}
+
+/// Where decoding starts afresh in a section, as offsets: at each function, so that data between functions cannot shift
+/// what follows. The last is the end.
+pub(crate) fn spans(pe: &Pe<'_>, section: &nt_pe::Section) -> Vec<usize> {
+    let len = section.raw.len();
+    let edges = pe.functions.iter().flat_map(|f| [f.begin, f.end]).chain([section.rva]);
+    let mut starts: Vec<usize> =
+        edges.filter_map(|rva| rva.checked_sub(section.rva)).map(|at| at as usize).filter(|at| *at < len).collect();
+    starts.push(len);
+    starts.sort_unstable();
+    starts.dedup();
+    starts
 }
 
 fn judge(instruction: &Instruction) -> Option<SiteKind> {

@@ -37,7 +37,7 @@ exports! { "ntoskrnl.exe" =>
     }
 }
 
-const CASES: [(&str, u64); 26] = [
+const CASES: [(&str, u64); 27] = [
     ("Case01", 12),
     ("Case02", 0xc000_00bb),
     ("Case03", 1),
@@ -64,6 +64,7 @@ const CASES: [(&str, u64); 26] = [
     ("Case24", 22),
     ("Case25", 123),
     ("Case26", 0xc000_0003 * 100 + 12),
+    ("Case27", 123),
 ];
 
 #[test]
@@ -117,6 +118,13 @@ fn an_exception_that_nobody_takes_is_a_bugcheck_with_its_place() {
     let place = image.symbolize(raised.address);
     assert!(place.starts_with("t_seh.sys+0x") && place.contains("(Raise+"), "{place}");
     assert_eq!(call(&image, "Case01", &[]), Ok(12), "the thread can go on");
+}
+
+#[test]
+fn an_unwind_to_a_frame_that_is_not_there_is_a_bugcheck() {
+    let image = load("t_seh.sys");
+    let dead = call(&image, "Unwindable", &[]).expect_err("no such frame").bugcheck.expect("a bugcheck");
+    assert_eq!(dead.parameters[0], 0xc000_0029);
 }
 
 #[test]
