@@ -46,6 +46,9 @@ EXTERN_C_START
 #define BYTE_OFFSET(va) ((ULONG)((LONG_PTR)(va) & (PAGE_SIZE - 1)))
 #define PAGE_ALIGN(va) ((PVOID)((ULONG_PTR)(va) & ~((ULONG_PTR)PAGE_SIZE - 1)))
 #define ADDRESS_AND_SIZE_TO_SPAN_PAGES(va, n) ((ULONG)((((ULONG_PTR)(n)) + PAGE_SIZE - 1 + BYTE_OFFSET(va)) >> PAGE_SHIFT))
+#define ROUND_TO_SIZE(n, a) (((n) + ((a) - 1)) & ~((a) - 1))
+#define IS_ALIGNED(p, a) ((((ULONG_PTR)(p)) & ((a) - 1)) == 0)
+#define ARGUMENT_PRESENT(a) ((a) != NULL)
 #define ALIGN_DOWN_BY(n, a) ((ULONG_PTR)(n) & ~((ULONG_PTR)(a) - 1))
 #define ALIGN_UP_BY(n, a) (ALIGN_DOWN_BY(((ULONG_PTR)(n) + (a) - 1), a))
 #define ALIGN_DOWN(n, t) ALIGN_DOWN_BY(n, sizeof(t))
@@ -336,7 +339,10 @@ typedef ULONG DEVICE_TYPE;
 #define IRP_MN_LOAD_FILE_SYSTEM 0x03
 #define IRP_MN_KERNEL_CALL 0x04
 #define IRP_MN_START_DEVICE 0x00
+#define IRP_MN_QUERY_REMOVE_DEVICE 0x01
 #define IRP_MN_REMOVE_DEVICE 0x02
+#define IRP_MN_CANCEL_REMOVE_DEVICE 0x03
+#define IRP_MN_SURPRISE_REMOVAL 0x17
 
 #define IRP_NOCACHE 0x00000001
 #define IRP_PAGING_IO 0x00000002
@@ -637,6 +643,19 @@ typedef struct _IO_STATUS_BLOCK {
 } IO_STATUS_BLOCK, *PIO_STATUS_BLOCK;
 typedef VOID NTAPI IO_APC_ROUTINE(PVOID ApcContext, PIO_STATUS_BLOCK IoStatusBlock, ULONG Reserved);
 typedef IO_APC_ROUTINE *PIO_APC_ROUTINE;
+
+typedef struct _EXCEPTION_RECORD {
+    NTSTATUS ExceptionCode;
+    ULONG ExceptionFlags;
+    struct _EXCEPTION_RECORD *ExceptionRecord;
+    PVOID ExceptionAddress;
+    ULONG NumberParameters;
+    ULONG_PTR ExceptionInformation[15];
+} EXCEPTION_RECORD, *PEXCEPTION_RECORD;
+typedef struct _EXCEPTION_POINTERS {
+    PEXCEPTION_RECORD ExceptionRecord;
+    PVOID ContextRecord;
+} EXCEPTION_POINTERS, *PEXCEPTION_POINTERS;
 
 struct _MDL {
     struct _MDL *Next;
@@ -1352,6 +1371,12 @@ PKEVENT NTAPI IoCreateNotificationEvent(PUNICODE_STRING EventName, PHANDLE Event
 PKEVENT NTAPI IoCreateSynchronizationEvent(PUNICODE_STRING EventName, PHANDLE EventHandle);
 #define DEVICE_INTERFACE_INCLUDE_NONACTIVE 1
 #define PLUGPLAY_REGKEY_DRIVER 2
+NTSTATUS NTAPI IoVolumeDeviceToDosName(PVOID VolumeDeviceObject, PUNICODE_STRING DosName);
+PIRP NTAPI IoGetTopLevelIrp(VOID);
+VOID NTAPI IoSetTopLevelIrp(PIRP Irp);
+typedef enum _DRIVER_REGKEY_TYPE { DriverRegKeyParameters, DriverRegKeyPersistentState } DRIVER_REGKEY_TYPE;
+typedef NTSTATUS NTAPI FN_OPEN_DRIVER_REGISTRY_KEY(PDRIVER_OBJECT DriverObject, DRIVER_REGKEY_TYPE RegKeyType, ACCESS_MASK DesiredAccess,
+    ULONG Flags, PHANDLE DriverRegKey);
 NTSTATUS NTAPI IoOpenDeviceRegistryKey(PDEVICE_OBJECT DeviceObject, ULONG DevInstKeyType, ACCESS_MASK DesiredAccess, PHANDLE Key);
 
 /* Mm. */
