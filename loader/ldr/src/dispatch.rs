@@ -65,6 +65,11 @@ enum Found {
 pub(crate) extern "C" fn on_raise(context: *mut Context) {
     // SAFETY: the stub passes the record it has just filled on this stack; nothing else names it.
     let context = unsafe { &mut *context };
+    if kpcr::current().get(kpcr::DEAD) != 0 {
+        // A driver that this one called ended the machine; the same verdict leaves this one, and nothing of it runs.
+        let _ = raise::take();
+        return cross_border(context);
+    }
     let missing = kpcr::current().get(asm::MISSING);
     if missing != 0 {
         kpcr::current().set(asm::MISSING, 0);
@@ -171,6 +176,11 @@ fn bugcheck(context: &mut Context, raised: Raised, missing: Option<&MissingImpor
 
 fn leave(context: &mut Context, raised: Raised) {
     callout::leave_verdict(raised);
+    cross_border(context);
+}
+
+/// Makes the thread go on behind the innermost border.
+fn cross_border(context: &mut Context) {
     let border = kpcr::current().get(kpcr::BORDER);
     drop_records(border);
     context.rip = callout::border_raised();

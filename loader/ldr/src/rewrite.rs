@@ -108,6 +108,18 @@ pub fn shared_data() -> Region {
     unsafe { Region::from_raw(at, 4096) }
 }
 
+/// Tells drivers the time: interrupt time and system time in units of 100 ns, and the tick count. Each is a
+/// KSYSTEM_TIME, written high part first and last, so that a reader sees when it raced.
+pub fn set_shared_time(interrupt: u64, system: u64, ticks: u64) {
+    let page = shared_data();
+    for (offset, value) in [(0x08, interrupt), (0x14, system), (0x320, ticks)] {
+        let (low, high) = (value as u32, (value >> 32) as u32);
+        for (part, bits) in [(8, high), (0, low), (4, high)] {
+            page.store::<u32>(offset + part, bits).expect("our own page is mapped");
+        }
+    }
+}
+
 /// Redirects the shared-data page in a section's bytes.
 pub(crate) fn redirect_shared(bytes: &mut [u8]) {
     let found: Vec<(usize, u64)> = shared_words(bytes).collect();

@@ -127,10 +127,8 @@ fn cr8_is_rewritten_where_nothing_jumps_in_and_emulated_elsewhere() {
 #[test]
 fn the_shared_data_page_is_ours() {
     let image = load("t_gs.sys");
-    nt_ldr::shared_data().store::<u64>(0x14 & !7, 0).expect("our page");
-    nt_ldr::shared_data().sub(0x14, 8).write_from(&77u64.to_le_bytes()).expect("our page");
-    nt_ldr::shared_data().store::<u64>(0x320, 99).expect("our page");
-    assert_eq!(call(&image, "SystemTime", &[]), Ok(77));
+    nt_ldr::set_shared_time(55, 0x1_2345_6789, 99);
+    assert_eq!(call(&image, "SystemTime", &[]), Ok(0x1_2345_6789));
     assert_eq!(call(&image, "TickCount", &[]), Ok(99));
 }
 

@@ -28,7 +28,6 @@ exports! { "ntoskrnl.exe" =>
         match callout::call(code, &[argument]) {
             Ok(value) => value,
             Err(raised) => {
-                assert_eq!(raised.bugcheck, None);
                 DROPS.set(DROPS.get() * 10 + 1);
                 raise::raise(raised.status);
                 0
@@ -118,6 +117,17 @@ fn an_exception_that_nobody_takes_is_a_bugcheck_with_its_place() {
     let place = image.symbolize(raised.address);
     assert!(place.starts_with("t_seh.sys+0x") && place.contains("(Raise+"), "{place}");
     assert_eq!(call(&image, "Case01", &[]), Ok(12), "the thread can go on");
+}
+
+#[test]
+fn a_bugcheck_of_an_inner_driver_leaves_the_outer_one_too() {
+    let (outer, inner) = (load("t_seh.sys"), load("t_fault.sys"));
+    for _ in 0..2 {
+        let got = call(&outer, "CallThrough", &[routine(&inner, "FastFail").addr(), 5]);
+        let dead = got.expect_err("no handler runs").bugcheck.expect("the inner driver's bugcheck");
+        assert_eq!((dead.code, dead.parameters[0]), (0x139, 5));
+        assert_eq!(call(&outer, "Case05", &[]), Ok(1234), "another machine's call on this thread");
+    }
 }
 
 #[test]

@@ -187,6 +187,9 @@ pub fn call(code: CodePtr, args: &[u64]) -> Result<u64, Raised> {
         let value = unsafe { ntcell_call_native(code.addr(), args.as_ptr(), args.len()) };
         if block.get(kpcr::RAISE_SLOT) == 0 { Ok(value) } else { Err(native_raise()) }
     } else {
+        if block.get(kpcr::BORDER) == 0 && block.get(kpcr::DEAD) != 0 {
+            block.set(kpcr::DEAD, 0);
+        }
         // SAFETY: GS names this thread's KPCR (`current` above). The border keeps the sysv64 registers over a win64
         // routine, gives it at least its four home slots and an aligned stack, and copies `args.len()` >= 4 words. What the
         // driver does is the driver's affair (S-3); exceptions end at the border (S-4).
@@ -204,6 +207,9 @@ fn native_raise() -> Raised {
 #[cold]
 fn verdict(block: kpcr::Block) -> Raised {
     let word = |index: usize| block.get(kpcr::VERDICT + 8 * index);
+    if word(2) >> 32 != 0 && block.get(kpcr::BORDER) != 0 {
+        block.set(kpcr::DEAD, 1);
+    }
     let dead = Bugcheck { code: word(2) as u32, parameters: [word(3), word(4), word(5), word(6)] };
     Raised { status: NtStatus(word(0) as u32), address: word(1), bugcheck: (word(2) >> 32 != 0).then_some(dead) }
 }

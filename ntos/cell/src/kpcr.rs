@@ -31,6 +31,9 @@ pub const STACK: usize = 0x8080;
 /// Ours: a word for the loader: the newest record of handlers under way.
 pub const LOADER: usize = 0x8090;
 
+/// Ours: not 0 after a bugcheck that came back as `Err` inside another driver's call: that driver is left too.
+pub const DEAD: usize = 0x80c0;
+
 const BLOCK_SIZE: usize = 0x9000;
 const ALTERNATE_STACK: usize = 256 << 10;
 const GUARD: usize = 0x1000;
