@@ -54,7 +54,7 @@ const LINK: [&str; 8] = [
 /// # Errors
 /// A line that says which tool or file is wrong.
 pub fn run(args: &[String]) -> Result<(), String> {
-    let root = root()?;
+    let root = crate::root();
     let (mut check, mut lenient) = (false, false);
     for arg in args {
         match arg.as_str() {
@@ -66,7 +66,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
     if let Some(missing) = TOOLS.iter().find(|tool| Command::new(tool).arg("--version").output().is_err()) {
         let text = format!("fixtures: {missing} not found (Debian: apt-get install clang-19 lld-19 llvm-19)");
         if lenient {
-            eprintln!("{text}; nothing checked");
+            crate::say(&format!("{text}; nothing checked"));
             return Ok(());
         }
         return Err(text);
@@ -96,7 +96,8 @@ fn build_all(root: &Path, scratch: &Path, check: bool) -> Result<(), String> {
             }
         } else {
             fs::write(&committed, &fresh).map_err(|e| format!("{}: {e}", committed.display()))?;
-            println!("{}: {} bytes", committed.strip_prefix(root).unwrap_or(&committed).display(), fresh.len());
+            let name = committed.strip_prefix(root).unwrap_or(&committed);
+            crate::say(&format!("{}: {} bytes", name.display(), fresh.len()));
         }
     }
     if !differ.is_empty() {
@@ -106,20 +107,9 @@ fn build_all(root: &Path, scratch: &Path, check: bool) -> Result<(), String> {
         ));
     }
     if check {
-        println!("fixtures: {} images equal their sources", drivers.len());
+        crate::say(&format!("fixtures: {} images equal their sources", drivers.len()));
     }
     Ok(())
-}
-
-/// The workspace's folder: where the lock file is, from here upward.
-fn root() -> Result<PathBuf, String> {
-    let start =
-        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| std::env::current_dir().ok(), |d| Some(PathBuf::from(d)));
-    start
-        .as_deref()
-        .and_then(|d| d.ancestors().find(|a| a.join("Cargo.lock").is_file()))
-        .map(Path::to_path_buf)
-        .ok_or_else(|| "fixtures: not inside the workspace".to_owned())
 }
 
 fn sources(folder: &Path) -> Result<Vec<PathBuf>, String> {

@@ -1,22 +1,39 @@
-//! Tasks of the project.
+//! Tasks of the project: `cargo xtask TASK`.
 //!
-//! Room: xtask. Source: design of the tree, section 9.
+//! Room: xtask. Source: design of the tree, section 9. Prints through [`say`] only.
 
+mod ci;
 mod fixtures;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask ci | fixtures [--check] [--if-tools]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let result = match args.split_first() {
+        Some((task, [])) if task == "ci" => ci::run(),
         Some((task, rest)) if task == "fixtures" => fixtures::run(rest),
-        _ => Err("usage: cargo xtask fixtures [--check]".to_owned()),
+        _ => Err(USAGE.to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
-            eprintln!("{text}");
+            say(&text);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints a line for people.
+#[expect(clippy::print_stderr, reason = "a task talks to the person that started it")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// The workspace's folder.
+fn root() -> PathBuf {
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    here.parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
