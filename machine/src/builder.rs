@@ -96,5 +96,5 @@ impl MachineBuilder {
 
 /// What the pool holds by tag.
 pub(crate) fn pool_now() -> Vec<(u32, usize, usize)> {
-    nt_ex::pool::outstanding().into_iter().map(|(tag, count, bytes)| (tag, count as usize, bytes as usize)).collect()
+    nt_ex::pool::outstanding().into_iter().collect()
 }

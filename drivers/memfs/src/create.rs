@@ -69,10 +69,7 @@ pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         Some(node) => existing(volume, &place, node, &request, trailing)?,
         None => (make(volume, &place, &request, trailing, eas)?, FILE_CREATED),
     };
-    let shared = share(&node, &request);
-    if let Err(error) = shared {
-        return Err(error);
-    }
+    share(&node, &request)?;
     if matches!(information, FILE_OVERWRITTEN | FILE_SUPERSEDED) {
         overwrite(volume, &node, &request)?;
     }

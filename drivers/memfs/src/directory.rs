@@ -93,13 +93,13 @@ fn next(node: &Arc<Node>, scan: &Scan) -> Option<(Units, Arc<Node>, u8)> {
 }
 
 fn fill(node: &Arc<Node>, scan: &mut Scan, out: Region, shape: &Shape, single: bool) -> NtResult<usize> {
-    let mut used = 0;
+    let mut used = 0_usize;
     let mut last = None;
     while let Some((name, child, dots)) = next(node, scan) {
         // NT-DIR-28: "." and ".." match together.
         let asked: &[u16] = if name == [b'.' as u16; 2] { &name[..1] } else { &name };
         let wanted = scan.pattern.as_ref().is_none_or(|pattern| matches(&upcase(pattern), asked, true));
-        let at = (used as usize).next_multiple_of(8);
+        let at = used.next_multiple_of(8);
         if wanted {
             let needed = shape.name + name.len() * 2;
             if at + needed > out.len() {

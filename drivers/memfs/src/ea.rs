@@ -50,7 +50,7 @@ pub(crate) fn parse(list: Region) -> NtResult<Vec<Entry>> {
         if next == 0 {
             return Ok(entries);
         }
-        if next % 4 != 0 {
+        if !next.is_multiple_of(4) {
             return Err(inconsistent());
         }
         at += next;

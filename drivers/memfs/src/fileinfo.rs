@@ -151,7 +151,7 @@ pub(crate) fn set(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
                 Some(root) => Some(open_of(root)?),
             };
             let bytes = input.load::<u32>(16).map_err(bad)? as usize;
-            if bytes > length.saturating_sub(20) || bytes % 2 != 0 {
+            if bytes > length.saturating_sub(20) || !bytes.is_multiple_of(2) {
                 return NtStatus::INVALID_PARAMETER.fail();
             }
             let mut raw = vec![0; bytes];

@@ -28,7 +28,7 @@ pub(crate) fn read(_volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let start = u64::try_from(offset).map_err(|_| NtStatus::INVALID_PARAMETER.error())?;
     if flags & IRP_NOCACHE != 0
         && flags & IRP_PAGING_IO == 0
-        && (start % u64::from(SECTOR) != 0 || length % u32::from(SECTOR) != 0)
+        && (start % u64::from(SECTOR) != 0 || !length.is_multiple_of(u32::from(SECTOR)))
     {
         return NtStatus::INVALID_PARAMETER.fail();
     }

@@ -95,7 +95,10 @@ fn done(file: Foreign<FILE_OBJECT>, written: Written) {
 /// Writes a range that lies inside the file with the data shared, all else exclusively (NT-S-15).
 fn write_data(volume: &Volume, node: &Node, request: Request, from: Region) -> NtResult<Written> {
     let length = from.len() as u64;
-    if request.noncached && (length % u64::from(SECTOR) != 0 || request.offset.max(0) as u64 % u64::from(SECTOR) != 0) {
+    if request.noncached
+        && (!length.is_multiple_of(u64::from(SECTOR))
+            || !(request.offset.max(0) as u64).is_multiple_of(u64::from(SECTOR)))
+    {
         return NtStatus::INVALID_PARAMETER.fail(); // NT-N-06
     }
     if request.offset >= 0 {

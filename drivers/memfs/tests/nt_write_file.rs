@@ -133,7 +133,7 @@ fn nt_w_15_read_only_pages_are_good_buffers() {
 fn nt_w_16_large_lengths_are_written_whole() {
     let world = World::new();
     let file = world.sync_file("w16");
-    let data: Vec<u8> = (0..(8 << 20) + 3_u32).map(|i| (i * 31 >> 3) as u8).collect();
+    let data: Vec<u8> = (0..(8 << 20) + 3_u32).map(|i| ((i * 31) >> 3) as u8).collect();
     assert_eq!(file.write(&data, Some(5)), success(data.len() as u64));
     assert_eq!(file.bytes_of("w16")[5..], data[..]);
 }

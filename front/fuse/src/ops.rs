@@ -3,6 +3,7 @@
 //! Room: front/fuse. Called by: fuser's readers. Calls: `door`. Locks: none held across a request.
 //! Source: docs of the POSIX door, sections 3 to 5. Nothing is cached by the kernel: each lookup and each attribute is a
 //! request that filters see.
+#![expect(clippy::redundant_closure_call, reason = "the closure of `answer!` is where `?` returns to")]
 
 use crate::attr::{self, DEVICE, GID, MODE, UID};
 use crate::caller::Caller;
@@ -89,6 +90,7 @@ impl Operations {
         ea::encode(&list)
     }
     /// Creates a name, lets `shape` work on it, and tells what it is.
+    #[expect(clippy::too_many_arguments, reason = "what the host asks for, each of its own type")]
     fn make(
         &self,
         request: &Request,

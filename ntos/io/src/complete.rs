@@ -6,8 +6,7 @@
 //! on the thread's address space; the order that callers can see is NT-C-11's.
 
 use crate::irp::{
-    self, IRP_PREFIX, IoStatus, Irp, PREFIX_DEFER, PREFIX_SERVICE, PREFIX_SYNC_API, STATE_COMPLETED, STATE_DONE,
-    STATE_LEFT,
+    self, IRP_PREFIX, IoStatus, Irp, PREFIX_DEFER, PREFIX_SERVICE, STATE_COMPLETED, STATE_DONE, STATE_LEFT,
 };
 use crate::port;
 use crate::system::System;
@@ -165,9 +164,8 @@ pub(crate) fn stage_two(packet: Irp, pended: bool) {
     let event = packet.ptr(IRP::UserEvent);
     let flags = file.map_or(0, |file| file.get(FILE_OBJECT::Flags));
     let synchronous = flags & FO_SYNCHRONOUS_IO != 0;
-    let sync_api = prefix.get(IRP_PREFIX::Kind) & PREFIX_SYNC_API != 0;
     let own_event = packet.get(IRP::Flags) & IRP_SYNCHRONOUS_API != 0;
-    let notify = !result.status.is_error() || (pended && !synchronous) || (pended && sync_api && !synchronous);
+    let notify = !result.status.is_error() || (pended && !synchronous);
     let kernel = nt_ke::current().kernel.clone();
     let system = System::of(&kernel);
     let thread = nt_ps::process::processes(&kernel).thread_at(packet.addr_at(IRP::Tail_Thread));

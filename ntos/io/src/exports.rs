@@ -110,8 +110,12 @@ thunk! {
 
 fn fast_call(arguments: [u64; 8]) -> Option<FastCall> {
     let [file, offset, length, wait, key, buffer, _, device] = arguments;
-    // SAFETY: FastIoRead/FastIoWrite's contract: FileOffset is NULL or points to a LARGE_INTEGER.
-    let offset = if offset == 0 { 0 } else { unsafe { Region::from_raw(offset, 8) }.load::<i64>(0).ok()? };
+    let offset = if offset == 0 {
+        0
+    } else {
+        // SAFETY: FastIoRead/FastIoWrite's contract: FileOffset is NULL or points to a LARGE_INTEGER.
+        unsafe { Region::from_raw(offset, 8) }.load::<i64>(0).ok()?
+    };
     Some(FastCall {
         file: at(file)?,
         offset,

@@ -165,6 +165,7 @@ fn answer(frame: &Frame, args: &InfoArguments, result: IoStatus) -> NtResult<NtS
 }
 
 /// Sends a request with its data in a system buffer of `length` bytes and waits; the data comes back in the buffer.
+#[expect(clippy::too_many_arguments, reason = "the parameters of one request, each of its own type")]
 pub fn exchange(
     frame: &Frame,
     opened: Foreign<FILE_OBJECT>,

@@ -16,10 +16,13 @@ pub enum Value {
     Text(String),
 }
 
+/// The values of a key: by the name in lower case, the name as given and the value.
+type Values = BTreeMap<String, (String, Value)>;
+
 /// Keys and their values.
 #[derive(Default)]
 pub struct Registry {
-    keys: RwLock<BTreeMap<String, BTreeMap<String, (String, Value)>>>,
+    keys: RwLock<BTreeMap<String, Values>>,
 }
 
 /// Returns the path of a driver's service key.

@@ -49,6 +49,9 @@ const SLOTS: usize = 7;
 /// Receives the lines that drivers print.
 pub type DebugSink = Box<dyn Fn(&str) + Send + Sync>;
 
+/// Makes the thread that runs a system routine.
+type SystemThread = Box<dyn Fn(&Arc<Kernel>) -> Arc<Thread> + Send + Sync>;
+
 /// The kernel of one machine.
 pub struct Kernel {
     id: u64,
@@ -60,7 +63,7 @@ pub struct Kernel {
     /// Timers.
     pub timers: crate::timer::Timers,
     rooms: [OnceLock<Arc<dyn Any + Send + Sync>>; SLOTS],
-    system_thread: OnceLock<Box<dyn Fn(&Arc<Kernel>) -> Arc<Thread> + Send + Sync>>,
+    system_thread: OnceLock<SystemThread>,
     debug: Mutex<Option<Arc<DebugSink>>>,
 }
 

@@ -26,12 +26,15 @@ pub struct Process {
     pub counters: IoCounters,
 }
 
+/// A thread that runs here: its object's address, its object, itself.
+type Running = (u64, ObjectRef<Bytes>, std::sync::Weak<Thread>);
+
 /// The processes of one machine.
 pub struct Processes {
     system: Arc<Process>,
     all: Mutex<Vec<Arc<Process>>>,
     next: AtomicU64,
-    threads: Mutex<Vec<(u64, ObjectRef<Bytes>, std::sync::Weak<Thread>)>>,
+    threads: Mutex<Vec<Running>>,
 }
 
 impl std::fmt::Debug for Process {
