@@ -364,7 +364,8 @@ extern "win64" fn c_specific_handler(
     let word = |at: u64| unwind::load::<u32>(at).unwrap_or(0);
     let rva = pc.wrapping_sub(base) as u32;
     let target = target.wrapping_sub(base) as u32;
-    let count = word(data);
+    // More scopes than a function has bytes: damaged data, which must not become an endless search.
+    let count = word(data).min(1 << 20);
     // SAFETY: as above.
     let mut index = unsafe { (*asked).scope };
     while index < count {

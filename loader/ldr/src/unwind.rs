@@ -25,6 +25,12 @@ pub(crate) const SEARCH: u8 = 1;
 /// UNW_FLAG_UHANDLER: asked while unwinding.
 pub(crate) const TERMINATION: u8 = 2;
 const CHAINED: u8 = 4;
+/// How many records may be chained: unwind data that leads in a circle is damaged, not endless.
+const HOPS: u32 = 32;
+
+fn next_hop(hops: u32, rip: u64) -> Result<u32, Fault> {
+    hops.checked_sub(1).ok_or(Fault { address: rip, write: false })
+}
 
 pub(crate) fn load<W: Word>(addr: u64) -> Result<W, Fault> {
     // SAFETY: only read: a driver's stack or image (S-3); a bad address is a `Fault`.
@@ -48,8 +54,10 @@ pub(crate) fn step(info: &Info, context: &mut Context, wanted: u8) -> Result<Fra
     };
     let function = info.base + u64::from(info.table) + 12 * index as u64;
     let mut unwind = entry.unwind;
+    let mut hops = HOPS;
     while unwind & 1 != 0 {
         // The entry only names another entry that holds the data.
+        hops = next_hop(hops, rip)?;
         unwind = load::<u32>(info.base + u64::from(unwind & !1) + 8)?;
     }
     let mut at = info.base + u64::from(unwind);
@@ -70,6 +78,7 @@ pub(crate) fn step(info: &Info, context: &mut Context, wanted: u8) -> Result<Fra
         if flags & CHAINED == 0 {
             break (flags, tail);
         }
+        hops = next_hop(hops, rip)?;
         at = info.base + u64::from(load::<u32>(tail + 8)? & !1);
         limit = u32::MAX;
     };

@@ -131,6 +131,31 @@ fn a_bugcheck_of_an_inner_driver_leaves_the_outer_one_too() {
 }
 
 #[test]
+fn unwind_data_that_leads_in_a_circle_is_a_bugcheck_not_a_hang() {
+    nt_ldr::set_ending(nt_ldr::Ending::Err);
+    let mut bytes = common::fixture("t_seh.sys");
+    let at = {
+        let pe = nt_pe::parse("t_seh.sys", &bytes).expect("an image");
+        let (touch, _) = pe.symbols.iter().find(|(_, name)| name == "Touch").expect("a symbol");
+        let function = *pe.functions.iter().find(|f| f.begin == *touch).expect("unwind data");
+        let section = pe.sections.iter().find(|s| s.rva <= function.unwind && function.unwind - s.rva < s.size);
+        let section = section.expect("a section");
+        let place = section.raw.start + (function.unwind - section.rva) as usize;
+        (place, function)
+    };
+    let (place, function) = at;
+    // Version 1, chained, no codes; the chained entry is the function's own.
+    bytes[place..place + 4].copy_from_slice(&[1 | 4 << 3, 0, 0, 0]);
+    for (index, word) in [function.begin, function.end, function.unwind].into_iter().enumerate() {
+        bytes[place + 4 + 4 * index..place + 8 + 4 * index].copy_from_slice(&word.to_le_bytes());
+    }
+    let binder = nt_ldr::Binder::new(&[EXPORTS]);
+    let image = nt_ldr::Image::load("t_seh.sys", &bytes, &binder, &nt_ldr::Options::default()).expect("loads");
+    let raised = call(&image, "Case11", &[]).expect_err("the stack cannot be walked");
+    assert!(raised.bugcheck.is_some() && image.symbolize(raised.address).contains("Touch"));
+}
+
+#[test]
 fn an_unwind_to_a_frame_that_is_not_there_is_a_bugcheck() {
     let image = load("t_seh.sys");
     let dead = call(&image, "Unwindable", &[]).expect_err("no such frame").bugcheck.expect("a bugcheck");

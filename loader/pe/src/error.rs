@@ -20,6 +20,8 @@ pub enum Fault {
     Machine(u16),
     /// Sections aligned to less than a page, so that they cannot have rights of their own.
     Alignment(u32),
+    /// More address space than any driver needs: a damaged header would make the loader take it.
+    Size(u32),
     /// A section's bytes or addresses lie outside the file or the image.
     Truncated(String),
     /// Two sections share addresses.
@@ -44,6 +46,7 @@ impl fmt::Display for PeError {
             Fault::Machine(0x14c) => f.write_str("a 32-bit image; only x86-64 drivers can be loaded"),
             Fault::Machine(other) => write!(f, "made for machine {other:#x}; only x86-64 drivers can be loaded"),
             Fault::Alignment(to) => write!(f, "sections aligned to {to:#x} bytes; at least 0x1000 is needed"),
+            Fault::Size(bytes) => write!(f, "wants {bytes:#x} bytes of address space; at most 0x10000000 are given"),
             Fault::Truncated(what) => write!(f, "truncated: {what} lies outside the file"),
             Fault::Overlap(a, b) => write!(f, "sections {a} and {b} overlap"),
             Fault::Fixed => f.write_str("relocations were stripped, and the image cannot stay at its preferred base"),

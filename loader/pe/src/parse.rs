@@ -104,6 +104,9 @@ pub fn parse<'a>(name: &str, bytes: &'a [u8]) -> Result<Pe<'a>, PeError> {
     read(bytes).map_err(|fault| PeError { name: name.to_owned(), fault })
 }
 
+/// The largest SizeOfImage that is accepted.
+const MOST_BYTES: u32 = 256 << 20;
+
 fn not_pe(error: object::Error) -> Fault {
     Fault::NotPe(error.to_string())
 }
@@ -120,6 +123,9 @@ fn read(bytes: &[u8]) -> Result<Pe<'_>, Fault> {
     }
     let table = nt.sections(bytes, at).map_err(not_pe)?;
     let size = optional.size_of_image().checked_next_multiple_of(4096).ok_or_else(|| outside("the image"))?;
+    if size > MOST_BYTES {
+        return Err(Fault::Size(size));
+    }
     let headers = optional.size_of_headers();
     if headers as usize > bytes.len() || headers > size {
         return Err(outside("the header"));

@@ -63,6 +63,13 @@ fn each_damage_has_its_own_message() {
         }),
         Fault::Fixed
     );
+    assert_eq!(
+        refused(|b| {
+            let at = places(b).1 + 56;
+            put(b, at, 0x4000_0000);
+        }),
+        Fault::Size(0x4000_0000)
+    );
     assert!(matches!(refused(|b| b.truncate(b.len() / 2)), Fault::Truncated(_)));
     assert!(matches!(
         refused(|b| {
