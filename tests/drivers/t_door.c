@@ -1,15 +1,13 @@
 /*
  * t_door: lets a test make a compiled driver call the kernel. \Device\TDoor (\??\TDoor) takes requests of t_door.h; previous mode is
  * that of the caller, so the Nt names validate as for a user and the Zw names as for a driver. It is a minifilter too (without
- * operations), for the sake of FltWriteFile and FltReadFile.
+ * operations), for the sake of FltWriteFile and FltReadFile. With TDOOR_NT_ONLY (t_ntdoor) it is neither filter nor stream client.
  */
 #include <fltKernel.h>
 #include <ks.h>
 #include "t.h"
 #include "t_door.h"
 
-static PFLT_FILTER Filter;
-static PFLT_INSTANCE Instance;
 static PDEVICE_OBJECT Device;
 static UNICODE_STRING LinkName = RTL_CONSTANT_STRING(L"\\??\\TDoor");
 static UNICODE_STRING DeviceName = RTL_CONSTANT_STRING(L"\\Device\\TDoor");
@@ -20,6 +18,10 @@ C_ASSERT(IOCTL_TDOOR == 0x00222003);
 #define P(i) ((PVOID)(ULONG_PTR)a[i])
 #define U(i) ((ULONG)a[i])
 #define MODE(i) ((KPROCESSOR_MODE)a[i])
+
+#ifndef TDOOR_NT_ONLY
+static PFLT_FILTER Filter;
+static PFLT_INSTANCE Instance;
 
 static VOID FLTAPI FltDone(PFLT_CALLBACK_DATA Data, PFLT_CONTEXT Context)
 {
@@ -38,6 +40,8 @@ static NTSTATUS NTAPI KsDone(PDEVICE_OBJECT DeviceObject, PIRP Irp, PVOID Contex
     InterlockedIncrement(&record->Calls);
     return STATUS_SUCCESS;
 }
+
+#endif
 
 /* Calls that name their files by handle. */
 static NTSTATUS CallByHandle(ULONG Op, const ULONGLONG *a)
@@ -71,8 +75,10 @@ static NTSTATUS CallByHandle(ULONG Op, const ULONGLONG *a)
         return ZwWaitForSingleObject(P(0), (BOOLEAN)a[1], P(2));
     case TDOOR_ZW_CREATE_EVENT:
         return ZwCreateEvent(P(0), U(1), P(2), (EVENT_TYPE)U(3), (BOOLEAN)a[4]);
+#ifndef TDOOR_NT_ONLY
     case TDOOR_KS_CREATE_PIN:
         return KsCreatePin(P(0), P(1), U(2), P(3));
+#endif
     default:
         return STATUS_INVALID_PARAMETER;
     }
@@ -82,6 +88,7 @@ static NTSTATUS CallByHandle(ULONG Op, const ULONGLONG *a)
 static NTSTATUS CallByObject(ULONG Op, const ULONGLONG *a, PFILE_OBJECT File, PKEVENT Event)
 {
     switch (Op) {
+#ifndef TDOOR_NT_ONLY
     case TDOOR_KS_WRITE_FILE:
         return KsWriteFile(File, Event, P(2), P(3), P(4), U(5), U(6), MODE(7));
     case TDOOR_KS_READ_FILE:
@@ -94,6 +101,7 @@ static NTSTATUS CallByObject(ULONG Op, const ULONGLONG *a, PFILE_OBJECT File, PK
         return FltWriteFile(Instance, File, P(1), U(2), P(3), U(4), P(5), a[6] ? FltDone : NULL, P(6));
     case TDOOR_FLT_READ_FILE:
         return FltReadFile(Instance, File, P(1), U(2), P(3), U(4), P(5), a[6] ? FltDone : NULL, P(6));
+#endif
     case TDOOR_READ_STATE_EVENT:
         return KeReadStateEvent(Event) ? STATUS_WAIT_1 : STATUS_SUCCESS;
     case TDOOR_READ_FILE_OBJECT:
@@ -178,6 +186,25 @@ static NTSTATUS NTAPI OpenClose(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     return Complete(Irp, STATUS_SUCCESS, 0);
 }
 
+static VOID RemoveDevice(VOID)
+{
+    IoDeleteSymbolicLink(&LinkName);
+    IoDeleteDevice(Device);
+}
+
+#ifdef TDOOR_NT_ONLY
+static VOID NTAPI Unload(PDRIVER_OBJECT DriverObject)
+{
+    UNREFERENCED_PARAMETER(DriverObject);
+    RemoveDevice();
+}
+
+static NTSTATUS Register(PDRIVER_OBJECT DriverObject)
+{
+    DriverObject->DriverUnload = Unload;
+    return STATUS_SUCCESS;
+}
+#else
 /* The first volume is C:. */
 static NTSTATUS FLTAPI InstanceSetup(PCFLT_RELATED_OBJECTS FltObjects, FLT_INSTANCE_SETUP_FLAGS Flags, DEVICE_TYPE DeviceType,
     FLT_FILESYSTEM_TYPE FilesystemType)
@@ -187,12 +214,6 @@ static NTSTATUS FLTAPI InstanceSetup(PCFLT_RELATED_OBJECTS FltObjects, FLT_INSTA
     UNREFERENCED_PARAMETER(FilesystemType);
     if (Instance == NULL) Instance = FltObjects->Instance;
     return STATUS_SUCCESS;
-}
-
-static VOID RemoveDevice(VOID)
-{
-    IoDeleteSymbolicLink(&LinkName);
-    IoDeleteDevice(Device);
 }
 
 static NTSTATUS FLTAPI Unload(FLT_FILTER_UNLOAD_FLAGS Flags)
@@ -209,6 +230,18 @@ static const FLT_REGISTRATION Registration = {
     .FilterUnloadCallback = Unload,
     .InstanceSetupCallback = InstanceSetup,
 };
+
+static NTSTATUS Register(PDRIVER_OBJECT DriverObject)
+{
+    NTSTATUS status = FltRegisterFilter(DriverObject, &Registration, &Filter);
+    if (NT_SUCCESS(status)) {
+        status = FltStartFiltering(Filter);
+        if (!NT_SUCCESS(status)) FltUnregisterFilter(Filter);
+    }
+    ST(status, STATUS_SUCCESS, "flt_r_09_the_door_filters");
+    return status;
+}
+#endif
 
 DRIVER_INITIALIZE DriverEntry;
 
@@ -227,12 +260,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING Registry
         IoDeleteDevice(Device);
         return status;
     }
-    status = FltRegisterFilter(DriverObject, &Registration, &Filter);
-    if (NT_SUCCESS(status)) {
-        status = FltStartFiltering(Filter);
-        if (!NT_SUCCESS(status)) FltUnregisterFilter(Filter);
-    }
-    ST(status, STATUS_SUCCESS, "flt_r_09_the_door_filters");
+    status = Register(DriverObject);
     if (!NT_SUCCESS(status)) RemoveDevice();
     return status;
 }
