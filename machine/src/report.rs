@@ -128,8 +128,8 @@ fn bytes(count: u64) -> String {
     }
 }
 
-/// Lines up columns: the first `left` to the left, the others to the right.
-fn table(out: &mut String, left: usize, rows: &[Vec<String>]) {
+/// Lines up columns: the first two and the last to the left, the others to the right.
+fn table(out: &mut String, rows: &[Vec<String>]) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width =
         |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
@@ -138,7 +138,11 @@ fn table(out: &mut String, left: usize, rows: &[Vec<String>]) {
         let mut line = String::from(" ");
         for (at, cell) in row.iter().enumerate() {
             let width = widths[at];
-            let _ = if at < left { write!(line, " {cell:<width$}") } else { write!(line, " {cell:>width$}") };
+            let _ = if at < 2 || at + 1 == columns {
+                write!(line, " {cell:<width$}")
+            } else {
+                write!(line, " {cell:>width$}")
+            };
         }
         out.push_str(line.trim_end());
         out.push('\n');
@@ -165,7 +169,7 @@ impl Report {
             let mut statuses: Vec<_> = row.statuses.iter().collect();
             statuses.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
             let statuses: Vec<String> =
-                statuses.iter().map(|(status, count)| format!("{}:{count}", name_of(status))).collect();
+                statuses.iter().map(|(status, count)| format!("{} {count}", name_of(status))).collect();
             rows.push(vec![
                 row.major.clone(),
                 if row.fast { "fast" } else { "irp" }.to_owned(),
@@ -174,10 +178,10 @@ impl Report {
                 nanoseconds(row.p50_ns),
                 nanoseconds(row.p99_ns),
                 nanoseconds(row.max_ns),
-                statuses.join(" "),
+                statuses.join(", "),
             ]);
         }
-        table(&mut out, 2, &rows);
+        table(&mut out, &rows);
         if !self.filters.is_empty() {
             out.push('\n');
             let mut rows =
@@ -195,7 +199,7 @@ impl Report {
                     row.by_major.get("IRP_MJ_WRITE").copied().unwrap_or(0).to_string(),
                 ]);
             }
-            table(&mut out, 2, &rows);
+            table(&mut out, &rows);
         }
         out.push('\n');
         if self.findings.is_empty() {
@@ -217,7 +221,9 @@ impl Report {
 /// Returns a status by its name where it has one.
 fn name_of(status: &str) -> String {
     let value = status.strip_prefix("0x").and_then(|hex| u32::from_str_radix(hex, 16).ok());
-    value.map_or_else(|| status.to_owned(), |value| format!("{:?}", nt_abi::NtStatus(value)))
+    let name = value.map(|value| format!("{:?}", nt_abi::NtStatus(value)));
+    // "STATUS_SUCCESS (0x00000000)": the name says it all.
+    name.map_or_else(|| status.to_owned(), |name| name.split(' ').next().unwrap_or(status).to_owned())
 }
 
 #[cfg(test)]

@@ -1,2 +1,43 @@
 //! `ntio`: the command line.
-fn main() {}
+//!
+//! Room: front/cli. Called by: people, scripts, CI. Calls: `nt_machine`, `ntio_fuse`, `nt_ldr`.
+//! Two processes (house rule 10): the supervisor runs the command and owns report and verdict; the server, this program
+//! started again with a hidden argument, holds the machine and the drivers and is locked down before one of them runs.
+//! Data goes to stdout, messages to stderr. Exit codes: see `verdict`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+
+mod args;
+mod imports;
+mod lockdown;
+mod rules;
+mod server;
+mod supervisor;
+mod verdict;
+mod wire;
+
+use args::{Cli, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Run(run) => supervisor::run(&run),
+        Command::Mount(mount) => supervisor::mount(&mount),
+        Command::Load(load) => supervisor::load(&load),
+        Command::Imports(imports) => imports::print(&imports),
+        Command::Rules(rules) => rules::print(&rules),
+        Command::Server => return ExitCode::from(server::serve()),
+        other => Err(verdict::Failure::usage(format!(
+            "the command '{}' is not there yet; there are run, mount, load, imports and rules",
+            other.name()
+        ))),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("ntio: {failure}");
+            ExitCode::from(failure.code)
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The words of the command line.
+//!
+//! Room: front/cli. Called by: `main`. Calls: clap. Source: the command line's contract. An option of the contract that is not there
+//! yet is taken and refused by name, so that a script learns which one and why.
+
+use crate::verdict::Failure;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Runs the Windows NT write path, and drivers on it, in user space.
+#[derive(Debug, Parser)]
+#[command(name = "ntio", version = concat!(env!("CARGO_PKG_VERSION"), " (behaves as Windows 11)"), arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Mount a volume, run a command in it, unmount, report
+    #[command(after_long_help = "Example:\n  ntio run -f spy -- git clone --depth 1 https://example.org/repo.git")]
+    Run(RunArgs),
+    /// Mount a volume until it is unmounted
+    #[command(after_long_help = "Example:\n  mkdir -p /tmp/c && ntio mount /tmp/c -v ram:1G -f spy")]
+    Mount(MountArgs),
+    /// Load a driver, call DriverEntry, unload it
+    #[command(after_long_help = "Example:\n  ntio load ./x.sys --timeout 10")]
+    Load(LoadArgs),
+    /// List a driver's imports: full, partial or absent
+    #[command(after_long_help = "Example:\n  ntio imports ./x.sys --json")]
+    Imports(ImportsArgs),
+    /// List the rules and how far each is implemented
+    #[command(after_long_help = "Example:\n  ntio rules --json")]
+    Rules(RulesArgs),
+    /// Steer a mount (not there yet)
+    Fltmc(Rest),
+    /// Check a driver in CI (not there yet)
+    Check(Rest),
+    /// Kernel streaming tools (not there yet)
+    Ks(Rest),
+    /// Print or convert a trace (not there yet)
+    Trace(Rest),
+    /// Measure (not there yet)
+    Bench(Rest),
+    /// The journal filter's history (not there yet)
+    Journal(Rest),
+    /// Write the driver kit (not there yet)
+    Ddk(Rest),
+    #[command(name = "__server", hide = true)]
+    Server,
+}
+
+impl Command {
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Run(_) => "run",
+            Self::Mount(_) => "mount",
+            Self::Load(_) => "load",
+            Self::Imports(_) => "imports",
+            Self::Rules(_) => "rules",
+            Self::Fltmc(_) => "fltmc",
+            Self::Check(_) => "check",
+            Self::Ks(_) => "ks",
+            Self::Trace(_) => "trace",
+            Self::Bench(_) => "bench",
+            Self::Journal(_) => "journal",
+            Self::Ddk(_) => "ddk",
+            Self::Server => "__server",
+        }
+    }
+}
+
+/// Words of a command that is not there yet.
+#[derive(Debug, Args)]
+pub(crate) struct Rest {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MountArgs {
+    /// An empty directory
+    pub(crate) mountpoint: PathBuf,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// The driver image
+    pub(crate) image: PathBuf,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    /// Give up after so many seconds
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportsArgs {
+    /// The driver image
+    pub(crate) image: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulesArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum ReportKind {
+    Text,
+    Json,
+    None,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Windows {
+    Win7,
+    Win8,
+    Win10,
+    Win11,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Completion {
+    Inline,
+    Worker,
+    Dispatch,
+    Random,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Verify {
+    Off,
+    Standard,
+    Full,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum FsType {
+    Ntfs,
+    Fat,
+    Refs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Cache {
+    Through,
+    Behind,
+}
+
+/// Options that all machines share.
+#[derive(Debug, Args)]
+pub(crate) struct MachineArgs {
+    /// A volume: ram, ram:SIZE; the first is C:
+    #[arg(short, long = "volume", value_name = "VOL")]
+    pub(crate) volumes: Vec<String>,
+    /// A filter: spy, or PATH/to/x.sys; with @ALTITUDE
+    #[arg(short, long = "filter", value_name = "FILTER")]
+    pub(crate) filters: Vec<String>,
+    /// Write a trace: FILE.jsonl, one event a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+    /// The form of the report
+    #[arg(long, value_enum)]
+    pub(crate) report: Option<ReportKind>,
+    /// Write the report there instead of stderr
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report_file: Option<PathBuf>,
+    /// Which Windows the machine behaves as
+    #[arg(long, value_enum, default_value = "win11")]
+    pub(crate) windows: Windows,
+    /// How drivers that may choose complete their requests
+    #[arg(long = "async", value_enum)]
+    pub(crate) completion: Option<Completion>,
+    /// Load drivers with imports that are missing; a call of one is a bug check that names it
+    #[arg(long)]
+    pub(crate) allow_missing: bool,
+    /// Bind an import to a routine that returns STATUS (a number, 0x for hexadecimal)
+    #[arg(long = "stub", value_name = "NAME=STATUS")]
+    pub(crate) stubs: Vec<String>,
+    /// Check the drivers' behaviour (only 'off' yet)
+    #[arg(long, value_enum)]
+    verify: Option<Verify>,
+    /// What the volume says it is (only 'ntfs' yet)
+    #[arg(long, value_enum)]
+    fs_type: Option<FsType>,
+    /// When cached data goes down (not there yet)
+    #[arg(long, value_enum)]
+    cache: Option<Cache>,
+    /// Start of what is chosen at random (not there yet)
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Read instances from a driver's INF (not there yet)
+    #[arg(long, value_name = "FILE")]
+    inf: Option<PathBuf>,
+    /// A value of the driver's service key (not there yet)
+    #[arg(long, value_name = "KEY=VALUE")]
+    reg: Vec<String>,
+    /// What process-name queries answer for CMD (not there yet)
+    #[arg(long, value_name = "NAME")]
+    image_name: Option<String>,
+    /// Leave out findings of a rule (not there yet)
+    #[arg(long, value_name = "RULE")]
+    suppress: Vec<String>,
+    /// A streaming device (not there yet)
+    #[arg(long, value_name = "NAME[:ARGS]")]
+    ks: Vec<String>,
+}
+
+impl MachineArgs {
+    /// Refuses what is not there yet, by name.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let absent = [
+            ("--verify standard", self.verify == Some(Verify::Standard), "leave it out, or say --verify off"),
+            ("--verify full", self.verify == Some(Verify::Full), "leave it out, or say --verify off"),
+            ("--fs-type fat", self.fs_type == Some(FsType::Fat), "the volume says it is NTFS"),
+            ("--fs-type refs", self.fs_type == Some(FsType::Refs), "the volume says it is NTFS"),
+            ("--cache through", self.cache == Some(Cache::Through), "the ram volume holds the only copy of its data"),
+            ("--cache behind", self.cache == Some(Cache::Behind), "the ram volume holds the only copy of its data"),
+            ("--async dispatch", self.completion == Some(Completion::Dispatch), "there are inline and worker"),
+            ("--async random", self.completion == Some(Completion::Random), "there are inline and worker"),
+            ("--seed", self.seed.is_some(), "nothing is chosen at random yet"),
+            ("--inf", self.inf.is_some(), "give the altitude as FILTER@ALTITUDE"),
+            ("--reg", !self.reg.is_empty(), "drivers find their service key empty"),
+            ("--image-name", self.image_name.is_some(), "leave it out"),
+            ("--suppress", !self.suppress.is_empty(), "leave it out"),
+            ("--ks", !self.ks.is_empty(), "leave it out"),
+        ];
+        if let Some((name, _, instead)) = absent.iter().find(|(_, given, _)| *given) {
+            return Err(Failure::usage(format!("option '{name}' is not there yet; {instead}")));
+        }
+        if let Some(trace) =
+            self.trace.as_ref().filter(|trace| trace.extension().is_none_or(|ending| ending != "jsonl"))
+        {
+            return Err(Failure::usage(format!(
+                "trace '{}': only the format '.jsonl' is there yet; name the file FILE.jsonl",
+                trace.display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Reads NAME=STATUS words.
+    pub(crate) fn stubs(&self) -> Result<Vec<(String, u64)>, Failure> {
+        let read = |word: &String| {
+            let (name, value) = word.split_once('=')?;
+            let value = match value.strip_prefix("0x") {
+                Some(hex) => u64::from_str_radix(hex, 16).ok()?,
+                None => value.parse().ok()?,
+            };
+            Some((name.to_owned(), value))
+        };
+        let bad = |word: &String| {
+            Failure::usage(format!("--stub '{word}' is not NAME=STATUS; for instance ZwLoadDriver=0xC0000022"))
+        };
+        self.stubs.iter().map(|word| read(word).ok_or_else(|| bad(word))).collect()
+    }
+}

@@ -1,0 +1,221 @@
+//! The server: holds the machine and the drivers, locked down before the first of them runs.
+//!
+//! Room: front/cli. Called by: `supervisor`, as a process of its own with the socket as its standard input.
+//! Calls: `nt_machine`, `ntio_fuse`, `lockdown`. What it says is a claim: the verdict is the supervisor's.
+
+use crate::lockdown;
+use crate::verdict::{BROKEN, CANNOT_LOAD, FINDINGS, FINE, USAGE};
+use crate::wire::{Event, Incoming, Setup, send};
+use nt_io::system::AsyncPolicy;
+use nt_machine::driver::{Driver, DriverError, DriverOptions, Unloaded};
+use nt_machine::report::Finding;
+use nt_machine::spec::FilterKind;
+use nt_machine::{FilterSpec, Machine, Recorder, VolumeSpec, WindowsVersion};
+use std::io::BufWriter;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// The supervisor's end of the line, shared by everybody who has something to say.
+#[derive(Clone)]
+struct Line(Arc<Mutex<UnixStream>>);
+
+impl Line {
+    /// Says something; a supervisor that is gone has no use for it.
+    fn say(&self, event: &Event) {
+        let mut stream = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _gone = send(&mut stream, event);
+    }
+}
+
+/// Why the machine could not be built.
+struct Refusal {
+    code: u8,
+    message: String,
+}
+
+impl Refusal {
+    fn new(code: u8, message: impl std::fmt::Display) -> Self {
+        Self { code, message: message.to_string() }
+    }
+}
+
+/// A driver image that was read before the lock-down.
+struct Pending {
+    file: String,
+    bytes: Vec<u8>,
+    altitude: Option<String>,
+}
+
+/// Serves one machine to its end; returns the exit code of this process.
+pub(crate) fn serve() -> u8 {
+    let Ok(descriptor) = std::io::stdin().as_fd().try_clone_to_owned() else { return BROKEN };
+    let stream = UnixStream::from(descriptor);
+    let Ok(reader) = stream.try_clone() else { return BROKEN };
+    let Ok(Some(setup)) = Incoming::new(reader).next::<Setup>() else {
+        eprintln!("ntio: this command is ntio's own; it starts it itself");
+        return USAGE;
+    };
+    let line = Line(Arc::new(Mutex::new(stream)));
+    match machine(&setup, &line) {
+        Ok(()) => FINE,
+        Err(refusal) => {
+            line.say(&Event::Failed { code: refusal.code, message: refusal.message });
+            refusal.code
+        }
+    }
+}
+
+fn read_driver(path: &Path, altitude: Option<String>) -> Result<Pending, Refusal> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        Refusal::new(CANNOT_LOAD, format!("{}: {error}; give the path of a driver image", path.display()))
+    })?;
+    let file = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    // Refused before anything is mounted or run.
+    nt_pe::parse(&file, &bytes).map_err(|error| Refusal::new(CANNOT_LOAD, error))?;
+    Ok(Pending { file, bytes, altitude })
+}
+
+fn machine(setup: &Setup, line: &Line) -> Result<(), Refusal> {
+    let usage = |error: nt_machine::SpecError| Refusal::new(USAGE, error);
+    let volumes = setup.volumes.iter().map(|text| text.parse::<VolumeSpec>()).collect::<Result<Vec<_>, _>>();
+    let filters = setup.filters.iter().map(|text| text.parse::<FilterSpec>()).collect::<Result<Vec<_>, _>>();
+    let (volumes, filters) = (volumes.map_err(usage)?, filters.map_err(usage)?);
+    let mut pending = Vec::new();
+    let mut built_in = Vec::new();
+    for filter in filters {
+        match filter.kind {
+            FilterKind::Image(path) => pending.push(read_driver(&path, filter.altitude)?),
+            FilterKind::BuiltIn(name) => built_in.push((name, filter.altitude)),
+        }
+    }
+    if let Some(path) = &setup.load {
+        pending.push(read_driver(path, None)?);
+    }
+    let trace = match &setup.trace {
+        None => None,
+        Some(path) => {
+            let file = std::fs::File::create(path)
+                .map_err(|error| Refusal::new(BROKEN, format!("{}: {error}", path.display())))?;
+            Some(Box::new(BufWriter::new(file)) as Box<dyn std::io::Write + Send>)
+        }
+    };
+    let recorder = Recorder::new(trace);
+    let names: Vec<&str> = pending.iter().map(|each| each.file.as_str()).collect();
+    let (prints, driver) = (line.clone(), if names.is_empty() { "driver".to_owned() } else { names.join("+") });
+    let mut builder = Machine::builder()
+        .windows(match setup.windows.as_str() {
+            "win7" => WindowsVersion::Win7,
+            "win8" => WindowsVersion::Win8,
+            "win10" => WindowsVersion::Win10,
+            _ => WindowsVersion::Win11,
+        })
+        .completion(match setup.completion.as_str() {
+            "inline" => AsyncPolicy::Inline,
+            "worker" => AsyncPolicy::Worker,
+            _ => AsyncPolicy::default(),
+        })
+        .recorder(Arc::clone(&recorder))
+        .debug(move |text| prints.say(&Event::Debug { driver: driver.clone(), text: text.to_owned() }));
+    for volume in volumes {
+        builder = builder.volume(volume);
+    }
+    let machine = builder.build().map_err(|error| Refusal::new(BROKEN, format!("no machine: {:?}", error.status())))?;
+    let machine = Arc::new(machine);
+    let mounted = match &setup.mount {
+        None => None,
+        Some(at) => Some(ntio_fuse::mount(&machine, 0, at).map_err(|error| Refusal::new(BROKEN, error))?),
+    };
+    let lockdown = lockdown::apply();
+    attach_built_in(&machine, &recorder, &built_in)?;
+    let mut drivers = Vec::new();
+    for each in pending {
+        drivers.extend(start(setup, &machine, &recorder, each)?);
+    }
+    line.say(&Event::Ready { lockdown: lockdown.clone() });
+    if let Some(mounted) = mounted
+        && let Err(error) = mounted.serve()
+    {
+        return Err(Refusal::new(BROKEN, format!("the mount failed: {error}")));
+    }
+    for driver in drivers.into_iter().rev() {
+        stop(&machine, &recorder, line, driver);
+    }
+    let machine = Arc::into_inner(machine).ok_or_else(|| Refusal::new(BROKEN, "the machine is still in use"))?;
+    leaks(&recorder, &machine.shutdown());
+    let mut report = recorder.report();
+    report.lockdown = lockdown;
+    report.windows.clone_from(&setup.windows);
+    line.say(&Event::Report(Box::new(report)));
+    Ok(())
+}
+
+fn attach_built_in(
+    _machine: &Arc<Machine>,
+    _recorder: &Arc<Recorder>,
+    built_in: &[(String, Option<String>)],
+) -> Result<(), Refusal> {
+    match built_in.first() {
+        None => Ok(()),
+        Some((name, _)) => Err(Refusal::new(USAGE, format!("the filter '{name}' is not there yet"))),
+    }
+}
+
+fn finding(driver: &str, rule: &str, message: String) -> Finding {
+    Finding { rule: rule.into(), severity: "error".into(), driver: driver.into(), message, place: String::new() }
+}
+
+/// Loads a driver; a DriverEntry that fails is a finding, an image that cannot be loaded ends the machine.
+fn start(setup: &Setup, machine: &Machine, recorder: &Recorder, driver: Pending) -> Result<Option<Driver>, Refusal> {
+    let options = DriverOptions {
+        altitude: driver.altitude,
+        allow_missing: setup.allow_missing,
+        stubs: setup.stubs.clone(),
+        ..DriverOptions::default()
+    };
+    match machine.load_driver(&driver.file, &driver.bytes, &options) {
+        Ok(loaded) => Ok(Some(loaded)),
+        Err(DriverError::Load(error)) => {
+            let hint = match error {
+                nt_ldr::LoadError::Missing(..) => {
+                    "\n  --allow-missing loads it all the same, --stub NAME=STATUS answers for one"
+                }
+                _ => "",
+            };
+            Err(Refusal::new(CANNOT_LOAD, format!("{error}{hint}")))
+        }
+        Err(error) if setup.load.is_some() => {
+            recorder.add_finding(finding(&driver.file, "", error.to_string()));
+            Ok(None)
+        }
+        Err(error) => Err(Refusal::new(FINDINGS, format!("{}: {error}", driver.file))),
+    }
+}
+
+fn stop(machine: &Machine, recorder: &Recorder, line: &Line, driver: Driver) {
+    let name = driver.name().to_owned();
+    match machine.unload_driver(driver) {
+        Unloaded::Yes => line.say(&Event::Note(format!("{name}: loaded, unloaded"))),
+        Unloaded::NoRoutine => line.say(&Event::Note(format!("{name}: has no unload routine and stays"))),
+        Unloaded::Raised(status) => {
+            recorder.add_finding(finding(&name, "", format!("the unload routine raised {status:?}")));
+        }
+    }
+}
+
+fn leaks(recorder: &Recorder, leaks: &nt_machine::Leaks) {
+    if leaks.requests != 0 {
+        recorder.add_finding(finding("", "", format!("{} request(s) were never completed", leaks.requests)));
+    }
+    for (process, count) in &leaks.handles {
+        recorder.add_finding(finding("", "", format!("{count} handle(s) of '{process}' were left open")));
+    }
+    for (tag, blocks, bytes) in &leaks.pool {
+        recorder.add_finding(finding(
+            "",
+            "",
+            format!("pool tag '{tag}': {blocks} block(s), {bytes} bytes were not freed"),
+        ));
+    }
+}

@@ -1,0 +1,396 @@
+//! The supervisor: starts the server, runs the command, owns report and verdict.
+//!
+//! Room: front/cli. Called by: `main`. Calls: `wire`, the host. House rule 10: what comes from the server may have been
+//! written by a driver, so it is data here and nothing more.
+
+use crate::args::{LoadArgs, MachineArgs, MountArgs, ReportKind, RunArgs};
+use crate::verdict::{BROKEN, FINDINGS, FINE, Failure, INTERRUPTED, NOT_EXECUTABLE, NOT_FOUND};
+use crate::wire::{Event, Incoming, Setup, send};
+use clap::ValueEnum;
+use nt_machine::report::{Checks, CommandRow, Finding};
+use nt_machine::{FilterSpec, Report, VolumeSpec};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// Prints what drivers print, by whole lines, and counts their checks.
+#[derive(Default)]
+struct Prints {
+    /// `load` sends it to stdout as it is; the others to stderr with the driver's name in front.
+    plain: bool,
+    partial: String,
+    driver: String,
+    checks: Checks,
+    failed: Vec<String>,
+}
+
+impl Prints {
+    fn take(&mut self, driver: &str, text: &str) {
+        driver.clone_into(&mut self.driver);
+        self.partial.push_str(text);
+        while let Some(end) = self.partial.find('\n') {
+            let line: String = self.partial.drain(..=end).collect();
+            self.line(line.trim_end_matches(['\n', '\r']));
+        }
+    }
+    fn end(&mut self) {
+        if !self.partial.is_empty() {
+            let line = std::mem::take(&mut self.partial);
+            self.line(&line);
+        }
+    }
+    fn line(&mut self, line: &str) {
+        if line.starts_with("ok ") {
+            self.checks.ok += 1;
+        } else if let Some(check) = line.strip_prefix("not ok ") {
+            self.checks.not_ok += 1;
+            self.failed.push(check.to_owned());
+        }
+        if self.plain {
+            println!("{line}");
+        } else {
+            eprintln!("[{}] {line}", self.driver);
+        }
+    }
+}
+
+/// How the conversation with the server stands.
+enum Step {
+    Ready(Vec<String>),
+    Failed(Failure),
+    Report(Box<Report>),
+    /// The server ended without a report.
+    Gone,
+}
+
+struct Server {
+    child: Child,
+    steps: Receiver<Step>,
+    prints: Arc<Mutex<Prints>>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Ends what a driver keeps busy; a server that has ended already is only waited for.
+        let _ended = self.child.kill();
+        let _code = self.child.wait();
+    }
+}
+
+fn setup(machine: &MachineArgs) -> Result<Setup, Failure> {
+    machine.check()?;
+    for text in &machine.volumes {
+        text.parse::<VolumeSpec>().map_err(|error| Failure::usage(error.to_string()))?;
+    }
+    for text in &machine.filters {
+        text.parse::<FilterSpec>().map_err(|error| Failure::usage(error.to_string()))?;
+    }
+    let word = |value: Option<clap::builder::PossibleValue>| {
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    };
+    Ok(Setup {
+        volumes: machine.volumes.clone(),
+        filters: machine.filters.clone(),
+        trace: machine.trace.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+        windows: word(machine.windows.to_possible_value()),
+        completion: word(machine.completion.and_then(|completion| completion.to_possible_value())),
+        allow_missing: machine.allow_missing,
+        stubs: machine.stubs()?,
+        ..Setup::default()
+    })
+}
+
+impl Server {
+    fn start(setup: &Setup, plain: bool) -> Result<Self, Failure> {
+        let broken = |what: &str, error: std::io::Error| Failure::broken(format!("{what}: {error}"));
+        let (mut ours, theirs) = UnixStream::pair().map_err(|error| broken("no socket pair", error))?;
+        let program = std::env::current_exe().map_err(|error| broken("ntio does not find itself", error))?;
+        let child = Command::new(program)
+            .arg("__server")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            // Nothing of the caller's environment is the drivers' business.
+            .env_clear()
+            .current_dir("/")
+            // An interrupt from the terminal is the supervisor's to handle.
+            .process_group(0)
+            .spawn()
+            .map_err(|error| broken("the server does not start", error))?;
+        send(&mut ours, setup).map_err(|error| broken("the server does not listen", error))?;
+        let prints = Arc::new(Mutex::new(Prints { plain, ..Prints::default() }));
+        let (said, steps) = channel();
+        let printing = Arc::clone(&prints);
+        std::thread::spawn(move || {
+            let mut incoming = Incoming::new(ours);
+            while let Ok(Some(event)) = incoming.next::<Event>() {
+                let step = match event {
+                    Event::Debug { driver, text } => {
+                        printing.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take(&driver, &text);
+                        continue;
+                    }
+                    Event::Note(text) => {
+                        eprintln!("ntio: {text}");
+                        continue;
+                    }
+                    Event::Ready { lockdown } => Step::Ready(lockdown),
+                    Event::Failed { code, message } => Step::Failed(Failure::new(code, message)),
+                    Event::Report(report) => Step::Report(report),
+                };
+                if said.send(step).is_err() {
+                    return;
+                }
+            }
+            let _gone = said.send(Step::Gone);
+        });
+        Ok(Self { child, steps, prints })
+    }
+
+    /// Waits for the next step; `None` when the time is over or somebody interrupted.
+    fn next(&self, most: Option<Duration>, interruptible: bool) -> Option<Step> {
+        let end = most.map(|most| Instant::now() + most);
+        loop {
+            match self.steps.recv_timeout(Duration::from_millis(50)) {
+                Ok(step) => return Some(step),
+                Err(RecvTimeoutError::Disconnected) => return Some(Step::Gone),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if end.is_some_and(|end| Instant::now() >= end) || (interruptible && STOPPED.load(Ordering::Relaxed)) {
+                return None;
+            }
+        }
+    }
+
+    /// Waits until the machine stands.
+    fn ready(&self, most: Duration) -> Result<Vec<String>, Failure> {
+        match self.next(Some(most), true) {
+            Some(Step::Ready(lockdown)) => Ok(lockdown),
+            Some(Step::Failed(failure)) => Err(failure),
+            Some(_) => {
+                Err(Failure::new(FINDINGS, "the server ended before the machine stood; its last words are above"))
+            }
+            None if STOPPED.load(Ordering::Relaxed) => Err(Failure::new(INTERRUPTED, "interrupted")),
+            None => Err(Failure::broken(format!("the machine did not stand within {} s", most.as_secs()))),
+        }
+    }
+
+    /// Waits for the report; a server that fell is a finding.
+    fn report(&mut self, most: Duration) -> Result<Report, Failure> {
+        let step = self.next(Some(most), false);
+        self.end(step, most)
+    }
+
+    /// Makes a report of the last step, whatever it was; what the drivers' checks said goes in.
+    fn end(&mut self, step: Option<Step>, most: Duration) -> Result<Report, Failure> {
+        let mut report = match step {
+            Some(Step::Report(report)) => *report,
+            Some(Step::Failed(failure)) => return Err(failure),
+            Some(Step::Gone | Step::Ready(_)) => {
+                let ended = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+                fallen(format!("the machine fell with its drivers ({ended}); the bug check is above"))
+            }
+            None => fallen(format!("the machine did not end within {} s", most.as_secs())),
+        };
+        let mut prints = self.prints.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        prints.end();
+        report.checks = prints.checks.clone();
+        for failed in std::mem::take(&mut prints.failed) {
+            let (rule, message) = (rule_of(&failed), format!("not ok {failed}"));
+            let driver = prints.driver.clone();
+            report.findings.push(Finding { rule, severity: "error".into(), driver, message, place: String::new() });
+        }
+        Ok(report)
+    }
+}
+
+fn fallen(message: String) -> Report {
+    let finding = Finding { severity: "error".into(), message, ..Finding::default() };
+    Report { findings: vec![finding], ..Report::default() }
+}
+
+/// `nt_w_07_...` is a check of NT-W-07.
+fn rule_of(check: &str) -> String {
+    let mut words = check.split(['_', ':', ' ']);
+    let (Some(book), Some(chapter), Some(number)) = (words.next(), words.next(), words.next()) else {
+        return String::new();
+    };
+    let known = matches!(book, "nt" | "flt" | "ks" | "cc" | "tw");
+    if known && number.len() == 2 && number.bytes().all(|byte| byte.is_ascii_digit()) {
+        format!("{book}-{chapter}-{number}").to_uppercase()
+    } else {
+        String::new()
+    }
+}
+
+/// Prints the report where it belongs.
+fn tell(machine: &MachineArgs, report: &Report, default: ReportKind) -> Result<(), Failure> {
+    let kind = machine.report.unwrap_or(if machine.report_file.is_some() { ReportKind::Text } else { default });
+    let text = match kind {
+        ReportKind::Text => report.text(),
+        ReportKind::Json => {
+            let json = serde_json::to_string_pretty(report).map_err(|error| Failure::broken(error.to_string()))?;
+            json + "\n"
+        }
+        ReportKind::None => return Ok(()),
+    };
+    match &machine.report_file {
+        None => eprint!("{text}"),
+        Some(path) => {
+            let written = std::fs::File::create(path).and_then(|mut file| file.write_all(text.as_bytes()));
+            written.map_err(|error| Failure::broken(format!("{}: {error}", path.display())))?;
+        }
+    }
+    Ok(())
+}
+
+/// The last line, where drivers printed checks.
+fn count(report: &Report) {
+    if report.checks.ok + report.checks.not_ok != 0 {
+        eprintln!("{} ok, {} not ok", report.checks.ok, report.checks.not_ok);
+    }
+}
+
+fn listen_for_interrupts() -> Result<(), Failure> {
+    ctrlc::set_handler(|| STOPPED.store(true, Ordering::Relaxed)).map_err(|error| Failure::broken(error.to_string()))
+}
+
+/// Unmounts; programs that were left behind get a moment to let go.
+fn unmount(at: &Path) -> Result<(), String> {
+    let end = Instant::now() + Duration::from_secs(5);
+    loop {
+        let tried = nix::mount::umount2(at, nix::mount::MntFlags::empty());
+        match tried {
+            Ok(()) | Err(nix::errno::Errno::EINVAL) => return Ok(()),
+            Err(nix::errno::Errno::EPERM) => {
+                let done = Command::new("fusermount3").arg("-u").arg(at).stderr(Stdio::null()).status();
+                if done.is_ok_and(|status| status.success()) {
+                    return Ok(());
+                }
+            }
+            Err(nix::errno::Errno::EBUSY) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+        if Instant::now() >= end {
+            let _detached = nix::mount::umount2(at, nix::mount::MntFlags::MNT_DETACH);
+            return Err("a program is still using it; it was detached".into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// `ntio run`.
+pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
+    let mut setup = setup(&args.machine)?;
+    listen_for_interrupts()?;
+    let directory = tempfile::Builder::new().prefix("ntio-").tempdir();
+    let directory = directory.map_err(|error| Failure::broken(format!("no directory to mount in: {error}")))?;
+    setup.mount = Some(directory.path().to_owned());
+    let mut server = Server::start(&setup, false)?;
+    if let Err(failure) = server.ready(Duration::from_secs(60)) {
+        drop(server);
+        let _gone = unmount(directory.path());
+        return Err(failure);
+    }
+    let (program, words) = args.command.split_first().ok_or_else(|| Failure::usage("no command was given"))?;
+    let spawned =
+        Command::new(program).args(words).current_dir(directory.path()).env("NTIO_MOUNT", directory.path()).spawn();
+    let mut failure = None;
+    let code = match spawned {
+        Ok(child) => wait(child),
+        Err(error) => {
+            let found = error.kind() != std::io::ErrorKind::NotFound;
+            failure = Some(format!("{}: {error}", program.to_string_lossy()));
+            if found { NOT_EXECUTABLE } else { NOT_FOUND }
+        }
+    };
+    let unmounted = unmount(directory.path());
+    let mut report = server.report(Duration::from_secs(30))?;
+    if let Err(why) = unmounted {
+        let message = format!("the volume could not be unmounted: {why}");
+        report.findings.push(Finding { severity: "error".into(), message, ..Finding::default() });
+    }
+    let argv = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    report.command = Some(CommandRow { argv, exit: i32::from(code) });
+    tell(&args.machine, &report, ReportKind::Text)?;
+    count(&report);
+    if let Some(failure) = failure {
+        return Err(Failure::new(code, failure));
+    }
+    Ok(if code == FINE && report.failed() { FINDINGS } else { code })
+}
+
+/// Waits for the command; its code as shells tell it.
+fn wait(mut child: Child) -> u8 {
+    match child.wait() {
+        Ok(status) => match (status.code(), status.signal()) {
+            (Some(code), _) => u8::try_from(code & 0xFF).unwrap_or(BROKEN),
+            (None, Some(signal)) => u8::try_from(128 + signal).unwrap_or(BROKEN),
+            _ => BROKEN,
+        },
+        Err(_) => BROKEN,
+    }
+}
+
+/// `ntio mount`.
+pub(crate) fn mount(args: &MountArgs) -> Result<u8, Failure> {
+    let mut setup = setup(&args.machine)?;
+    listen_for_interrupts()?;
+    let at = std::path::absolute(&args.mountpoint).unwrap_or_else(|_| args.mountpoint.clone());
+    setup.mount = Some(at.clone());
+    let mut server = Server::start(&setup, false)?;
+    server.ready(Duration::from_secs(60))?;
+    eprintln!("ntio: C: is mounted at {}; unmount it, or interrupt, to end", at.display());
+    let ended = server.next(None, true);
+    let interrupted = ended.is_none();
+    let unmounted = if interrupted { unmount(&at) } else { Ok(()) };
+    let limit = Duration::from_secs(30);
+    let mut report = if interrupted { server.report(limit)? } else { server.end(ended, limit)? };
+    if let Err(why) = unmounted {
+        let message = format!("the volume could not be unmounted: {why}");
+        report.findings.push(Finding { severity: "error".into(), message, ..Finding::default() });
+    }
+    tell(&args.machine, &report, ReportKind::Text)?;
+    count(&report);
+    Ok(if report.failed() {
+        FINDINGS
+    } else if interrupted {
+        INTERRUPTED
+    } else {
+        FINE
+    })
+}
+
+/// `ntio load`.
+pub(crate) fn load(args: &LoadArgs) -> Result<u8, Failure> {
+    let mut setup = setup(&args.machine)?;
+    listen_for_interrupts()?;
+    setup.load = Some(std::path::absolute(&args.image).unwrap_or_else(|_| args.image.clone()));
+    let limit = Duration::from_secs(args.timeout);
+    let begun = Instant::now();
+    let mut server = Server::start(&setup, true)?;
+    let report = match server.next(Some(limit), true) {
+        Some(Step::Ready(_)) => server.report(limit.saturating_sub(begun.elapsed()))?,
+        Some(step) => server.end(Some(step), limit)?,
+        None if STOPPED.load(Ordering::Relaxed) => return Err(Failure::new(INTERRUPTED, "interrupted")),
+        None => {
+            let message = format!("{} did not end within {} s (--timeout)", args.image.display(), args.timeout);
+            return Err(Failure::new(FINDINGS, message));
+        }
+    };
+    if args.machine.report.is_none() && args.machine.report_file.is_none() {
+        for finding in report.findings.iter().filter(|finding| !finding.message.starts_with("not ok ")) {
+            eprintln!("ntio: {}: {}", finding.severity, finding.message);
+        }
+    }
+    tell(&args.machine, &report, ReportKind::None)?;
+    count(&report);
+    Ok(if report.failed() { FINDINGS } else { FINE })
+}

@@ -1,0 +1,71 @@
+//! What supervisor and server say to each other: one JSON object a line, over a socket pair.
+//!
+//! Room: front/cli. Called by: `supervisor`, `server`. Calls: nothing. The server's side is untrusted once a driver runs: a
+//! line that cannot be read is a failure of the server, never of the supervisor.
+
+use nt_machine::Report;
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+/// A longer line than this ends the conversation.
+const LONGEST: u64 = 64 << 20;
+
+/// How the machine is built.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    pub(crate) volumes: Vec<String>,
+    pub(crate) filters: Vec<String>,
+    /// Where to mount `C:`; nothing is mounted without it.
+    pub(crate) mount: Option<PathBuf>,
+    /// A driver to load and unload.
+    pub(crate) load: Option<PathBuf>,
+    pub(crate) trace: Option<PathBuf>,
+    pub(crate) windows: String,
+    pub(crate) completion: String,
+    pub(crate) allow_missing: bool,
+    pub(crate) stubs: Vec<(String, u64)>,
+}
+
+/// What the server tells.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Event {
+    /// The volume is mounted, the drivers run, the lock-down is on.
+    Ready { lockdown: Vec<String> },
+    /// A driver printed.
+    Debug { driver: String, text: String },
+    /// A line for people.
+    Note(String),
+    /// The machine could not be built.
+    Failed { code: u8, message: String },
+    /// The end: the machine is shut down.
+    Report(Box<Report>),
+}
+
+/// Writes a message.
+pub(crate) fn send<T: Serialize>(to: &mut UnixStream, message: &T) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    to.write_all(&line)
+}
+
+/// Reads messages.
+pub(crate) struct Incoming {
+    from: BufReader<UnixStream>,
+}
+
+impl Incoming {
+    pub(crate) fn new(from: UnixStream) -> Self {
+        Self { from: BufReader::new(from) }
+    }
+    /// Reads the next message; `None` when the other side is gone.
+    pub(crate) fn next<T: for<'a> Deserialize<'a>>(&mut self) -> std::io::Result<Option<T>> {
+        let mut line = Vec::new();
+        self.from.by_ref().take(LONGEST).read_until(b'\n', &mut line)?;
+        if line.last() != Some(&b'\n') {
+            return Ok(None);
+        }
+        serde_json::from_slice(&line).map(Some).map_err(std::io::Error::from)
+    }
+}

@@ -1,0 +1,237 @@
+//! The built `ntio`, as scripts call it: exit codes, refusals, reports, traces.
+//!
+//! Tests that mount fail where /dev/fuse is absent; NTIO_NO_FUSE=1 says that it is known to be.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+fn ntio(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ntio")).args(words).output().expect("ntio runs")
+}
+fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+fn no_fuse() -> bool {
+    std::env::var_os("NTIO_NO_FUSE").is_some_and(|value| value == "1")
+}
+fn fixture(name: &str) -> String {
+    format!("{}/../../tests/drivers/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+fn text(path: PathBuf) -> String {
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+#[test]
+fn run_passes_on_the_commands_own_code() {
+    if no_fuse() {
+        return;
+    }
+    for (script, expected) in [("true", 0), ("exit 7", 7), ("kill -TERM $$", 143)] {
+        assert_eq!(code(&ntio(&["run", "--report", "none", "--", "sh", "-c", script])), Some(expected), "{script}");
+    }
+    let absent = ntio(&["run", "--", "no-such-command-here"]);
+    assert_eq!(code(&absent), Some(127));
+    assert!(stderr(&absent).contains("no-such-command-here"));
+    assert_eq!(code(&ntio(&["run", "--report", "none", "--", "/etc/hostname"])), Some(126));
+}
+
+#[test]
+fn run_starts_the_command_in_the_mount_and_names_it() {
+    if no_fuse() {
+        return;
+    }
+    let done =
+        ntio(&["run", "--", "sh", "-c", "test \"$PWD\" = \"$NTIO_MOUNT\" && stat -f -c %T . && echo x > f && cat f"]);
+    assert_eq!(code(&done), Some(0), "{}", stderr(&done));
+    assert!(
+        String::from_utf8_lossy(&done.stdout).ends_with("fuseblk\nx\n")
+            || String::from_utf8_lossy(&done.stdout).contains("x\n")
+    );
+    assert!(stderr(&done).contains("IRP_MJ_WRITE"), "{}", stderr(&done));
+}
+
+#[test]
+fn a_git_session_survives_fsck_and_shows_its_writes() {
+    if no_fuse() {
+        return;
+    }
+    let file = scratch();
+    let report = text(file.path().join("report.json"));
+    let script = "set -e; git init -q r; cd r; git config user.email a@b; git config user.name n; \
+        for i in 1 2 3 4 5; do echo $i > f$i; git add .; git commit -qm $i; done; git fsck --full --strict";
+    let done = ntio(&["run", "--report", "json", "--report-file", &report, "--", "sh", "-c", script]);
+    assert_eq!(code(&done), Some(0), "{}", stderr(&done));
+    let json = std::fs::read_to_string(&report).expect("a report");
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let requests = json["requests"].as_array().expect("requests");
+    let writes = requests.iter().filter(|row| row["major"] == "IRP_MJ_WRITE");
+    assert!(writes.map(|row| row["count"].as_u64().expect("a count")).sum::<u64>() > 20, "{json}");
+    assert!(
+        requests.iter().all(|row| row["statuses"].is_object() && row["p99_ns"].is_u64() && row["fast"].is_boolean())
+    );
+    assert!(json["filters"].is_array() && json["findings"].as_array().expect("findings").is_empty());
+    assert_eq!(json["command"]["argv"][0], "sh");
+    assert_eq!(json["command"]["exit"], 0);
+}
+
+#[test]
+fn a_trace_has_one_event_a_line() {
+    if no_fuse() {
+        return;
+    }
+    let file = scratch();
+    let trace = text(file.path().join("t.jsonl"));
+    let done = ntio(&["run", "--report", "none", "--trace", &trace, "--", "sh", "-c", "mkdir d; echo hello > d/f"]);
+    assert_eq!(code(&done), Some(0), "{}", stderr(&done));
+    let lines = std::fs::read_to_string(&trace).expect("a trace");
+    let events: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let write = events.iter().find(|event| event["op"] == "IRP_MJ_WRITE").expect("a write");
+    assert_eq!((&write["file"], &write["length"], &write["offset"]), (&"\\d\\f".into(), &6.into(), &0.into()));
+    assert_eq!((&write["status"], &write["information"]), (&"0x00000000".into(), &6.into()));
+    for member in ["seq", "t_ns", "pid", "flags", "fast", "generated", "rules", "hops"] {
+        assert!(events.iter().all(|event| event.get(member).is_some()), "{member}");
+    }
+}
+
+#[test]
+fn the_drivers_process_can_open_nothing() {
+    if no_fuse() {
+        return;
+    }
+    let done = ntio(&["run", "--", "true"]);
+    let report = stderr(&done);
+    assert!(report.contains("lock-down") && report.contains("no new privileges"), "{report}");
+}
+
+#[test]
+fn what_is_not_there_yet_is_refused_by_name() {
+    for (words, named) in [
+        (&["run", "--inf", "x.inf", "--", "true"][..], "--inf"),
+        (&["run", "--verify", "full", "--", "true"], "--verify full"),
+        (&["run", "--cache", "through", "--", "true"], "--cache through"),
+        (&["run", "-v", "dir:/srv", "--", "true"], "dir:/srv"),
+        (&["run", "--trace", "x.json", "--", "true"], "x.json"),
+        (&["check", "x.sys"], "check"),
+        (&["fltmc", "filters"], "fltmc"),
+        (&["ddk", "somewhere"], "ddk"),
+    ] {
+        let refused = ntio(words);
+        assert_eq!(code(&refused), Some(2), "{words:?}");
+        assert!(
+            stderr(&refused).contains(named) && stderr(&refused).contains("not there yet") || named == "x.json",
+            "{words:?}"
+        );
+    }
+}
+
+#[test]
+fn wrong_words_are_named_with_a_remedy() {
+    for (words, named, remedy) in [
+        (&["run", "-v", "disk", "--", "true"][..], "'disk'", "ram"),
+        (&["run", "-v", "ram:x", "--", "true"], "'x'", "512M"),
+        (&["run", "-f", "nosuch", "--", "true"], "'nosuch'", "spy"),
+        (&["run", "-f", "spy@high", "--", "true"], "'high'", "385100"),
+        (&["run", "--stub", "A", "--", "true"], "'A'", "NAME=STATUS"),
+    ] {
+        let refused = ntio(words);
+        assert_eq!(code(&refused), Some(2), "{words:?}");
+        assert!(
+            stderr(&refused).contains(named) && stderr(&refused).contains(remedy),
+            "{words:?}: {}",
+            stderr(&refused)
+        );
+    }
+    assert_eq!(code(&ntio(&["run"])), Some(2));
+    assert_eq!(code(&ntio(&["--no-such-option"])), Some(2));
+}
+
+#[test]
+fn a_mount_point_that_does_not_exist_is_named() {
+    let refused = ntio(&["mount", "/nonexistent/ntio"]);
+    assert_eq!(code(&refused), Some(125));
+    assert!(
+        stderr(&refused).contains("/nonexistent/ntio") && stderr(&refused).contains("mkdir"),
+        "{}",
+        stderr(&refused)
+    );
+}
+
+#[test]
+fn what_is_no_driver_image_is_refused() {
+    let file = scratch();
+    let path = text(file.path().join("x.sys"));
+    for bytes in [&b""[..], b"MZ", b"#!/bin/sh\nexit 0\n"] {
+        std::fs::write(&path, bytes).expect("written");
+        for words in [&["load", &path][..], &["imports", &path]] {
+            let refused = ntio(words);
+            assert_eq!(code(&refused), Some(3), "{words:?}");
+            assert!(stderr(&refused).contains("x.sys"), "{}", stderr(&refused));
+        }
+    }
+    assert_eq!(code(&ntio(&["load", "/nonexistent.sys"])), Some(3));
+}
+
+#[test]
+fn missing_imports_are_all_listed() {
+    let refused = ntio(&["load", &fixture("t_missing.sys")]);
+    assert_eq!(code(&refused), Some(3));
+    assert!(stderr(&refused).contains("ntoskrnl.exe!NtioRoutineThatNoKernelExports"), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("--allow-missing"));
+    let listed = ntio(&["imports", &fixture("t_missing.sys"), "--json"]);
+    assert_eq!(code(&listed), Some(3));
+    let rows: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    assert_eq!(rows[0]["name"], "NtioRoutineThatNoKernelExports");
+    assert_eq!(rows[0]["support"], "absent");
+}
+
+#[test]
+fn a_missing_import_that_is_called_is_a_bug_check_and_a_finding() {
+    let fell = ntio(&["load", &fixture("t_missing.sys"), "--allow-missing"]);
+    assert_eq!(code(&fell), Some(1));
+    assert!(stderr(&fell).contains("NtioRoutineThatNoKernelExports"), "{}", stderr(&fell));
+    let stubbed = ntio(&["load", &fixture("t_missing.sys"), "--stub", "NtioRoutineThatNoKernelExports=0xC0000001"]);
+    assert_eq!(code(&stubbed), Some(1), "DriverEntry returns what the stub answers");
+    assert!(
+        stderr(&stubbed).contains("0xC0000001") || stderr(&stubbed).contains("UNSUCCESSFUL"),
+        "{}",
+        stderr(&stubbed)
+    );
+}
+
+#[test]
+fn the_servers_argument_is_no_command() {
+    let alone = Command::new(env!("CARGO_BIN_EXE_ntio")).arg("__server").stdin(std::process::Stdio::null()).output();
+    assert_ne!(alone.expect("ntio runs").status.code(), Some(0));
+}
+
+#[test]
+fn interrupting_a_mount_unmounts_it() {
+    if no_fuse() {
+        return;
+    }
+    let directory = scratch();
+    let mut mount = Command::new(env!("CARGO_BIN_EXE_ntio"))
+        .arg("mount")
+        .arg(directory.path())
+        .args(["--report", "none"])
+        .spawn()
+        .expect("ntio runs");
+    let mounted =
+        || std::fs::read_to_string("/proc/mounts").is_ok_and(|all| all.contains(&text(directory.path().to_owned())));
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !mounted() && std::time::Instant::now() < end {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(mounted());
+    std::fs::write(directory.path().join("f"), b"x").expect("a write");
+    let killed = Command::new("kill").arg("-INT").arg(mount.id().to_string()).status().expect("kill");
+    assert!(killed.success());
+    assert_eq!(mount.wait().expect("it ends").code(), Some(130));
+    assert!(!mounted());
+}
