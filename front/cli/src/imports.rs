@@ -3,8 +3,9 @@
 //! Room: front/cli. Calls: `nt_pe`, `nt_ldr`, the export table. House rule 12.
 
 use crate::args::ImportsArgs;
-use crate::verdict::{CANNOT_LOAD, FINE, Failure};
+use crate::verdict::{CANNOT_LOAD, FINE, Failure, out};
 use nt_cell::Support;
+use std::fmt::Write as _;
 
 pub(crate) fn print(args: &ImportsArgs) -> Result<u8, Failure> {
     let path = args.image.display();
@@ -21,6 +22,7 @@ pub(crate) fn print(args: &ImportsArgs) -> Result<u8, Failure> {
         None => ("absent", "no table has this name"),
     };
     let absent = rows.iter().filter(|row| told(row.support).0 == "absent").count();
+    let mut text = String::new();
     if args.json {
         let list: Vec<_> = rows
             .iter()
@@ -29,17 +31,18 @@ pub(crate) fn print(args: &ImportsArgs) -> Result<u8, Failure> {
                 serde_json::json!({"image": row.image, "name": row.name, "support": support, "why": why})
             })
             .collect();
-        println!("{}", serde_json::Value::from(list));
+        text = serde_json::Value::from(list).to_string() + "\n";
     } else {
         let widest = rows.iter().map(|row| row.image.len() + row.name.len() + 1).max().unwrap_or(0);
         for row in &rows {
             let (support, why) = told(row.support);
             let full = format!("{}!{}", row.image, row.name);
             let line = format!("{full:<widest$}  {support:<7}  {why}");
-            println!("{}", line.trim_end());
+            let _ = writeln!(text, "{}", line.trim_end());
         }
-        println!("{} imports, {absent} absent", rows.len());
+        let _ = writeln!(text, "{} imports, {absent} absent", rows.len());
     }
+    out(&text)?;
     if absent != 0 {
         eprintln!(
             "ntio: {name}: {absent} of {} imports are absent; load it with --allow-missing if it can do without",

@@ -3,6 +3,7 @@
 //! Room: front/cli. Source: the command line's contract, "Exit codes".
 
 use std::fmt;
+use std::io::Write;
 
 /// Fine.
 pub(crate) const FINE: u8 = 0;
@@ -43,5 +44,15 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
+    }
+}
+
+/// Writes data to stdout; a reader that has had enough (`| head`) is no failure.
+pub(crate) fn out(text: &str) -> Result<u8, Failure> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::broken(format!("stdout: {error}")))
+        }
+        _ => Ok(FINE),
     }
 }

@@ -233,3 +233,21 @@ fn interrupting_a_mount_unmounts_it() {
     assert_eq!(mount.wait().expect("it ends").code(), Some(130));
     assert!(!mounted());
 }
+
+#[test]
+fn rules_are_listed_with_their_tests() {
+    let listed = ntio(&["rules", "--json"]);
+    assert_eq!(code(&listed), Some(0));
+    let rules: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    let rules = rules.as_array().expect("a list");
+    assert!(rules.len() >= 1276, "{} rules", rules.len());
+    for rule in rules {
+        let status = rule["status"].as_str().expect("a status");
+        assert!(["implemented", "partial", "absent", "doc"].contains(&status), "{rule}");
+        assert!(rule["tests"].is_array() && rule["doors"].is_array() && rule["evidence"].is_string(), "{rule}");
+        assert!(status != "implemented" || !rule["tests"].as_array().expect("tests").is_empty(), "{rule}");
+    }
+    assert!(rules.iter().any(|rule| rule["status"] == "implemented"));
+    let text = ntio(&["rules"]);
+    assert!(String::from_utf8_lossy(&text.stdout).lines().last().expect("a line").contains("implemented"));
+}
