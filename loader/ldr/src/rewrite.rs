@@ -26,7 +26,7 @@ pub struct Site {
 pub enum SiteKind {
     /// Reads or writes the IRQL in CR8: rewritten where possible, else emulated at about a microsecond each.
     Irql,
-    /// Reads a member of the KPCR at this offset of GS; offsets that are filled work.
+    /// Names a member of the KPCR at this offset of GS; offsets that are filled work.
     Kpcr(u64),
     /// Names the shared-data page at this offset: redirected to our page.
     SharedData(u32),
@@ -45,8 +45,11 @@ pub fn scan(pe: &Pe<'_>) -> Vec<Site> {
     for section in pe.sections.iter().filter(|section| section.execute) {
         let bytes = &pe.bytes[section.raw.clone()];
         for span in spans(pe, section).windows(2) {
-            for instruction in decode(&bytes[span[0]..span[1]], u64::from(section.rva) + span[0] as u64).iter() {
-                if let Some(kind) = judge(&instruction) {
+            let start = section.rva + span[0] as u32;
+            // Between functions lie leaves without unwind data, but also import tables and strings.
+            let sure = pe.functions.iter().any(|function| function.begin == start);
+            for instruction in decode(&bytes[span[0]..span[1]], u64::from(start)).iter() {
+                if let Some(kind) = judge(&instruction).filter(|kind| sure || *kind != SiteKind::Privileged) {
                     sites.push(Site { rva: instruction.ip() as u32, kind });
                 }
             }
@@ -80,7 +83,10 @@ fn judge(instruction: &Instruction) -> Option<SiteKind> {
     if cr8 {
         return Some(SiteKind::Irql);
     }
-    if instruction.memory_segment() == Register::GS {
+    let memory = (0..instruction.op_count()).any(|op| instruction.op_kind(op) == OpKind::Memory);
+    let absolute =
+        memory && instruction.memory_base() == Register::None && instruction.memory_index() == Register::None;
+    if instruction.segment_prefix() == Register::GS && absolute && instruction.memory_displacement64() < 0x1_0000 {
         return Some(SiteKind::Kpcr(instruction.memory_displacement64()));
     }
     instruction.is_privileged().then_some(SiteKind::Privileged)
