@@ -119,6 +119,7 @@ typedef struct _FSRTL_ADVANCED_FCB_HEADER {
 #define FsRtlEnterFileSystem KeEnterCriticalRegion
 #define FsRtlExitFileSystem KeLeaveCriticalRegion
 BOOLEAN NTAPI FsRtlIsNameInExpression(PUNICODE_STRING Expression, PUNICODE_STRING Name, BOOLEAN IgnoreCase, PWCH UpcaseTable);
+BOOLEAN NTAPI FsRtlDoesNameContainWildCards(PUNICODE_STRING Name);
 BOOLEAN NTAPI FsRtlIsNtstatusExpected(NTSTATUS Status);
 BOOLEAN NTAPI FsRtlIsPagingFile(PFILE_OBJECT FileObject);
 
