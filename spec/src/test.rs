@@ -1,0 +1,175 @@
+//! The tests in the tree: Rust tests, and the checks of compiled drivers that a Rust test runs.
+//!
+//! Room: spec. Called by: `tidy`, the build of `ntio_rules`. A name that starts with a rule's id (`nt_w_07_...`) is a claim
+//! about that rule; `nt_v_12_to_19_...` is one about eight. A driver's check counts only when a Rust test names its image
+//! (`t_zw.sys`): a check that nobody runs proves nothing.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// One test.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Test {
+    /// The function's or check's name.
+    pub name: String,
+    /// The file, from the workspace's folder.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+}
+
+/// Folders that hold sources of the tree.
+pub const FOLDERS: [&str; 13] = [
+    "abi", "bench", "drivers", "front", "loader", "machine", "ntos", "sdk", "spec", "tests", "trace", "verifier",
+    "xtask",
+];
+
+/// What ids begin with.
+const FAMILIES: [&str; 3] = ["nt", "flt", "ks"];
+
+/// Returns every Rust source of the tree, from the workspace's folder, sorted.
+#[must_use]
+pub fn sources(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = FOLDERS.iter().map(|name| root.join(name)).collect();
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())) {
+            if path.is_dir() {
+                if path.file_name().is_some_and(|name| name != "target") {
+                    folders.push(path);
+                }
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.extend(path.strip_prefix(root).ok().map(Path::to_path_buf));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Returns the tests whose names claim something about a rule, sorted.
+#[must_use]
+pub fn tests(root: &Path) -> Vec<Test> {
+    let mut found = BTreeSet::new();
+    let mut images = BTreeSet::new();
+    for file in sources(root) {
+        let text = std::fs::read_to_string(root.join(&file)).unwrap_or_default();
+        let is_test = file.components().any(|part| part.as_os_str() == "tests") || text.contains("#[test]");
+        rust_tests(&text, &file.to_string_lossy(), &mut found);
+        if is_test && !file.starts_with("spec") {
+            images.extend(text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(image_names));
+        }
+    }
+    for image in images {
+        driver_checks(root, &format!("{image}.c"), &mut BTreeSet::new(), &mut found);
+    }
+    found.into_iter().collect()
+}
+
+/// Returns the ids that a test's name claims: none for a name that starts with no id.
+#[must_use]
+pub fn ids(name: &str) -> Vec<String> {
+    let parts: Vec<&str> = name.split('_').collect();
+    let number = |text: &str| {
+        (text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse::<u32>().ok()).flatten()
+    };
+    let [family, kind, first, rest @ ..] = &parts[..] else { return Vec::new() };
+    let Some(first) = number(first) else { return Vec::new() };
+    if !FAMILIES.contains(family) || !kind.bytes().all(|b| b.is_ascii_lowercase()) {
+        return Vec::new();
+    }
+    let last = match rest {
+        ["to", last, ..] => number(last).unwrap_or(first),
+        _ => first,
+    };
+    let family = format!("{family}-{kind}").to_ascii_uppercase();
+    (first..=last).map(|n| format!("{family}-{n:02}")).collect()
+}
+
+fn rust_tests(text: &str, file: &str, found: &mut BTreeSet<Test>) {
+    let mut marked = false;
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        marked |= line.starts_with("#[test]");
+        let Some((before, after)) = line.split_once("fn ") else {
+            marked &= line.is_empty() || line.starts_with('#') || line.starts_with("//");
+            continue;
+        };
+        let name = after.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+        if marked && !before.contains("//") && !ids(name).is_empty() {
+            found.insert(Test { name: name.to_owned(), file: file.to_owned(), line: at + 1 });
+        }
+        marked = false;
+    }
+}
+
+/// The drivers of tests/drivers that a line names: `t_zw` for `"t_zw.sys"`.
+fn image_names(line: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut rest = line;
+    while let Some(end) = rest.find(".sys\"") {
+        let start = rest[..end].rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(0, |at| at + 1);
+        names.push(rest[start..end].to_owned());
+        rest = &rest[end + 5..];
+    }
+    names
+}
+
+/// Takes the checks of a driver's source and of the sources of ours that it includes.
+fn driver_checks(root: &Path, name: &str, seen: &mut BTreeSet<String>, found: &mut BTreeSet<Test>) {
+    let file = format!("tests/drivers/{name}");
+    if !seen.insert(name.to_owned()) {
+        return;
+    }
+    let Ok(text) = std::fs::read_to_string(root.join(&file)) else { return };
+    for (at, line) in text.lines().enumerate() {
+        if let Some(other) = line.strip_prefix("#include \"").and_then(|rest| rest.split('"').next()) {
+            driver_checks(root, other, seen, found);
+        }
+        for name in line.split('"').skip(1).step_by(2).filter(|text| !ids(text).is_empty()) {
+            found.insert(Test { name: name.to_owned(), file: file.clone(), line: at + 1 });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_claims_the_id_it_starts_with() {
+        assert_eq!(ids("nt_w_07_append_only"), ["NT-W-07"]);
+        assert_eq!(ids("nt_v_12_to_14_rest"), ["NT-V-12", "NT-V-13", "NT-V-14"]);
+        assert_eq!(ids("nt_dir_25_each"), ["NT-DIR-25"]);
+        for none in ["nt_w_7_x", "w_07_x", "flt_07", "a_driver_with_28_entries", "nt_write_file_08"] {
+            assert!(ids(none).is_empty(), "{none}");
+        }
+    }
+
+    #[test]
+    fn only_functions_marked_as_tests_count() {
+        let text =
+            "#[test]\nfn nt_w_01_a() {}\nfn nt_w_02_b() {}\n    #[test]\n    #[ignore = \"x\"]\n    fn nt_w_03_c() {}";
+        let mut found = BTreeSet::new();
+        rust_tests(text, "x.rs", &mut found);
+        assert_eq!(
+            found.iter().map(|t| (t.name.as_str(), t.line)).collect::<Vec<_>>(),
+            [("nt_w_01_a", 2), ("nt_w_03_c", 6)]
+        );
+    }
+
+    #[test]
+    fn an_image_is_named_by_a_string() {
+        assert_eq!(image_names("let a = f(\"../drivers/t_zw.sys\", \"t_x.sys\");"), ["t_zw", "t_x"]);
+        assert!(image_names("let t_zw_sys = 1;").is_empty());
+    }
+
+    #[test]
+    fn the_tree_itself_reads_well() {
+        let root = crate::workspace();
+        let rules = crate::rules(&root).expect("the rules");
+        assert!(rules.len() > 1300 && rules.iter().any(|rule| rule.id == "NT-W-07"));
+        assert!(tests(&root).iter().any(|test| test.name.starts_with("nt_w_01_")));
+        assert_eq!(crate::seeds(&root).expect("the pages").len(), 5);
+    }
+}
