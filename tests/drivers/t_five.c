@@ -6,7 +6,9 @@
 #include "t_five_help.h"
 #include "t_five_nt.h"
 #include "t_five_flt.h"
+#ifndef T_FIVE_NO_KS
 #include "t_five_ks.h"
+#endif
 
 static PFLT_FILTER Filter;
 
@@ -86,7 +88,9 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING Registry
     OK(Instance != NULL, "flt_i_04_the_default_instance_attaches_to_the_mounted_volume");
     TestNt();
     if (Instance != NULL) TestFlt();
+#ifndef T_FIVE_NO_KS
     TestKsFile();
     TestKsPin();
+#endif
     return STATUS_SUCCESS;
 }
