@@ -116,3 +116,20 @@ fn two_machines_share_nothing() {
     assert_eq!(b.create(&missing).map(|_| ()), Err(NtStatus::OBJECT_NAME_NOT_FOUND.error()));
     a.close(file).expect("an open handle");
 }
+
+#[test]
+fn a_write_into_a_hole_of_the_file_is_kept() {
+    let machine = machine();
+    let client = machine.process("sparse").expect("a process");
+    let file = open(&client, &spec("C:\\holes"));
+    client.set_information(file, 20, &(4u64 << 20).to_le_bytes()).expect("end of file");
+    for at in [3 << 20, 65_530, 1 << 20, 0] {
+        assert_eq!(client.write(file, Some(at), b"written here"), Ok(12));
+    }
+    for at in [3 << 20, 65_530, 1 << 20, 0] {
+        let mut bytes = [0; 13];
+        assert_eq!(client.read(file, Some(at), &mut bytes), Ok(13));
+        assert_eq!(&bytes, b"written here\0", "at {at}");
+    }
+    client.close(file).expect("an open handle");
+}

@@ -87,6 +87,11 @@ impl Store {
         })
     }
 
+    /// Returns whether there is memory for all of `[start, start + length)`: none of it is a hole.
+    pub(crate) fn holds(&self, start: u64, length: usize) -> bool {
+        self.pieces(start, length).all(|(_, _, piece)| piece.is_some())
+    }
+
     /// Copies into reserved memory.
     pub(crate) fn write(&self, start: u64, from: Region) -> Result<(), Fault> {
         for (done, size, piece) in self.pieces(start, from.len()) {

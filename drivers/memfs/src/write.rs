@@ -105,7 +105,8 @@ fn write_data(volume: &Volume, node: &Node, request: Request, from: Region) -> N
         let start = request.offset as u64;
         let end = end_of(start, length)?;
         let data = node.data.read();
-        if end <= data.valid {
+        // A hole inside the file has no memory yet: filling it changes the store, so it takes the exclusive way.
+        if end <= data.valid && data.store.holds(start, from.len()) {
             data.store.write(start, from).map_err(|_| NtStatus::INVALID_USER_BUFFER.error())?; // NT-B-10
             return Ok(Written { end, grew: false });
         }
