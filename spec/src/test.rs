@@ -24,6 +24,9 @@ pub const FOLDERS: [&str; 13] = [
     "xtask",
 ];
 
+/// Folders whose tests run drivers in a machine; those of the loader map images without one.
+const RUNNERS: [&str; 4] = ["front", "machine", "sdk", "tests"];
+
 /// What ids begin with.
 const FAMILIES: [&str; 3] = ["nt", "flt", "ks"];
 
@@ -56,12 +59,15 @@ pub fn tests(root: &Path) -> Vec<Test> {
         let text = std::fs::read_to_string(root.join(&file)).unwrap_or_default();
         let is_test = file.components().any(|part| part.as_os_str() == "tests") || text.contains("#[test]");
         rust_tests(&text, &file.to_string_lossy(), &mut found);
-        if is_test && !file.starts_with("spec") {
+        if is_test && RUNNERS.iter().any(|runner| file.starts_with(runner)) {
             images.extend(text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(image_names));
         }
     }
     for image in images {
-        driver_checks(root, &format!("{image}.c"), &mut BTreeSet::new(), &mut found);
+        let (mut files, mut checks) = (BTreeSet::new(), BTreeSet::new());
+        let filter = driver_checks(root, &format!("{image}.c"), &mut files, &mut checks);
+        // Sources are shared: what they ask of a filter is skipped in a driver that is none.
+        found.extend(checks.into_iter().filter(|check| filter || !check.name.starts_with("flt_")));
     }
     found.into_iter().collect()
 }
@@ -115,21 +121,23 @@ fn image_names(line: &str) -> Vec<String> {
     names
 }
 
-/// Takes the checks of a driver's source and of the sources of ours that it includes.
-fn driver_checks(root: &Path, name: &str, seen: &mut BTreeSet<String>, found: &mut BTreeSet<Test>) {
+/// Takes the checks of a driver's source and of the sources of ours that it includes; tells whether it registers a filter.
+fn driver_checks(root: &Path, name: &str, seen: &mut BTreeSet<String>, found: &mut BTreeSet<Test>) -> bool {
     let file = format!("tests/drivers/{name}");
     if !seen.insert(name.to_owned()) {
-        return;
+        return false;
     }
-    let Ok(text) = std::fs::read_to_string(root.join(&file)) else { return };
+    let Ok(text) = std::fs::read_to_string(root.join(&file)) else { return false };
+    let mut filter = text.contains("FltRegisterFilter(");
     for (at, line) in text.lines().enumerate() {
         if let Some(other) = line.strip_prefix("#include \"").and_then(|rest| rest.split('"').next()) {
-            driver_checks(root, other, seen, found);
+            filter |= driver_checks(root, other, seen, found);
         }
         for name in line.split('"').skip(1).step_by(2).filter(|text| !ids(text).is_empty()) {
             found.insert(Test { name: name.to_owned(), file: file.clone(), line: at + 1 });
         }
     }
+    filter
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use std::process::Command;
 
 type Step = (&'static str, fn() -> Result<(), String>);
 
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 5] = [
     ("fmt", || cargo(&["fmt", "--all", "--check"])),
+    ("tidy", || crate::tidy::run(&[])),
     ("fixtures", || crate::fixtures::run(&["--check".to_owned()])),
     ("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])),
     ("test", || cargo(&["test", "--workspace", "--no-fail-fast"])),

@@ -4,16 +4,22 @@
 
 mod ci;
 mod fixtures;
+mod seeds;
+mod support;
+mod tidy;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask ci | fixtures [--check] [--if-tools]";
+const USAGE: &str = "usage: cargo xtask ci | tidy [--fix-status] | seeds | support | fixtures [--check] [--if-tools]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let result = match args.split_first() {
         Some((task, [])) if task == "ci" => ci::run(),
+        Some((task, [])) if task == "seeds" => seeds::run(&root()),
+        Some((task, [])) if task == "support" => support::run(&root()),
+        Some((task, rest)) if task == "tidy" => tidy::run(rest),
         Some((task, rest)) if task == "fixtures" => fixtures::run(rest),
         _ => Err(USAGE.to_owned()),
     };
@@ -36,4 +42,12 @@ fn say(line: &str) {
 fn root() -> PathBuf {
     let here = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     here.parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+/// Writes a generated page.
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    let folder = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(path, text))
+        .map_err(|error| format!("{}: {error}", path.display()))
 }

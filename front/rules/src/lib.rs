@@ -5,6 +5,7 @@
 
 use nt_trace::{RULES, Rule};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 include!(concat!(env!("OUT_DIR"), "/tests.rs"));
@@ -65,22 +66,19 @@ pub fn json() -> String {
 /// Returns the list for people: one line a rule, a count at the end.
 #[must_use]
 pub fn text() -> String {
+    let rows = list();
+    let widest = rows.iter().map(|row| row.id.len()).max().unwrap_or(0);
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut text = String::new();
-    for row in list() {
-        let (doors, tests) = (row.doors.join(","), row.tests.join(" "));
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "{:<10} {:<11} {:<16} {doors:<15} {tests}", row.id, row.status, row.evidence);
+    // Writing to a string does not fail.
+    for row in &rows {
+        *counts.entry(row.status).or_default() += 1;
+        let (id, status, evidence, tests, says) = (row.id, row.status, row.evidence, row.tests.len(), row.says);
+        let note = if row.note.is_empty() { String::new() } else { format!("  ({})", row.note) };
+        let _ = writeln!(text, "{id:<widest$}  {status:<11}  {evidence:<16}  {tests:>2} tests  {says}{note}");
     }
-    let count = |word: &str| RULES.iter().filter(|rule| rule.status.word() == word).count();
-    let _ = writeln!(
-        text,
-        "{} rules: {} implemented, {} partial, {} absent, {} doc",
-        RULES.len(),
-        count("implemented"),
-        count("partial"),
-        count("absent"),
-        count("doc")
-    );
+    let counts: Vec<String> = counts.iter().map(|(status, count)| format!("{count} {status}")).collect();
+    let _ = writeln!(text, "{} rules: {}", rows.len(), counts.join(", "));
     text
 }
 
