@@ -40,8 +40,9 @@ pub(crate) enum Command {
     Ks(Rest),
     /// Print or convert a trace (not there yet)
     Trace(Rest),
-    /// Measure (not there yet)
-    Bench(Rest),
+    /// Measure against limits taken in the same run
+    #[command(after_long_help = "Example:\n  ntio bench io --json")]
+    Bench(BenchArgs),
     /// The journal filter's history (not there yet)
     Journal(Rest),
     /// Write the driver kit (not there yet)
@@ -119,6 +120,19 @@ pub(crate) struct RulesArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// What to measure: io; flt, ks, loader and fuse are not there yet
+    #[arg(default_value = "io")]
+    pub(crate) what: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Compare with other implementations (not there yet)
+    #[arg(long)]
+    pub(crate) peers: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

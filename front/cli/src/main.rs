@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod args;
+mod bench;
 mod imports;
 mod lockdown;
 mod rules;
@@ -27,9 +28,10 @@ fn main() -> ExitCode {
         Command::Load(load) => supervisor::load(&load),
         Command::Imports(imports) => imports::print(&imports),
         Command::Rules(rules) => rules::print(&rules),
+        Command::Bench(bench) => bench::print(&bench),
         Command::Server => return ExitCode::from(server::serve()),
         other => Err(verdict::Failure::usage(format!(
-            "the command '{}' is not there yet; there are run, mount, load, imports and rules",
+            "the command '{}' is not there yet; there are run, mount, load, imports, rules and bench",
             other.name()
         ))),
     };

@@ -118,6 +118,7 @@ fn what_is_not_there_yet_is_refused_by_name() {
         (&["check", "x.sys"], "check"),
         (&["fltmc", "filters"], "fltmc"),
         (&["ddk", "somewhere"], "ddk"),
+        (&["bench", "ks"], "bench ks"),
     ] {
         let refused = ntio(words);
         assert_eq!(code(&refused), Some(2), "{words:?}");
@@ -250,4 +251,14 @@ fn rules_are_listed_with_their_tests() {
     assert!(rules.iter().any(|rule| rule["status"] == "implemented"));
     let text = ntio(&["rules"]);
     assert!(String::from_utf8_lossy(&text.stdout).lines().last().expect("a line").contains("implemented"));
+}
+
+#[test]
+fn a_drivers_own_checks_are_printed_and_counted() {
+    let loaded = ntio(&["load", &fixture("t_zw.sys"), "--report", "json"]);
+    assert_eq!(code(&loaded), Some(0), "{}", stderr(&loaded));
+    let printed = String::from_utf8_lossy(&loaded.stdout).into_owned();
+    let ok = printed.lines().filter(|line| line.starts_with("ok ")).count();
+    assert!(ok > 20 && !printed.contains("not ok "), "{printed}");
+    assert_eq!(stderr(&loaded).lines().last(), Some(format!("{ok} ok, 0 not ok").as_str()));
 }
