@@ -5,6 +5,7 @@
 
 use crate::verdict::Failure;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Runs the Windows NT write path, and drivers on it, in user space.
@@ -223,9 +224,9 @@ pub(crate) struct MachineArgs {
     /// Read instances from a driver's INF (not there yet)
     #[arg(long, value_name = "FILE")]
     inf: Option<PathBuf>,
-    /// A value of the driver's service key (not there yet)
+    /// A value of the drivers' service keys: Parameters\\Name=dword:1, Name=text
     #[arg(long, value_name = "KEY=VALUE")]
-    reg: Vec<String>,
+    pub(crate) reg: Vec<String>,
     /// What process-name queries answer for CMD (not there yet)
     #[arg(long, value_name = "NAME")]
     image_name: Option<String>,
@@ -251,7 +252,6 @@ impl MachineArgs {
             ("--async random", self.completion == Some(Completion::Random), "there are inline and worker"),
             ("--seed", self.seed.is_some(), "nothing is chosen at random yet"),
             ("--inf", self.inf.is_some(), "give the altitude as FILTER@ALTITUDE"),
-            ("--reg", !self.reg.is_empty(), "drivers find their service key empty"),
             ("--image-name", self.image_name.is_some(), "leave it out"),
             ("--suppress", !self.suppress.is_empty(), "leave it out"),
             ("--ks", !self.ks.is_empty(), "leave it out"),
@@ -270,6 +270,11 @@ impl MachineArgs {
         Ok(())
     }
 
+    /// Reads KEY=VALUE words: {subkey, name, dword or text}.
+    pub(crate) fn registry(&self) -> Result<Vec<RegistryValue>, Failure> {
+        self.reg.iter().map(|word| RegistryValue::read(word)).collect()
+    }
+
     /// Reads NAME=STATUS words.
     pub(crate) fn stubs(&self) -> Result<Vec<(String, u64)>, Failure> {
         let read = |word: &String| {
@@ -284,5 +289,56 @@ impl MachineArgs {
             Failure::usage(format!("--stub '{word}' is not NAME=STATUS; for instance ZwLoadDriver=0xC0000022"))
         };
         self.stubs.iter().map(|word| read(word).ok_or_else(|| bad(word))).collect()
+    }
+}
+
+/// A value for the service keys of the drivers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RegistryValue {
+    /// Below the service key; empty for the key itself.
+    pub(crate) subkey: String,
+    pub(crate) name: String,
+    pub(crate) dword: Option<u32>,
+    pub(crate) text: String,
+}
+
+impl RegistryValue {
+    fn read(word: &str) -> Result<Self, Failure> {
+        let bad = || Failure::usage(format!("--reg '{word}' is not KEY=VALUE; for instance Parameters\\Name=dword:1"));
+        let (key, value) = word.split_once('=').ok_or_else(bad)?;
+        let (subkey, name) = key.rsplit_once('\\').unwrap_or(("", key));
+        if name.is_empty() {
+            return Err(bad());
+        }
+        let dword = match value.strip_prefix("dword:") {
+            None => None,
+            Some(number) => Some(
+                match number.strip_prefix("0x") {
+                    Some(hex) => u32::from_str_radix(hex, 16).ok(),
+                    None => number.parse().ok(),
+                }
+                .ok_or_else(bad)?,
+            ),
+        };
+        Ok(Self { subkey: subkey.to_owned(), name: name.to_owned(), dword, text: value.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registry_words_are_read_or_refused() {
+        let read = |word: &str| RegistryValue::read(word).map(|v| (v.subkey, v.name, v.dword, v.text)).ok();
+        let text = |text: &str| text.to_owned();
+        assert_eq!(
+            read("Parameters\\N=dword:0x10"),
+            Some((text("Parameters"), text("N"), Some(16), text("dword:0x10")))
+        );
+        assert_eq!(read("Name=a=b"), Some((String::new(), text("Name"), None, text("a=b"))));
+        for bad in ["Name", "=x", "A\\=x", "N=dword:", "N=dword:x"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 use crate::lockdown;
 use crate::verdict::{BROKEN, CANNOT_LOAD, FINDINGS, FINE, USAGE};
 use crate::wire::{Event, Incoming, Setup, send};
+use nt_io::registry::Value;
 use nt_io::system::AsyncPolicy;
 use nt_machine::driver::{Driver, DriverError, DriverOptions, Unloaded};
 use nt_machine::report::Finding;
@@ -172,7 +173,14 @@ fn start(setup: &Setup, machine: &Machine, recorder: &Recorder, driver: Pending)
         altitude: driver.altitude,
         allow_missing: setup.allow_missing,
         stubs: setup.stubs.clone(),
-        ..DriverOptions::default()
+        registry: setup
+            .registry
+            .iter()
+            .map(|each| {
+                let value = each.dword.map_or_else(|| Value::Text(each.text.clone()), Value::Dword);
+                (each.subkey.clone(), each.name.clone(), value)
+            })
+            .collect(),
     };
     match machine.load_driver(&driver.file, &driver.bytes, &options) {
         Ok(loaded) => Ok(Some(loaded)),

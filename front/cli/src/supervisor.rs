@@ -105,6 +105,7 @@ fn setup(machine: &MachineArgs) -> Result<Setup, Failure> {
         completion: word(machine.completion.and_then(|completion| completion.to_possible_value())),
         allow_missing: machine.allow_missing,
         stubs: machine.stubs()?,
+        registry: machine.registry()?,
         ..Setup::default()
     })
 }

@@ -3,6 +3,7 @@
 //! Room: front/cli. Called by: `supervisor`, `server`. Calls: nothing. The server's side is untrusted once a driver runs: a
 //! line that cannot be read is a failure of the server, never of the supervisor.
 
+use crate::args::RegistryValue;
 use nt_machine::Report;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -26,6 +27,7 @@ pub(crate) struct Setup {
     pub(crate) completion: String,
     pub(crate) allow_missing: bool,
     pub(crate) stubs: Vec<(String, u64)>,
+    pub(crate) registry: Vec<RegistryValue>,
 }
 
 /// What the server tells.
