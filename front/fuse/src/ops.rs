@@ -77,8 +77,9 @@ impl Operations {
         Ok((units, path))
     }
     /// Owner and mode for a new file, as the attributes that WSL uses.
-    fn owner(request: &Request, mode: u32, device: Option<u32>) -> Option<Vec<u8>> {
-        let (uid, gid, mode) = (request.uid().to_le_bytes(), request.gid().to_le_bytes(), mode.to_le_bytes());
+    fn owner(request: &Request, group: Option<u32>, mode: u32, device: Option<u32>) -> Option<Vec<u8>> {
+        let (uid, gid, mode) =
+            (request.uid().to_le_bytes(), group.unwrap_or(request.gid()).to_le_bytes(), mode.to_le_bytes());
         let mut list: Vec<(&[u8], &[u8])> = vec![(UID, &uid), (GID, &gid), (MODE, &mode)];
         let numbers = device.map(|device| {
             let device = u64::from(device);
@@ -88,6 +89,12 @@ impl Operations {
             list.push((DEVICE, numbers));
         }
         ea::encode(&list)
+    }
+    /// The group that a directory with the set-group-id bit gives to what is made in it.
+    fn inherited_group(&self, client: &Client, parent: INodeNo) -> NtResult<Option<u32>> {
+        let Some(path) = self.0.nodes.path(parent.0) else { return Ok(None) };
+        let attr = self.0.stat_path(client, &path)?;
+        Ok((attr.perm & 0o2000 != 0).then_some(attr.gid))
     }
     /// Creates a name, lets `shape` work on it, and tells what it is.
     #[expect(clippy::too_many_arguments, reason = "what the host asks for, each of its own type")]
@@ -106,7 +113,10 @@ impl Operations {
         let attr = self.0.enter(&caller, |client| {
             let access = READ_ATTRIBUTES | READ_EA | WRITE_ATTRIBUTES | WRITE_EA | DELETE;
             let mut spec = self.0.spec(&path, access, options, CREATE);
-            spec.ea = Self::owner(request, mode, device);
+            let group = self.inherited_group(client, parent)?;
+            let directory = mode & libc::S_IFMT == libc::S_IFDIR && group.is_some();
+            let mode = if directory { mode | 0o2000 } else { mode };
+            spec.ea = Self::owner(request, group, mode, device);
             let (handle, _) = client.create(&spec)?;
             let done = shape(client, handle).and_then(|()| self.0.stat(client, handle));
             if done.is_err() {
@@ -473,7 +483,8 @@ impl Filesystem for Operations {
             let disposition = if flags & libc::O_EXCL != 0 { CREATE } else { OPEN_IF };
             let (handle, attr) = self.0.enter(&caller, |client| {
                 let mut spec = self.0.spec(&path, access, options, disposition);
-                spec.ea = Self::owner(request, mode & 0o7777 | libc::S_IFREG, None);
+                let group = self.inherited_group(client, parent)?;
+                spec.ea = Self::owner(request, group, mode & 0o7777 | libc::S_IFREG, None);
                 let (handle, _) = client.create(&spec)?;
                 match self.0.stat(client, handle) {
                     Ok(attr) => Ok((handle, attr)),

@@ -196,3 +196,33 @@ fn a_mount_point_that_does_not_exist_is_named() {
         ntio_fuse::mount(&machine, 0, std::path::Path::new("/nonexistent/mount")).expect_err("absent").to_string();
     assert!(error.contains("/nonexistent/mount") && error.contains("mkdir"), "{error}");
 }
+
+#[test]
+fn a_set_group_id_directory_gives_its_group_to_what_is_made_in_it() {
+    let Some(mount) = Mount::new() else { return };
+    fs::create_dir(mount.at("d")).expect("mkdir");
+    std::os::unix::fs::chown(mount.at("d"), None, Some(77)).expect("chown");
+    fs::set_permissions(mount.at("d"), fs::Permissions::from_mode(0o2775)).expect("chmod");
+    fs::write(mount.at("d/f"), "x").expect("create");
+    fs::create_dir(mount.at("d/sub")).expect("mkdir");
+    assert_eq!(fs::metadata(mount.at("d/f")).expect("stat").gid(), 77);
+    let sub = fs::metadata(mount.at("d/sub")).expect("stat");
+    assert_eq!((sub.gid(), sub.mode() & 0o2000), (77, 0o2000));
+    fs::write(mount.at("plain"), "x").expect("create");
+    assert_ne!(fs::metadata(mount.at("plain")).expect("stat").gid(), 77);
+}
+
+#[test]
+fn extended_attributes_keep_their_case() {
+    let Some(mount) = Mount::new() else { return };
+    fs::write(mount.at("f"), "x").expect("create");
+    let script = "import os,sys\np=sys.argv[1]\n\
+os.setxattr(p,'user.Name',b'one'); os.setxattr(p,'user.name',b''); os.setxattr(p,'user.gone',b'x'); os.removexattr(p,'user.gone')\n\
+assert sorted(os.listxattr(p))==['user.Name','user.name'], os.listxattr(p)\n\
+assert os.getxattr(p,'user.Name')==b'one' and os.getxattr(p,'user.name')==b''\n\
+for name, flag, errno in [('user.Name', os.XATTR_CREATE, 17), ('user.absent', os.XATTR_REPLACE, 61)]:\n\
+\x20 try: os.setxattr(p,name,b'y',flag); sys.exit(name)\n\
+\x20 except OSError as e: assert e.errno==errno, e\n";
+    let done = Command::new("python3").arg("-c").arg(script).arg(mount.at("f")).output().expect("python3");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
