@@ -74,9 +74,9 @@ fn render(root: &Path) -> Result<Page, String> {
             }
             line(&mut rows, sentence, state, &rules, &proofs);
         }
-        let [proved, partly, open, text] = count;
+        let [tested, partly, open, text] = count;
         let _ =
-            writeln!(summary, "| {} | {} | {proved} | {partly} | {open} | {text} |", seed.name, seed.sentence.len());
+            writeln!(summary, "| {} | {} | {tested} | {partly} | {open} | {text} |", seed.name, seed.sentence.len());
         let _ = writeln!(
             body,
             "\n## {}\n| Sentence | State | Rules and notes | Doors | Tests |\n|---|---|---|---|---|",
@@ -90,16 +90,16 @@ fn render(root: &Path) -> Result<Page, String> {
     page.text = format!(
         "# The five pages, sentence by sentence\n\
          Written by `cargo xtask seeds` from `spec/seeds.toml`, `spec/rules` and the tests in the tree; `cargo xtask tidy` fails when it\n\
-         is stale. A sentence is **proved** when each of its rules has a test, **partly** when some have, **open** when none has; *text*\n\
+         is stale. A sentence is **tested** when each of its rules has a test named after it, **partly** when some have, **open** when none has; *text*\n\
          asks for nothing that a program could show. A rule in bold has a test.\n\n\
-         | Page | Sentences | Proved | Partly | Open | Text |\n|---|---|---|---|---|---|\n{summary}{body}"
+         | Page | Sentences | Tested | Partly | Open | Text |\n|---|---|---|---|---|---|\n{summary}{body}"
     );
     Ok(page)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
-    Proved,
+    Tested,
     Partly,
     Open,
     Text,
@@ -112,7 +112,7 @@ fn state(sentence: &Sentence, rules: &BTreeMap<String, Rule>, proofs: &BTreeMap<
         _ if ids.is_empty() => State::Text,
         0 => State::Open,
         some if some < ids.len() => State::Partly,
-        _ => State::Proved,
+        _ => State::Tested,
     }
 }
 
@@ -138,7 +138,7 @@ fn line(
         sentence.rules.iter().filter_map(|id| proofs.get(id)).flatten().map(String::as_str).collect();
     let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
     let word = match state {
-        State::Proved => "proved",
+        State::Tested => "tested",
         State::Partly => "partly",
         State::Open => "open",
         State::Text => "text",
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sentence_is_proved_when_each_of_its_rules_is() {
+    fn a_sentence_is_tested_when_each_of_its_rules_is() {
         let proofs = BTreeMap::from([("NT-W-01".to_owned(), BTreeSet::from(["nt_w_01_x".to_owned()]))]);
         let sentence = |ids: &[&str]| Sentence {
             says: "x".to_owned(),
@@ -161,7 +161,7 @@ mod tests {
             note: "n".to_owned(),
         };
         let state = |ids: &[&str]| super::state(&sentence(ids), &BTreeMap::new(), &proofs);
-        assert_eq!(state(&["NT-W-01"]), State::Proved);
+        assert_eq!(state(&["NT-W-01"]), State::Tested);
         assert_eq!(state(&["NT-W-01", "NT-W-02"]), State::Partly);
         assert_eq!(state(&["NT-W-02"]), State::Open);
         assert_eq!(state(&[]), State::Text);
