@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut by_rule: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for test in nt_spec::tests(&root) {
-        for id in nt_spec::ids(&test.name) {
+        if let Some(id) = nt_spec::claim(&test.name) {
             let names = by_rule.entry(id).or_default();
             if !names.contains(&test.name) {
                 names.push(test.name.clone());

@@ -10,7 +10,7 @@ mod test;
 
 pub use rule::{Rule, Status, rules};
 pub use seed::{Page, Sentence, seeds};
-pub use test::{FOLDERS, Test, ids, sources, tests};
+pub use test::{FOLDERS, Test, claim, sources, tests};
 
 use std::path::{Path, PathBuf};
 

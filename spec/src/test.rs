@@ -1,7 +1,7 @@
 //! The tests in the tree: Rust tests, and the checks of compiled drivers that a Rust test runs.
 //!
 //! Room: spec. Called by: `tidy`, the build of `ntio_rules`. A name that starts with a rule's id (`nt_w_07_...`) is a claim
-//! about that rule; `nt_v_12_to_19_...` is one about eight. A driver's check counts only when a Rust test names its image
+//! about that one rule. A driver's check counts only when a Rust test names its image
 //! (`t_zw.sys`): a check that nobody runs proves nothing.
 
 use std::collections::BTreeSet;
@@ -72,24 +72,14 @@ pub fn tests(root: &Path) -> Vec<Test> {
     found.into_iter().collect()
 }
 
-/// Returns the ids that a test's name claims: none for a name that starts with no id.
+/// Returns the id that a test's name claims: none for a name that starts with no id.
 #[must_use]
-pub fn ids(name: &str) -> Vec<String> {
-    let parts: Vec<&str> = name.split('_').collect();
-    let number = |text: &str| {
-        (text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse::<u32>().ok()).flatten()
-    };
-    let [family, kind, first, rest @ ..] = &parts[..] else { return Vec::new() };
-    let Some(first) = number(first) else { return Vec::new() };
-    if !FAMILIES.contains(family) || !kind.bytes().all(|b| b.is_ascii_lowercase()) {
-        return Vec::new();
-    }
-    let last = match rest {
-        ["to", last, ..] => number(last).unwrap_or(first),
-        _ => first,
-    };
-    let family = format!("{family}-{kind}").to_ascii_uppercase();
-    (first..=last).map(|n| format!("{family}-{n:02}")).collect()
+pub fn claim(name: &str) -> Option<String> {
+    let mut parts = name.split('_');
+    let (family, kind, number) = (parts.next()?, parts.next()?, parts.next()?);
+    let known = FAMILIES.contains(&family) && kind.bytes().all(|b| b.is_ascii_lowercase());
+    let numbered = number.len() == 2 && number.bytes().all(|b| b.is_ascii_digit());
+    (known && numbered).then(|| format!("{family}-{kind}-{number}").to_ascii_uppercase())
 }
 
 fn rust_tests(text: &str, file: &str, found: &mut BTreeSet<Test>) {
@@ -102,7 +92,7 @@ fn rust_tests(text: &str, file: &str, found: &mut BTreeSet<Test>) {
             continue;
         };
         let name = after.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
-        if marked && !before.contains("//") && !ids(name).is_empty() {
+        if marked && !before.contains("//") && claim(name).is_some() {
             found.insert(Test { name: name.to_owned(), file: file.to_owned(), line: at + 1 });
         }
         marked = false;
@@ -133,7 +123,7 @@ fn driver_checks(root: &Path, name: &str, seen: &mut BTreeSet<String>, found: &m
         if let Some(other) = line.strip_prefix("#include \"").and_then(|rest| rest.split('"').next()) {
             filter |= driver_checks(root, other, seen, found);
         }
-        for name in line.split('"').skip(1).step_by(2).filter(|text| !ids(text).is_empty()) {
+        for name in line.split('"').skip(1).step_by(2).filter(|text| claim(text).is_some()) {
             found.insert(Test { name: name.to_owned(), file: file.clone(), line: at + 1 });
         }
     }
@@ -146,11 +136,10 @@ mod tests {
 
     #[test]
     fn a_name_claims_the_id_it_starts_with() {
-        assert_eq!(ids("nt_w_07_append_only"), ["NT-W-07"]);
-        assert_eq!(ids("nt_v_12_to_14_rest"), ["NT-V-12", "NT-V-13", "NT-V-14"]);
-        assert_eq!(ids("nt_dir_25_each"), ["NT-DIR-25"]);
+        assert_eq!(claim("nt_w_07_append_only").as_deref(), Some("NT-W-07"));
+        assert_eq!(claim("nt_dir_25_each").as_deref(), Some("NT-DIR-25"));
         for none in ["nt_w_7_x", "w_07_x", "flt_07", "a_driver_with_28_entries", "nt_write_file_08"] {
-            assert!(ids(none).is_empty(), "{none}");
+            assert_eq!(claim(none), None, "{none}");
         }
     }
 

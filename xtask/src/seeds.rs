@@ -2,7 +2,7 @@
 //!
 //! Room: xtask. Calls: `nt_spec`. Source: style, section 5.
 
-use nt_spec::{Rule, Sentence, Status, ids, rules, seeds, tests};
+use nt_spec::{Rule, Sentence, Status, claim, rules, seeds, tests};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
@@ -56,7 +56,7 @@ fn render(root: &Path) -> Result<Page, String> {
     let rules: BTreeMap<String, Rule> = rules(root).map_err(say)?.into_iter().map(|r| (r.id.clone(), r)).collect();
     let mut proofs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for test in tests(root) {
-        for id in ids(&test.name) {
+        if let Some(id) = claim(&test.name) {
             proofs.entry(id).or_default().insert(test.name.clone());
         }
     }

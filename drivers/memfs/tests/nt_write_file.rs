@@ -544,14 +544,30 @@ fn nt_s_05_a_full_volume_changes_nothing() {
 }
 
 #[test]
-fn nt_v_12_to_19_what_is_disturbed_when_a_check_fails() {
+fn nt_v_12_a_bad_offset_is_refused_before_the_event_is_reset() {
     let world = World::new();
     let mut file = world.async_file("v12");
     file.event = world.event(true);
     assert_eq!(file.write(b"x", Some(-5)), refused(NtStatus::INVALID_PARAMETER));
-    assert!(world.signaled(file.event), "V-12 comes before the event is reset");
+    assert!(world.signaled(file.event));
+}
+
+#[test]
+fn nt_v_13_an_asynchronous_handle_has_no_position_to_name_and_keeps_its_event() {
+    let world = World::new();
+    let mut file = world.async_file("v13");
+    file.event = world.event(true);
+    assert_eq!(file.write(b"x", Some(-2)), refused(NtStatus::INVALID_PARAMETER));
+    assert!(world.signaled(file.event));
+}
+
+#[test]
+fn nt_v_19_a_missing_offset_is_refused_after_the_event_is_reset() {
+    let world = World::new();
+    let mut file = world.async_file("v19");
+    file.event = world.event(true);
     assert_eq!(file.write(b"x", None), refused(NtStatus::INVALID_PARAMETER));
-    assert!(!world.signaled(file.event), "V-19 comes after it (DIS-05)");
+    assert!(!world.signaled(file.event), "DIS-05");
 }
 
 #[test]

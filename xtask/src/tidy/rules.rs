@@ -2,7 +2,7 @@
 //!
 //! Room: xtask. Calls: `nt_spec`. Source: style, section 5.
 
-use nt_spec::{Rule, Status, ids, rules, sources, tests};
+use nt_spec::{Rule, Status, claim, rules, sources, tests};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ pub(super) fn check(root: &Path) -> Result<Vec<String>, String> {
     let mut findings = Vec::new();
     let mut proved = BTreeSet::new();
     for test in tests(root) {
-        for id in ids(&test.name) {
+        if let Some(id) = claim(&test.name) {
             if !known.contains(id.as_str()) {
                 findings.push(format!("{}:{}: {}: there is no rule {id}", test.file, test.line, test.name));
             }
@@ -47,7 +47,7 @@ pub(super) fn check(root: &Path) -> Result<Vec<String>, String> {
 /// Sets each status that the tests contradict.
 pub(super) fn fix(root: &Path) -> Result<(), String> {
     let rules = rules(root).map_err(|error| error.to_string())?;
-    let proved: BTreeSet<String> = tests(root).iter().flat_map(|test| ids(&test.name)).collect();
+    let proved: BTreeSet<String> = tests(root).iter().filter_map(|test| claim(&test.name)).collect();
     let moved: BTreeMap<&str, Status> =
         rules.iter().filter_map(|rule| Some((rule.id.as_str(), wanted(rule, &proved)?))).collect();
     let folder = root.join("spec/rules");
@@ -89,7 +89,7 @@ fn wanted(rule: &Rule, proved: &BTreeSet<String>) -> Option<Status> {
 fn cited(line: &str) -> impl Iterator<Item = String> + '_ {
     line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_')
         .filter(|word| word.len() < 12 && !word.bytes().any(|b| b.is_ascii_lowercase()))
-        .flat_map(|word| ids(&word.to_ascii_lowercase().replace('-', "_")))
+        .filter_map(|word| claim(&word.to_ascii_lowercase().replace('-', "_")))
 }
 
 #[cfg(test)]
