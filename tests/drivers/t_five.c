@@ -1,96 +1,12 @@
 /*
  * t_five: one driver that makes the five calls (ZwWriteFile, FltWriteFile, KsWriteFile, KsStreamIo, IOCTL_KS_WRITE_STREAM) in its
- * DriverEntry and checks each by its rules. It is a minifilter on C: at the same time, so that it sees which writes pass it.
+ * DriverEntry and checks each by its rules.
  */
-#include "t_five.h"
-#include "t_five_help.h"
-#include "t_five_nt.h"
-#include "t_five_flt.h"
-#ifndef T_FIVE_NO_KS
+#include "t_five_filter.h"
 #include "t_five_ks.h"
-#endif
 
-static PFLT_FILTER Filter;
-
-static FLT_PREOP_CALLBACK_STATUS FLTAPI PreWrite(PFLT_CALLBACK_DATA Data, PCFLT_RELATED_OBJECTS FltObjects, PVOID *CompletionContext)
+static VOID TestMore(VOID)
 {
-    InterlockedIncrement(&PreWrites);
-    LastKey = Data->Iopb->Parameters.Write.Key;
-    if (InterlockedExchange(&NestOnce, 0) != 0) {
-        LARGE_INTEGER offset = At(0x200);
-        ULONG written = 0;
-        NestStatus = FltWriteFile(FltObjects->Instance, FltObjects->FileObject, &offset, 4, "nest",
-            FLTFL_IO_OPERATION_DO_NOT_UPDATE_BYTE_OFFSET, &written, NULL, NULL);
-        if (NT_SUCCESS(NestStatus) && written != 4) NestStatus = STATUS_DATA_ERROR;
-    }
-    *CompletionContext = NULL;
-    return FLT_PREOP_SUCCESS_WITH_CALLBACK;
-}
-
-static FLT_POSTOP_CALLBACK_STATUS FLTAPI PostWrite(PFLT_CALLBACK_DATA Data, PCFLT_RELATED_OBJECTS FltObjects, PVOID CompletionContext,
-    FLT_POST_OPERATION_FLAGS Flags)
-{
-    UNREFERENCED_PARAMETER(CompletionContext);
-    UNREFERENCED_PARAMETER(Flags);
-    LastInformation = Data->IoStatus.Information;
-    LastPosition = FltObjects->FileObject != NULL ? FltObjects->FileObject->CurrentByteOffset.QuadPart : -1;
-    InterlockedIncrement(&PostWrites);
-    return FLT_POSTOP_FINISHED_PROCESSING;
-}
-
-/* The first volume is C:. */
-static NTSTATUS FLTAPI InstanceSetup(PCFLT_RELATED_OBJECTS FltObjects, FLT_INSTANCE_SETUP_FLAGS Flags, DEVICE_TYPE DeviceType,
-    FLT_FILESYSTEM_TYPE FilesystemType)
-{
-    UNREFERENCED_PARAMETER(Flags);
-    UNREFERENCED_PARAMETER(DeviceType);
-    UNREFERENCED_PARAMETER(FilesystemType);
-    if (Instance == NULL) Instance = FltObjects->Instance;
-    return STATUS_SUCCESS;
-}
-
-static NTSTATUS FLTAPI Unload(FLT_FILTER_UNLOAD_FLAGS Flags)
-{
-    UNREFERENCED_PARAMETER(Flags);
-    FltUnregisterFilter(Filter);
-    EQ(PreWrites, PostWrites, "flt_r_12_after_unregistration_no_write_is_open");
-    return STATUS_SUCCESS;
-}
-
-static const FLT_OPERATION_REGISTRATION Operations[] = {
-    { IRP_MJ_WRITE, 0, PreWrite, PostWrite, NULL },
-    { IRP_MJ_OPERATION_END, 0, NULL, NULL, NULL },
-};
-
-static const FLT_REGISTRATION Registration = {
-    .Size = sizeof(FLT_REGISTRATION),
-    .Version = FLT_REGISTRATION_VERSION,
-    .OperationRegistration = Operations,
-    .FilterUnloadCallback = Unload,
-    .InstanceSetupCallback = InstanceSetup,
-};
-
-DRIVER_INITIALIZE DriverEntry;
-
-NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
-{
-    NTSTATUS status;
-    UNREFERENCED_PARAMETER(RegistryPath);
-    status = FltRegisterFilter(DriverObject, &Registration, &Filter);
-    ST(status, STATUS_SUCCESS, "flt_r_01_the_filter_registers");
-    if (!NT_SUCCESS(status)) return status;
-    status = FltStartFiltering(Filter);
-    ST(status, STATUS_SUCCESS, "flt_r_09_and_starts");
-    if (!NT_SUCCESS(status)) {
-        FltUnregisterFilter(Filter);
-        return status;
-    }
-    OK(Instance != NULL, "flt_i_04_the_default_instance_attaches_to_the_mounted_volume");
-    TestNt();
-    if (Instance != NULL) TestFlt();
-#ifndef T_FIVE_NO_KS
     TestKsFile();
     TestKsPin();
-#endif
-    return STATUS_SUCCESS;
 }
