@@ -11,12 +11,14 @@ mod tidy;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask ci | tidy [--fix-status] | seeds | support | fixtures [--check] [--if-tools]";
+const USAGE: &str =
+    "usage: cargo xtask ci | tidy [--fix-status] | mend | seeds | support | fixtures [--check] [--if-tools]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let result = match args.split_first() {
         Some((task, [])) if task == "ci" => ci::run(),
+        Some((task, [])) if task == "mend" => mend(),
         Some((task, [])) if task == "seeds" => seeds::run(&root()),
         Some((task, [])) if task == "support" => support::run(&root()),
         Some((task, rest)) if task == "tidy" => tidy::run(rest),
@@ -30,6 +32,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Brings up to date what follows from the sources: statuses, docs/seeds.md, docs/support.md.
+fn mend() -> Result<(), String> {
+    tidy::run(&["--fix-status".to_owned()])?;
+    seeds::run(&root())?;
+    support::run(&root())
 }
 
 /// Prints a line for people.

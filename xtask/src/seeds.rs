@@ -32,7 +32,7 @@ pub fn check(root: &Path) -> Result<Vec<String>, String> {
     let page = render(root)?;
     let mut findings = page.findings;
     if fs::read_to_string(root.join(PLACE)).ok().as_ref() != Some(&page.text) {
-        findings.push(format!("{PLACE}: stale (cargo xtask seeds)"));
+        findings.push(format!("{PLACE}: stale (cargo xtask mend)"));
     }
     let open = format!("{PLACE}: {} of {} sentences are open, {} partly", page.open, page.sentences, page.partly);
     if STRICT && page.open + page.partly > 0 {

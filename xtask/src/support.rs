@@ -24,7 +24,7 @@ pub fn run(root: &Path) -> Result<(), String> {
 /// None; the signature is that of the other checks.
 pub fn check(root: &Path) -> Result<Vec<String>, String> {
     let fresh = fs::read_to_string(root.join(PLACE)).is_ok_and(|text| text == render());
-    Ok(if fresh { Vec::new() } else { vec![format!("{PLACE}: stale (cargo xtask support)")] })
+    Ok(if fresh { Vec::new() } else { vec![format!("{PLACE}: stale (cargo xtask mend)")] })
 }
 
 fn render() -> String {

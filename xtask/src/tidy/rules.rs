@@ -24,7 +24,7 @@ pub(super) fn check(root: &Path) -> Result<Vec<String>, String> {
     for rule in &rules {
         if let Some(now) = wanted(rule, &proved) {
             let why = if now == Status::Implemented { "has a test" } else { "has no test that runs" };
-            let hint = "cargo xtask tidy --fix-status";
+            let hint = "cargo xtask mend";
             findings.push(format!("{}: says {} and {why} ({hint})", rule.id, rule.status.word()));
         }
     }
