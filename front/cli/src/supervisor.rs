@@ -196,7 +196,7 @@ impl Server {
             Some(Step::Failed(failure)) => return Err(failure),
             Some(Step::Gone | Step::Ready(_)) => {
                 let ended = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-                fallen(format!("the machine fell with its drivers ({ended}); the bug check is above"))
+                fallen(format!("the machine fell with its drivers ({ended}); what it said last is above"))
             }
             None => fallen(format!("the machine did not end within {} s", most.as_secs())),
         };
