@@ -1,1 +1,26 @@
-//! nt_fltmgr
+//! Filter Manager: FLTMGR.SYS.
+//!
+//! Room: drivers/fltmgr. Called by: `nt_io` through its dispatch and fast I/O tables; drivers through `exports`; machines.
+//! Calls: `nt_io`. Touches: FLT_CALLBACK_DATA and its parameter block, in pool; FILE_OBJECT.CurrentByteOffset (FLT-W-14).
+//! IRQL: pre callbacks PASSIVE_LEVEL (paging <= APC_LEVEL), post callbacks <= DISPATCH_LEVEL.
+//! Locks: the lists of filters, volumes and instances; none is held while a callback runs.
+//! Source: fltmgr.md. One frame; the device stands on each volume's stack (FLT-I-14), and a request that no instance
+//! registered for costs one branch (house rule 7).
+//! Not here: contexts, communication ports, name providers; the export table says so.
+
+pub mod altitude;
+pub mod data;
+mod dispatch;
+pub mod exports;
+pub mod filter;
+pub mod generated;
+pub mod native;
+mod operation;
+pub mod spy;
+pub mod volume;
+
+pub use altitude::Altitude;
+pub use data::CallbackData;
+pub use filter::{Filter, FltMgr, Instance};
+pub use native::{MiniFilter, PostOp, PreOp, register_native};
+pub use volume::Volume;

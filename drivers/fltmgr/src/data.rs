@@ -1,0 +1,259 @@
+//! Callback data: the block that filters see, and a safe view of it for filters written in Rust.
+//!
+//! Room: drivers/fltmgr. IRQL: <= DISPATCH_LEVEL. Locks: none.
+//! Source: FLT_CALLBACK_DATA, FLT_IO_PARAMETER_BLOCK, FLT_RELATED_OBJECTS; rules FLT-D-01 to FLT-D-04, FLT-O-25.
+
+use nt_abi::flt::*;
+use nt_abi::io::{
+    FILE_OBJECT, IO_STACK_LOCATION, IO_STATUS_BLOCK, IRP, IRP_MJ_CREATE, IRP_MJ_QUERY_INFORMATION, IRP_MJ_READ,
+    IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE,
+};
+use nt_abi::{Bytes, NtResult, NtStatus, Ptr};
+use nt_cell::Foreign;
+use nt_ex::pool;
+use nt_io::irp::{self, IoStatus, Irp};
+
+nt_abi::layout! {
+    /// One operation's block: what filters see, then ours.
+    pub struct BLOCK: 0x100 {
+        /// The callback data.
+        Data @ 0x00: FLT_CALLBACK_DATA;
+        /// Its parameter block.
+        Iopb @ 0x58: FLT_IO_PARAMETER_BLOCK;
+        /// The related objects.
+        Related @ 0xA0: FLT_RELATED_OBJECTS;
+        /// Where a pre callback stores its completion context.
+        Context @ 0xD0: u64;
+        /// The key of the operation.
+        Key @ 0xD8: u64;
+        /// Marks a block of ours.
+        Mark @ 0xE0: u64;
+        /// The packet, 0 for fast I/O.
+        Packet @ 0xE8: Ptr<IRP>;
+    }
+    /// The parameter block as nine words, to save and restore it.
+    pub struct IOPB_WORDS: 0x48 {
+        /// All of it.
+        Words @ 0x00: [u64; 9];
+    }
+}
+const MARK: u64 = 0x464C_545F_4342_4400;
+
+/// The parameter block at one moment.
+pub type Snapshot = [u64; 9];
+
+/// Makes a block for an operation.
+pub fn allocate(key: u64, file: Option<Foreign<FILE_OBJECT>>) -> NtResult<Foreign<BLOCK>> {
+    let block = pool::zeroed::<BLOCK>(pool::tag(b"FMcd")).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
+    block.set(BLOCK::Mark, MARK);
+    block.set(BLOCK::Key, key);
+    let data = block.at(BLOCK::Data);
+    data.set_ptr(FLT_CALLBACK_DATA::Iopb, Some(block.at(BLOCK::Iopb)));
+    block.at(BLOCK::Iopb).set_ptr(FLT_IO_PARAMETER_BLOCK::TargetFileObject, file);
+    let related = block.at(BLOCK::Related);
+    related.set(FLT_RELATED_OBJECTS::Size, FLT_RELATED_OBJECTS::SIZE as u16);
+    related.set_ptr(FLT_RELATED_OBJECTS::FileObject, file);
+    Ok(block)
+}
+
+/// Returns the block of a callback data pointer that a driver gave, if it is one of ours.
+#[must_use]
+pub fn block_of(data: Foreign<FLT_CALLBACK_DATA>) -> Option<Foreign<BLOCK>> {
+    let block = data.container(BLOCK::Data);
+    (block.get(BLOCK::Mark) == MARK).then_some(block)
+}
+
+/// Reads the parameter block.
+#[must_use]
+pub fn snapshot(block: Foreign<BLOCK>) -> Snapshot {
+    let words = block.at(BLOCK::Iopb).view::<IOPB_WORDS>();
+    std::array::from_fn(|index| words.get(IOPB_WORDS::Words.index(index)))
+}
+
+/// Writes the parameter block.
+pub fn restore(block: Foreign<BLOCK>, snapshot: &Snapshot) {
+    let words = block.at(BLOCK::Iopb).view::<IOPB_WORDS>();
+    for (index, word) in snapshot.iter().enumerate() {
+        words.set(IOPB_WORDS::Words.index(index), *word);
+    }
+}
+
+/// Fills the parameter block from a packet's current location (FLT-D-01, FLT-D-02).
+pub fn from_packet(block: Foreign<BLOCK>, packet: Irp) {
+    let stack = irp::current(packet);
+    let iopb = block.at(BLOCK::Iopb);
+    let major = stack.get(IO_STACK_LOCATION::MajorFunction);
+    iopb.set(FLT_IO_PARAMETER_BLOCK::IrpFlags, packet.get(IRP::Flags));
+    iopb.set(FLT_IO_PARAMETER_BLOCK::MajorFunction, major);
+    iopb.set(FLT_IO_PARAMETER_BLOCK::MinorFunction, stack.get(IO_STACK_LOCATION::MinorFunction));
+    iopb.set(FLT_IO_PARAMETER_BLOCK::OperationFlags, stack.get(IO_STACK_LOCATION::Flags));
+    block.at(BLOCK::Data).set(FLT_CALLBACK_DATA::RequestorMode, packet.get(IRP::RequestorMode));
+    block.set_ptr(BLOCK::Packet, Some(packet));
+    let system = packet.addr_at(IRP::AssociatedIrp_SystemBuffer);
+    match major {
+        IRP_MJ_READ | IRP_MJ_WRITE => {
+            iopb.set(FLT_IO_PARAMETER_BLOCK::Write_Length, stack.get(IO_STACK_LOCATION::Write_Length));
+            iopb.set(FLT_IO_PARAMETER_BLOCK::Write_Key, stack.get(IO_STACK_LOCATION::Write_Key));
+            iopb.set(FLT_IO_PARAMETER_BLOCK::Write_ByteOffset, stack.get(IO_STACK_LOCATION::Write_ByteOffset));
+            let buffer = if system != 0 { system } else { packet.addr_at(IRP::UserBuffer) };
+            if system != 0 {
+                block.at(BLOCK::Data).or32(FLT_CALLBACK_DATA::Flags, FLTFL_CALLBACK_DATA_SYSTEM_BUFFER);
+            }
+            iopb.set_addr(FLT_IO_PARAMETER_BLOCK::Write_WriteBuffer, buffer);
+            iopb.set_ptr(FLT_IO_PARAMETER_BLOCK::Write_MdlAddress, packet.ptr(IRP::MdlAddress));
+        }
+        IRP_MJ_CREATE => {
+            let security = stack.ptr(IO_STACK_LOCATION::Create_SecurityContext);
+            iopb.set_ptr(FLT_IO_PARAMETER_BLOCK::Create_SecurityContext, security);
+            iopb.set(FLT_IO_PARAMETER_BLOCK::Create_Options, stack.get(IO_STACK_LOCATION::Create_Options));
+            let attributes = stack.get(IO_STACK_LOCATION::Create_FileAttributes);
+            iopb.set(FLT_IO_PARAMETER_BLOCK::Create_FileAttributes, attributes);
+            iopb.set(FLT_IO_PARAMETER_BLOCK::Create_ShareAccess, stack.get(IO_STACK_LOCATION::Create_ShareAccess));
+            iopb.set(FLT_IO_PARAMETER_BLOCK::Create_EaLength, stack.get(IO_STACK_LOCATION::Create_EaLength));
+            iopb.set_addr(FLT_IO_PARAMETER_BLOCK::Create_EaBuffer, system);
+        }
+        IRP_MJ_QUERY_INFORMATION | IRP_MJ_SET_INFORMATION => {
+            let length = stack.get(IO_STACK_LOCATION::SetFile_Length);
+            iopb.set(FLT_IO_PARAMETER_BLOCK::SetFileInformation_Length, length);
+            let class = stack.get(IO_STACK_LOCATION::SetFile_FileInformationClass);
+            iopb.set(FLT_IO_PARAMETER_BLOCK::SetFileInformation_FileInformationClass, class);
+            let words = iopb.view::<IOPB_WORDS>();
+            // InfoBuffer: right after the class in a query, after the rename parameters in a set.
+            let at = if major == IRP_MJ_QUERY_INFORMATION { 5 } else { 7 };
+            words.set(IOPB_WORDS::Words.index(at), system);
+        }
+        _ => {}
+    }
+}
+
+/// Puts changed parameters of a read or write into the packet's next location (FLT-D-03).
+pub fn to_packet(block: Foreign<BLOCK>, packet: Irp, stack: irp::Stack) {
+    let iopb = block.at(BLOCK::Iopb);
+    stack.set(IO_STACK_LOCATION::MinorFunction, iopb.get(FLT_IO_PARAMETER_BLOCK::MinorFunction));
+    stack.set(IO_STACK_LOCATION::Flags, iopb.get(FLT_IO_PARAMETER_BLOCK::OperationFlags));
+    if matches!(iopb.get(FLT_IO_PARAMETER_BLOCK::MajorFunction), IRP_MJ_READ | IRP_MJ_WRITE) {
+        stack.set(IO_STACK_LOCATION::Write_Length, iopb.get(FLT_IO_PARAMETER_BLOCK::Write_Length));
+        stack.set(IO_STACK_LOCATION::Write_Key, iopb.get(FLT_IO_PARAMETER_BLOCK::Write_Key));
+        stack.set(IO_STACK_LOCATION::Write_ByteOffset, iopb.get(FLT_IO_PARAMETER_BLOCK::Write_ByteOffset));
+        let buffer = iopb.addr_at(FLT_IO_PARAMETER_BLOCK::Write_WriteBuffer);
+        if packet.addr_at(IRP::AssociatedIrp_SystemBuffer) == 0 {
+            packet.set_addr(IRP::UserBuffer, buffer);
+        }
+        packet.set_ptr(IRP::MdlAddress, iopb.ptr(FLT_IO_PARAMETER_BLOCK::Write_MdlAddress));
+    }
+}
+
+/// Reads IoStatus.
+#[must_use]
+pub fn status(block: Foreign<BLOCK>) -> IoStatus {
+    let status = block.at(BLOCK::Data).at(FLT_CALLBACK_DATA::IoStatus);
+    IoStatus::new(status.get(IO_STATUS_BLOCK::Status), status.get(IO_STATUS_BLOCK::Information))
+}
+
+/// Writes IoStatus.
+pub fn set_status(block: Foreign<BLOCK>, result: IoStatus) {
+    let status = block.at(BLOCK::Data).at(FLT_CALLBACK_DATA::IoStatus);
+    status.set(IO_STATUS_BLOCK::Status, result.status);
+    status.set(IO_STATUS_BLOCK::Information, result.information);
+}
+
+/// A filter written in Rust sees an operation through this.
+#[derive(Clone, Copy, Debug)]
+pub struct CallbackData {
+    block: Foreign<BLOCK>,
+}
+
+impl CallbackData {
+    pub(crate) fn new(block: Foreign<BLOCK>) -> Self {
+        Self { block }
+    }
+    fn iopb(self) -> Foreign<FLT_IO_PARAMETER_BLOCK> {
+        self.block.at(BLOCK::Iopb)
+    }
+    /// Returns the address of the block, which stays the same from pre to post.
+    #[must_use]
+    pub fn id(self) -> u64 {
+        self.block.addr()
+    }
+    /// Returns IRP_MJ_*.
+    #[must_use]
+    pub fn major(self) -> u8 {
+        self.iopb().get(FLT_IO_PARAMETER_BLOCK::MajorFunction)
+    }
+    /// Returns the file object.
+    #[must_use]
+    pub fn file(self) -> Option<Foreign<FILE_OBJECT>> {
+        self.iopb().ptr(FLT_IO_PARAMETER_BLOCK::TargetFileObject)
+    }
+    /// Returns FLTFL_CALLBACK_DATA_*.
+    #[must_use]
+    pub fn flags(self) -> u32 {
+        self.block.at(BLOCK::Data).get(FLT_CALLBACK_DATA::Flags)
+    }
+    /// Returns IRP_* flags; 0 for fast I/O (FLT-O-04).
+    #[must_use]
+    pub fn irp_flags(self) -> u32 {
+        self.iopb().get(FLT_IO_PARAMETER_BLOCK::IrpFlags)
+    }
+    /// Returns SL_* flags.
+    #[must_use]
+    pub fn operation_flags(self) -> u8 {
+        self.iopb().get(FLT_IO_PARAMETER_BLOCK::OperationFlags)
+    }
+    /// Returns whether the requestor is user mode.
+    #[must_use]
+    pub fn from_user(self) -> bool {
+        self.block.at(BLOCK::Data).get(FLT_CALLBACK_DATA::RequestorMode) != 0
+    }
+    /// FLT_IS_FASTIO_OPERATION.
+    #[must_use]
+    pub fn is_fast_io(self) -> bool {
+        self.flags() & FLTFL_CALLBACK_DATA_FAST_IO_OPERATION != 0
+    }
+    /// Returns the length of a read or write.
+    #[must_use]
+    pub fn length(self) -> u32 {
+        self.iopb().get(FLT_IO_PARAMETER_BLOCK::Write_Length)
+    }
+    /// Changes the length; takes effect below when [`CallbackData::set_dirty`] follows (FLT-D-03).
+    pub fn set_length(self, length: u32) {
+        self.iopb().set(FLT_IO_PARAMETER_BLOCK::Write_Length, length);
+    }
+    /// Returns the key of a read or write.
+    #[must_use]
+    pub fn key(self) -> u32 {
+        self.iopb().get(FLT_IO_PARAMETER_BLOCK::Write_Key)
+    }
+    /// Returns the offset of a read or write, -1 for an append.
+    #[must_use]
+    pub fn offset(self) -> i64 {
+        self.iopb().get(FLT_IO_PARAMETER_BLOCK::Write_ByteOffset)
+    }
+    /// Changes the offset.
+    pub fn set_offset(self, offset: i64) {
+        self.iopb().set(FLT_IO_PARAMETER_BLOCK::Write_ByteOffset, offset);
+    }
+    /// FltSetCallbackDataDirty.
+    pub fn set_dirty(self) {
+        self.block.at(BLOCK::Data).or32(FLT_CALLBACK_DATA::Flags, FLTFL_CALLBACK_DATA_DIRTY);
+    }
+    /// Returns IoStatus.
+    #[must_use]
+    pub fn status(self) -> IoStatus {
+        status(self.block)
+    }
+    /// Writes IoStatus: before COMPLETE, or in a post callback.
+    pub fn set_status(self, result: IoStatus) {
+        set_status(self.block, result);
+    }
+    /// Returns the opaque instance pointer.
+    #[must_use]
+    pub fn instance(self) -> Option<Foreign<Bytes>> {
+        self.iopb().ptr(FLT_IO_PARAMETER_BLOCK::TargetInstance).map(Foreign::view)
+    }
+    /// Returns the callback data's own address, as compiled filters get it.
+    #[must_use]
+    pub fn data(self) -> Foreign<FLT_CALLBACK_DATA> {
+        self.block.at(BLOCK::Data)
+    }
+}

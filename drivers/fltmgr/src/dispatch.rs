@@ -1,0 +1,257 @@
+//! Requests on their way through our device: packets and fast I/O.
+//!
+//! Room: drivers/fltmgr. IRQL: dispatch PASSIVE_LEVEL (paging <= APC_LEVEL), completion <= DISPATCH_LEVEL. Locks: none.
+//! Source: fltmgr.md sections 4 and 16; rules FLT-O-04, FLT-O-06, FLT-O-10, FLT-O-12, FLT-O-15, FLT-O-16, FLT-O-23.
+
+use crate::data::{self, BLOCK};
+use crate::operation::{Operation, Origin, PostEnd, PreEnd};
+use crate::volume::{self, Volume};
+use nt_abi::flt::*;
+use nt_abi::io::{
+    IO_STACK_LOCATION, IRP, IRP_MJ_READ, IRP_MJ_WRITE, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
+};
+use nt_abi::ke::KEVENT;
+use nt_abi::NtStatus;
+use nt_io::device::Device;
+use nt_io::driver::{Answer, FastCall, FastControl, NativeDriver, OwnedIrp};
+use nt_io::irp::{self, IoStatus, Irp};
+use nt_io::{complete, observe, rw, send};
+use nt_ke::{Mode, dispatcher, wait};
+use std::sync::Arc;
+
+/// The driver behind every device of ours.
+pub(crate) struct FltDriver;
+
+impl NativeDriver for FltDriver {
+    fn dispatch(&self, device: Device, irp: OwnedIrp) -> Answer {
+        let Some(volume) = volume::of_device(device) else {
+            return irp.complete(NtStatus::INVALID_DEVICE_REQUEST, 0);
+        };
+        if !volume.wants(irp.stack().get(IO_STACK_LOCATION::MajorFunction)) {
+            return irp.skip_to(volume.lower);
+        }
+        let kernel = Arc::clone(&nt_ke::current().kernel);
+        let span = irp::prefix(irp.irp()).map_or(0, |prefix| prefix.get(irp::IRP_PREFIX::Span));
+        let file = irp.file();
+        let made = Operation::new(&volume, &kernel, file, Some(irp.irp()), Origin::Packet, 0, span);
+        let operation = match made {
+            Ok(operation) => operation,
+            Err(error) => return irp.complete(error.status(), 0),
+        };
+        let packet = irp.into_irp();
+        prepare(&operation, packet, FLTFL_CALLBACK_DATA_IRP_OPERATION);
+        let end = operation.run_pre();
+        let status = go_on(&operation, packet, end);
+        OwnedIrp::answered(if operation.marked() { NtStatus::PENDING } else { status })
+    }
+
+    fn has_fast_io(&self) -> bool {
+        true
+    }
+    fn fast_write(&self, call: &FastCall) -> Option<IoStatus> {
+        fast(rw::Direction::Write, call)
+    }
+    fn fast_read(&self, call: &FastCall) -> Option<IoStatus> {
+        fast(rw::Direction::Read, call)
+    }
+    fn fast_device_control(&self, _call: &FastControl) -> Option<IoStatus> {
+        None
+    }
+}
+
+/// Fills an operation from its packet.
+pub(crate) fn prepare(operation: &Operation, packet: Irp, flags: u32) {
+    let block = operation.block;
+    block.at(BLOCK::Data).or32(FLT_CALLBACK_DATA::Flags, flags);
+    block.at(BLOCK::Data).set_addr(FLT_CALLBACK_DATA::Thread, packet.addr_at(IRP::Tail_Thread));
+    data::from_packet(block, packet);
+    *operation.original.lock() = (packet.addr_at(IRP::UserBuffer), packet.addr_at(IRP::MdlAddress));
+    operation.begin();
+}
+
+/// Continues a packet after its pre callbacks; returns the status for whoever sent it.
+pub(crate) fn go_on(operation: &Arc<Operation>, packet: Irp, end: PreEnd) -> NtStatus {
+    match end {
+        PreEnd::Pended => NtStatus::PENDING,
+        PreEnd::Down => send_down(operation, packet),
+        PreEnd::Completed | PreEnd::Disallowed => {
+            if operation.run_post() == PostEnd::Held {
+                return NtStatus::PENDING;
+            }
+            end_packet(operation, packet)
+        }
+    }
+}
+
+fn send_down(operation: &Arc<Operation>, packet: Irp) -> NtStatus {
+    irp::copy_current_to_next(packet);
+    let next = irp::next(packet);
+    if operation.changed() {
+        data::to_packet(operation.block, packet, next);
+    }
+    next.set_code(IO_STACK_LOCATION::CompletionRoutine, Some(crate::exports::completion_routine()));
+    next.set_addr(IO_STACK_LOCATION::Context, operation.key);
+    next.set(IO_STACK_LOCATION::Control, SL_INVOKE_ON_SUCCESS | SL_INVOKE_ON_ERROR | SL_INVOKE_ON_CANCEL);
+    if !operation.synchronize() {
+        let status = send::call_driver(operation.volume.lower, packet);
+        return if status == NtStatus::PENDING { status } else { data::status(operation.block).status };
+    }
+    // FLT_PREOP_SYNCHRONIZE: the posts run in this thread, after the lower drivers are done.
+    let Some(event) = nt_io::event::LocalEvent::new().map(Arc::new) else {
+        return fail(operation, packet, NtStatus::INSUFFICIENT_RESOURCES);
+    };
+    *operation.done.lock() = Some(Arc::clone(&event));
+    let _status = send::call_driver(operation.volume.lower, packet);
+    let header = event.event().at(KEVENT::Header);
+    let _done = wait::wait_for_single(&nt_ke::current(), header, Mode::Kernel, false, None);
+    operation.done.lock().take();
+    settle_packet(operation, packet);
+    if operation.run_post() == PostEnd::Held {
+        return NtStatus::PENDING;
+    }
+    end_packet(operation, packet)
+}
+
+fn fail(operation: &Arc<Operation>, packet: Irp, status: NtStatus) -> NtStatus {
+    data::set_status(operation.block, IoStatus::new(status, 0));
+    let _held = operation.run_post();
+    end_packet(operation, packet)
+}
+
+/// Takes the result of the lower drivers and puts the packet's own buffers back (FLT-D-09).
+fn settle_packet(operation: &Operation, packet: Irp) {
+    data::set_status(operation.block, irp::status(packet));
+    if operation.changed() {
+        let (buffer, mdl) = *operation.original.lock();
+        let swapped = packet.ptr(IRP::MdlAddress).filter(|there| there.addr() != mdl);
+        if packet.addr_at(IRP::AssociatedIrp_SystemBuffer) == 0 {
+            packet.set_addr(IRP::UserBuffer, buffer);
+        }
+        packet.set_addr(IRP::MdlAddress, mdl);
+        if let Some(swapped) = swapped {
+            nt_mm::mdl::release(swapped);
+        }
+    }
+}
+
+/// All callbacks have run: the packet is completed, or a filter's own request is told.
+fn end_packet(operation: &Arc<Operation>, packet: Irp) -> NtStatus {
+    let result = data::status(operation.block);
+    irp::set_status(packet, result);
+    operation.retire();
+    match &operation.origin {
+        Origin::Packet => complete::complete_request(packet),
+        Origin::Generated(_) => tell(operation, result),
+        Origin::Fast => {}
+    }
+    result.status
+}
+
+fn tell(operation: &Operation, result: IoStatus) {
+    if let Origin::Generated(finish) = &operation.origin
+        && let Some(finish) = finish.lock().take()
+    {
+        finish(result);
+    }
+}
+
+/// Our completion routine: `true` when the walk goes on upward.
+pub(crate) fn completed(packet: Irp, key: u64) -> bool {
+    let Some(operation) = crate::operation::by_key(key) else { return true };
+    let synchronized = operation.done.lock().clone();
+    if let Some(event) = synchronized {
+        dispatcher::set_event(event.event());
+        return false;
+    }
+    settle_packet(&operation, packet);
+    if operation.run_post() == PostEnd::Held {
+        return false;
+    }
+    let result = data::status(operation.block);
+    irp::set_status(packet, result);
+    operation.retire();
+    match &operation.origin {
+        Origin::Packet => {
+            if packet.get(IRP::PendingReturned) != 0 {
+                irp::mark_pending(packet); // NT-M-07
+            }
+            true
+        }
+        _ => {
+            tell(&operation, result);
+            false
+        }
+    }
+}
+
+/// FltCompletePendedPreOperation (FLT-O-12).
+pub(crate) fn resume_pre(operation: &Arc<Operation>, status: u32, context: u64) {
+    let Some(packet) = operation.packet else { return };
+    if let Some(end) = operation.resume_pre(status, context) {
+        let _status = go_on(operation, packet, end);
+    }
+}
+
+/// FltCompletePendedPostOperation (FLT-O-16).
+pub(crate) fn resume_post(operation: &Arc<Operation>) {
+    let Some(packet) = operation.packet else { return };
+    if operation.resume_post() == Some(PostEnd::Done) {
+        let _status = end_packet(operation, packet);
+    }
+}
+
+/// A fast read or write through the filters (FLT-O-04): `None` refuses it.
+fn fast(direction: rw::Direction, call: &FastCall) -> Option<IoStatus> {
+    let volume: Arc<Volume> = volume::of_device(call.device)?;
+    let below = FastCall { device: volume.lower, ..*call };
+    let major = match direction {
+        rw::Direction::Read => IRP_MJ_READ,
+        rw::Direction::Write => IRP_MJ_WRITE,
+    };
+    if !volume.wants(major) {
+        return rw::call_fast(direction, &below);
+    }
+    let frame = nt_ke::current();
+    let span = observe::fast_span();
+    let made = Operation::new(&volume, &frame.kernel, Some(call.file), None, Origin::Fast, 0, span);
+    let operation = made.ok()?;
+    let block = operation.block;
+    let data = block.at(BLOCK::Data);
+    data.set(FLT_CALLBACK_DATA::Flags, FLTFL_CALLBACK_DATA_FAST_IO_OPERATION);
+    data.set(FLT_CALLBACK_DATA::RequestorMode, frame.mode() as u8);
+    data.set_addr(FLT_CALLBACK_DATA::Thread, frame.thread.object());
+    let iopb = block.at(BLOCK::Iopb);
+    iopb.set(FLT_IO_PARAMETER_BLOCK::MajorFunction, major);
+    iopb.set(FLT_IO_PARAMETER_BLOCK::Write_Length, call.length);
+    iopb.set(FLT_IO_PARAMETER_BLOCK::Write_Key, call.key);
+    iopb.set(FLT_IO_PARAMETER_BLOCK::Write_ByteOffset, call.offset);
+    iopb.set_addr(FLT_IO_PARAMETER_BLOCK::Write_WriteBuffer, call.buffer.addr());
+    operation.begin();
+    let taken = match operation.run_pre() {
+        PreEnd::Down => {
+            let below = if operation.changed() {
+                let length = iopb.get(FLT_IO_PARAMETER_BLOCK::Write_Length);
+                FastCall {
+                    offset: iopb.get(FLT_IO_PARAMETER_BLOCK::Write_ByteOffset),
+                    length,
+                    key: iopb.get(FLT_IO_PARAMETER_BLOCK::Write_Key),
+                    buffer: iopb.region_at(FLT_IO_PARAMETER_BLOCK::Write_WriteBuffer, length as usize),
+                    ..below
+                }
+            } else {
+                below
+            };
+            let taken = rw::call_fast(direction, &below);
+            // FLT-O-23: what the file system refused shows as DISALLOW_FAST_IO in the posts.
+            data::set_status(block, taken.unwrap_or(IoStatus::new(NtStatus::FLT_DISALLOW_FAST_IO, 0)));
+            taken.is_some()
+        }
+        PreEnd::Completed => true,
+        PreEnd::Disallowed | PreEnd::Pended => false,
+    };
+    let _done = operation.run_post();
+    operation.retire();
+    let result = data::status(block);
+    taken.then_some(result)
+}
+

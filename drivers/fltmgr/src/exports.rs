@@ -1,0 +1,380 @@
+//! The names that FLTMGR.SYS exports, and the thunks that stand in packets and driver objects.
+//!
+//! Room: drivers/fltmgr. Called by: compiled minifilters, `nt_io` (completion). IRQL: as each DDI page says. Locks: none.
+#![expect(unsafe_code, reason = "entry points that take raw pointers: SOUNDNESS.md, S-3 and S-4")]
+
+use crate::altitude::Altitude;
+use crate::data::{self, BLOCK};
+use crate::dispatch;
+use crate::filter::{self, Filter, FltMgr, Opaque, Registration, Routines};
+use crate::generated::{self, Completed, Transfer};
+use crate::operation;
+use nt_abi::flt::*;
+use nt_abi::io::{
+    DEVICE_OBJECT, DRIVER_OBJECT, FILE_OBJECT, FO_SYNCHRONOUS_IO, IRP, IRP_PAGING_IO, IRP_SYNCHRONOUS_API,
+    IRP_SYNCHRONOUS_PAGING_IO,
+};
+use nt_abi::ob::UNICODE_STRING;
+use nt_abi::{Bytes, NtError, NtResult, NtStatus};
+use nt_cell::{Addr, CodePtr, Foreign, Region, callout, exports};
+use nt_ex::pool;
+use nt_io::registry::service_key;
+use nt_io::system::System;
+use nt_ob::object;
+use std::sync::{Arc, LazyLock};
+
+fn at<T>(address: u64) -> Option<Foreign<T>> {
+    // SAFETY: S-3: a driver's pointer is taken at its word here, once; what lies there is reached by atomics only.
+    unsafe { Foreign::from_raw(address) }
+}
+
+fn code(address: u64) -> Option<CodePtr> {
+    // SAFETY: the driver gave it as a routine of the documented arity; the border answers for faults (S-3).
+    unsafe { CodePtr::from_raw(address) }
+}
+
+fn vouched(address: u64) -> Addr {
+    // SAFETY: S-3: a minifilter runs in kernel mode and answers for its buffers.
+    unsafe { Addr::vouched(address) }
+}
+
+fn bytes(address: u64, length: usize) -> Region {
+    // SAFETY: S-3: the driver answers for the span by the routine's contract; accesses are guarded.
+    unsafe { Region::from_raw(address, length) }
+}
+
+fn status(result: NtResult<NtStatus>) -> u32 {
+    result.unwrap_or_else(NtError::status).0
+}
+
+fn store(address: u64, value: u64) {
+    if address != 0 {
+        let _gone = bytes(address, 8).store::<u64>(0, value);
+    }
+}
+
+extern "win64" fn completion_thunk(_device: u64, packet: u64, key: u64) -> u32 {
+    nt_cell::export::body("fltmgr completion", move || {
+        let goes_on = at::<IRP>(packet).is_none_or(|packet| dispatch::completed(packet, key));
+        if goes_on { NtStatus::SUCCESS.0 } else { NtStatus::MORE_PROCESSING_REQUIRED.0 }
+    })
+}
+
+extern "win64" fn driver_unload_thunk(driver: u64) {
+    nt_cell::export::body("fltmgr unload", move || {
+        if let Some(driver) = at::<DRIVER_OBJECT>(driver) {
+            unload(driver);
+        }
+    });
+}
+
+/// The completion routine of our location in a packet.
+pub(crate) fn completion_routine() -> CodePtr {
+    static ADDRESS: LazyLock<CodePtr> = LazyLock::new(|| {
+        let routine: extern "win64" fn(u64, u64, u64) -> u32 = completion_thunk;
+        code(routine as usize as u64).expect("a function has an address")
+    });
+    *ADDRESS
+}
+
+/// What replaces a registering driver's DriverUnload (FLT-R-06).
+pub(crate) fn driver_unload() -> CodePtr {
+    static ADDRESS: LazyLock<CodePtr> = LazyLock::new(|| {
+        let routine: extern "win64" fn(u64) = driver_unload_thunk;
+        code(routine as usize as u64).expect("a function has an address")
+    });
+    *ADDRESS
+}
+
+/// The unload of a minifilter driver: FilterUnloadCallback with the mandatory flag, then its own former routine.
+fn unload(driver: Foreign<DRIVER_OBJECT>) {
+    let frame = nt_ke::current();
+    let Ok(manager) = FltMgr::of(&frame.kernel) else { return };
+    let of_driver: Vec<Arc<Filter>> =
+        manager.filters().into_iter().filter(|filter| filter.driver == Some(driver)).collect();
+    for filter in of_driver {
+        match filter.routines.unload {
+            Some(routine) => {
+                let _ignored = callout::call(routine, &[u64::from(FLTFL_FILTER_UNLOAD_MANDATORY)]); // FLT-R-13
+            }
+            None => {
+                let text = "the filter has no FilterUnloadCallback: it was taken down without one";
+                System::of(&frame.kernel).finding("FLT-R-13", "note", filter.name(), text);
+            }
+        }
+        let still = manager.filters().iter().any(|each| Arc::ptr_eq(each, &filter));
+        if still {
+            let text = "FilterUnloadCallback returned without FltUnregisterFilter";
+            System::of(&frame.kernel).finding("FLT-R-12", "violation", filter.name(), text);
+            manager.unregister(&filter);
+        }
+        if let Some(former) = filter.former_unload {
+            let _raised = callout::call(former, &[driver.addr()]);
+        }
+    }
+}
+
+fn register(driver: u64, registration: u64, out: u64) -> NtResult<NtStatus> {
+    let frame = nt_ke::current();
+    let manager = FltMgr::of(&frame.kernel)?;
+    let driver = at::<DRIVER_OBJECT>(driver).ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    let given = at::<FLT_REGISTRATION>(registration).ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    if given.get(FLT_REGISTRATION::Version) >> 8 != 2 {
+        return NtStatus::INVALID_PARAMETER.fail(); // FLT-R-01
+    }
+    let full = nt_rtl::unicode::text(driver.at(DRIVER_OBJECT::DriverName));
+    let name = full.rsplit('\\').next().unwrap_or(&full).to_owned();
+    let key = service_key(&name);
+    let registry = &System::of(&frame.kernel).registry;
+    let instance_name = registry.text(&format!("{key}\\Instances"), "DefaultInstance");
+    let instance_name = instance_name.ok_or(NtStatus::OBJECT_NAME_NOT_FOUND.error())?; // FLT-R-04
+    let altitude = registry.text(&format!("{key}\\Instances\\{instance_name}"), "Altitude");
+    let altitude = Altitude::parse(&altitude.ok_or(NtStatus::OBJECT_NAME_NOT_FOUND.error())?)?;
+    let registration = Registration {
+        name,
+        operations: filter::read_operations(given.ptr(FLT_REGISTRATION::OperationRegistration))?,
+        routines: Routines {
+            unload: given.code(FLT_REGISTRATION::FilterUnloadCallback),
+            setup: given.code(FLT_REGISTRATION::InstanceSetupCallback),
+            query_teardown: given.code(FLT_REGISTRATION::InstanceQueryTeardownCallback),
+            teardown_start: given.code(FLT_REGISTRATION::InstanceTeardownStartCallback),
+            teardown_complete: given.code(FLT_REGISTRATION::InstanceTeardownCompleteCallback),
+        },
+        flags: given.get(FLT_REGISTRATION::Flags),
+        native: None,
+        altitude,
+        instance_name,
+        driver: Some(driver),
+    };
+    let filter = manager.register(&frame.kernel, registration)?;
+    store(out, filter.pointer().addr());
+    Ok(NtStatus::SUCCESS)
+}
+
+fn filter_of(pointer: u64) -> NtResult<Arc<Filter>> {
+    filter::filter_at(at(pointer)).ok_or(NtStatus::INVALID_PARAMETER.error())
+}
+
+/// The raw arguments of FltWriteFileEx and FltReadFileEx.
+struct Raw {
+    instance: u64,
+    file: u64,
+    offset: u64,
+    length: u32,
+    buffer: u64,
+    flags: u32,
+    count: u64,
+    callback: u64,
+    context: u64,
+    key: u64,
+    mdl: u64,
+    write: bool,
+}
+
+fn transfer(raw: &Raw) -> NtResult<NtStatus> {
+    let frame = nt_ke::current();
+    let instance = filter::instance_at(at(raw.instance)).ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    let file = at::<FILE_OBJECT>(raw.file).ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
+    let offset = match raw.offset {
+        0 => None,
+        address => Some(bytes(address, 8).load::<i64>(0).map_err(violation)?),
+    };
+    let key = match raw.key {
+        0 => 0,
+        address => bytes(address, 4).load::<u32>(0).map_err(violation)?,
+    };
+    let request = Transfer {
+        file,
+        offset,
+        length: raw.length,
+        buffer: if raw.buffer == 0 { Addr::NULL } else { vouched(raw.buffer) },
+        mdl: at(raw.mdl),
+        flags: raw.flags,
+        key,
+        write: raw.write,
+    };
+    let context = raw.context;
+    let callback = code(raw.callback).map(|routine| -> Completed {
+        Box::new(move |data, _result| {
+            let _raised = callout::call(routine, &[data.addr(), context]);
+        })
+    });
+    let synchronous = callback.is_none();
+    let result = generated::transfer(&frame, &instance, &request, callback)?;
+    if synchronous && raw.count != 0 {
+        let _gone = bytes(raw.count, 4).store::<u32>(0, result.information as u32); // FLT-W-32
+    }
+    Ok(result.status)
+}
+
+fn operation_of(data: u64) -> Option<Arc<operation::Operation>> {
+    at::<FLT_CALLBACK_DATA>(data).and_then(data::block_of).and_then(operation::of_block)
+}
+
+fn flags_of(data: u64) -> Option<Foreign<FLT_CALLBACK_DATA>> {
+    at::<FLT_CALLBACK_DATA>(data)
+}
+
+/// FLT-D-13.
+fn is_synchronous(data: Foreign<FLT_CALLBACK_DATA>) -> bool {
+    if data.get(FLT_CALLBACK_DATA::Flags) & FLTFL_CALLBACK_DATA_IRP_OPERATION == 0 {
+        return true;
+    }
+    let Some(iopb) = data.ptr(FLT_CALLBACK_DATA::Iopb) else { return true };
+    let flags = iopb.get(FLT_IO_PARAMETER_BLOCK::IrpFlags);
+    if flags & IRP_PAGING_IO != 0 {
+        return flags & IRP_SYNCHRONOUS_PAGING_IO != 0;
+    }
+    let file = iopb.ptr(FLT_IO_PARAMETER_BLOCK::TargetFileObject);
+    flags & IRP_SYNCHRONOUS_API != 0
+        || file.is_some_and(|file| file.get(FILE_OBJECT::Flags) & FO_SYNCHRONOUS_IO != 0)
+}
+
+fn do_when_safe(data: u64, related: u64, context: u64, flags: u32, routine: u64, answer: u64) -> bool {
+    // FLT-O-21: below DISPATCH_LEVEL the routine runs now.
+    let Some(routine) = code(routine) else { return false };
+    if nt_ke::irql::current() < nt_ke::irql::DISPATCH_LEVEL {
+        let returned = callout::call(routine, &[data, related, context, u64::from(flags)]).unwrap_or(0);
+        let _gone = bytes(answer, 4).store::<u32>(0, returned as u32);
+        return true;
+    }
+    let held = operation_of(data).filter(|operation| !operation.is_fast());
+    let Some(operation) = held else {
+        let _gone = bytes(answer, 4).store::<u32>(0, FLT_POSTOP_FINISHED_PROCESSING);
+        return false;
+    };
+    let _gone = bytes(answer, 4).store::<u32>(0, FLT_POSTOP_MORE_PROCESSING_REQUIRED);
+    let kernel = Arc::clone(&operation.kernel);
+    nt_ke::work::WorkQueue::queue(&kernel, move || {
+        let returned = callout::call(routine, &[data, related, context, u64::from(flags)]).unwrap_or(0);
+        if returned as u32 == FLT_POSTOP_FINISHED_PROCESSING {
+            dispatch::resume_post(&operation);
+        }
+    });
+    true
+}
+
+fn volume_name(volume: u64, name: u64, needed: u64) -> NtResult<NtStatus> {
+    let Some(Opaque::Volume(volume)) = at(volume).and_then(filter::look_up) else {
+        return NtStatus::INVALID_PARAMETER.fail();
+    };
+    let units: Vec<u8> = volume.name().encode_utf16().flat_map(u16::to_le_bytes).collect();
+    if needed != 0 {
+        let _gone = bytes(needed, 4).store::<u32>(0, units.len() as u32);
+    }
+    let Some(string) = at::<UNICODE_STRING>(name) else { return NtStatus::BUFFER_TOO_SMALL.fail() };
+    if usize::from(string.get(UNICODE_STRING::MaximumLength)) < units.len() {
+        return NtStatus::BUFFER_TOO_SMALL.fail();
+    }
+    let room = string.region_at(UNICODE_STRING::Buffer, units.len());
+    room.write_from(&units).map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
+    string.set(UNICODE_STRING::Length, units.len() as u16);
+    Ok(NtStatus::SUCCESS)
+}
+
+exports! { "fltmgr.sys" =>
+    Partial("context, name-provider, section and transaction callbacks are not called yet") code FltRegisterFilter(driver: u64, registration: u64, filter: u64) -> u32 {
+        status(register(driver, registration, filter))
+    }
+    Full code FltStartFiltering(filter: u64) -> u32 {
+        let frame = nt_ke::current();
+        status(filter_of(filter).and_then(|filter| FltMgr::of(&frame.kernel)?.start(&frame.kernel, &filter)).map(|()| NtStatus::SUCCESS))
+    }
+    Full code FltUnregisterFilter(filter: u64) {
+        let frame = nt_ke::current();
+        if let (Ok(filter), Ok(manager)) = (filter_of(filter), FltMgr::of(&frame.kernel)) { manager.unregister(&filter); }
+    }
+    Full code FltWriteFile(instance: u64, file: u64, offset: u64, length: u32, buffer: u64, flags: u32, count: u64, callback: u64, context: u64) -> u32 {
+        status(transfer(&Raw { instance, file, offset, length, buffer, flags, count, callback, context, key: 0, mdl: 0, write: true }))
+    }
+    Full code FltWriteFileEx(instance: u64, file: u64, offset: u64, length: u32, buffer: u64, flags: u32, count: u64, callback: u64, context: u64, key: u64, mdl: u64) -> u32 {
+        status(transfer(&Raw { instance, file, offset, length, buffer, flags, count, callback, context, key, mdl, write: true }))
+    }
+    Full code FltReadFile(instance: u64, file: u64, offset: u64, length: u32, buffer: u64, flags: u32, count: u64, callback: u64, context: u64) -> u32 {
+        status(transfer(&Raw { instance, file, offset, length, buffer, flags, count, callback, context, key: 0, mdl: 0, write: false }))
+    }
+    Full code FltCompletePendedPreOperation(data: u64, answer: u32, context: u64) {
+        if let Some(operation) = operation_of(data) { dispatch::resume_pre(&operation, answer, context); }
+    }
+    Full code FltCompletePendedPostOperation(data: u64) {
+        if let Some(operation) = operation_of(data) { dispatch::resume_post(&operation); }
+    }
+    Partial("operations at DISPATCH_LEVEL are posted to a worker; paging I/O is posted too") code FltDoCompletionProcessingWhenSafe(data: u64, related: u64, context: u64, flags: u32, routine: u64, answer: u64) -> u8 {
+        u8::from(do_when_safe(data, related, context, flags, routine, answer))
+    }
+    Full code FltSetCallbackDataDirty(data: u64) { if let Some(data) = flags_of(data) { data.or32(FLT_CALLBACK_DATA::Flags, FLTFL_CALLBACK_DATA_DIRTY); } }
+    Full code FltClearCallbackDataDirty(data: u64) { if let Some(data) = flags_of(data) { data.and32(FLT_CALLBACK_DATA::Flags, !FLTFL_CALLBACK_DATA_DIRTY); } }
+    Full code FltIsCallbackDataDirty(data: u64) -> u8 {
+        flags_of(data).map_or(0, |data| u8::from(data.get(FLT_CALLBACK_DATA::Flags) & FLTFL_CALLBACK_DATA_DIRTY != 0))
+    }
+    Full code FltIsOperationSynchronous(data: u64) -> u8 { flags_of(data).map_or(1, |data| u8::from(is_synchronous(data))) }
+    Full code FltIsIoCanceled(data: u64) -> u8 {
+        let block = flags_of(data).and_then(data::block_of);
+        block.and_then(|block| block.ptr(BLOCK::Packet)).map_or(0, |packet| u8::from(packet.get(IRP::Cancel) != 0))
+    }
+    Full code FltGetRequestorProcess(data: u64) -> u64 { requestor(data).map_or(0, |process| process.object().addr()) }
+    Full code FltGetRequestorProcessId(data: u64) -> u32 { requestor(data).map_or(0, |process| process.id() as u32) }
+    Full code FltAllocatePoolAlignedWithTag(instance: u64, kind: u32, size: u64, tag: u32) -> u64 {
+        // Blocks of a page and more are page-aligned, which is every device's AlignmentRequirement here (FLT-D-16).
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let aligned = filter::instance_at(at(instance)).and_then(|i| i.volume.upgrade()).map_or(0, |v| v.lower.get(DEVICE_OBJECT::AlignmentRequirement));
+        let kind = if kind & 1 != 0 { pool::PoolKind::Paged } else { pool::PoolKind::NonPaged };
+        let size = if aligned > 15 { size.max(4096) } else { size };
+        pool::allocate(size, tag, kind).map_or(0, Foreign::addr)
+    }
+    Full code FltFreePoolAlignedWithTag(_instance: u64, block: u64, _tag: u32) { if let Some(block) = at::<Bytes>(block) { pool::free(block); } }
+    Full code FltObjectReference(object: u64) -> u32 {
+        match at::<Bytes>(object).filter(|object| filter::look_up(*object).is_some()) {
+            Some(body) => { let _kept = object::reference(body).into_raw(); NtStatus::SUCCESS.0 }
+            None => NtStatus::FLT_DELETING_OBJECT.0,
+        }
+    }
+    Full code FltObjectDereference(object: u64) { if let Some(body) = at::<Bytes>(object) { object::dereference(body); } }
+    Full code FltGetVolumeName(volume: u64, name: u64, needed: u64) -> u32 { status(volume_name(volume, name, needed)) }
+    Full code FltGetVolumeFromInstance(instance: u64, out: u64) -> u32 {
+        let volume = filter::instance_at(at(instance)).and_then(|instance| instance.volume.upgrade());
+        match volume {
+            Some(volume) => {
+                let _kept = object::reference(volume.pointer()).into_raw();
+                store(out, volume.pointer().addr());
+                NtStatus::SUCCESS.0
+            }
+            None => NtStatus::FLT_DELETING_OBJECT.0,
+        }
+    }
+    Full code FltCompareInstanceAltitudes(first: u64, second: u64) -> i32 {
+        match (filter::instance_at(at(first)), filter::instance_at(at(second))) {
+            (Some(first), Some(second)) => first.altitude().cmp(second.altitude()) as i32,
+            _ => 0,
+        }
+    }
+    Full code FltGetRoutineAddress(_name: u64) -> u64 { 0 }
+    Absent("contexts are not there yet") missing FltAllocateContext;
+    Absent("contexts are not there yet") missing FltReleaseContext;
+    Absent("contexts are not there yet") missing FltSetInstanceContext;
+    Absent("contexts are not there yet") missing FltGetInstanceContext;
+    Absent("contexts are not there yet") missing FltSetStreamContext;
+    Absent("contexts are not there yet") missing FltGetStreamContext;
+    Absent("contexts are not there yet") missing FltSetStreamHandleContext;
+    Absent("contexts are not there yet") missing FltGetStreamHandleContext;
+    Absent("contexts are not there yet") missing FltGetVolumeContext;
+    Absent("contexts are not there yet") missing FltSetVolumeContext;
+    Absent("file name queries are not there yet") missing FltGetFileNameInformation;
+    Absent("file name queries are not there yet") missing FltReleaseFileNameInformation;
+    Absent("file name queries are not there yet") missing FltParseFileNameInformation;
+    Absent("creates below an instance are not there yet") missing FltCreateFile;
+    Absent("creates below an instance are not there yet") missing FltCreateFileEx;
+    Absent("communication ports are not there yet") missing FltCreateCommunicationPort;
+    Absent("communication ports are not there yet") missing FltCloseCommunicationPort;
+    Absent("communication ports are not there yet") missing FltSendMessage;
+    Absent("locking a caller's buffer from a callback is not there yet") missing FltLockUserBuffer;
+    Absent("requests built from callback data are not there yet") missing FltAllocateCallbackData;
+    Absent("requests built from callback data are not there yet") missing FltPerformSynchronousIo;
+}
+
+fn requestor(data: u64) -> Option<Arc<nt_ps::Process>> {
+    let thread = flags_of(data)?.addr_at(FLT_CALLBACK_DATA::Thread);
+    let frame = nt_ke::current();
+    nt_ps::process::processes(&frame.kernel).thread_at(thread)?.process_arc::<nt_ps::Process>()
+}

@@ -1,0 +1,264 @@
+//! Requests that a filter makes itself: FltWriteFile, FltReadFile.
+//!
+//! Room: drivers/fltmgr. IRQL: PASSIVE_LEVEL, <= APC_LEVEL for paging. Locks: none; the file-object lock is not taken
+//! (FLT-W-35). Source: FltWriteFile page; rules FLT-W-01 to FLT-W-47, FLT-G-11.
+
+use crate::data::BLOCK;
+use crate::dispatch;
+use crate::filter::Instance;
+use crate::operation::{Operation, Origin};
+use nt_abi::flt::*;
+use nt_abi::io::{
+    DEVICE_OBJECT, FILE_OBJECT, FO_NO_INTERMEDIATE_BUFFERING, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IO_STACK_LOCATION,
+    IRP, IRP_MJ_READ, IRP_MJ_WRITE, IRP_NOCACHE, IRP_PAGING_IO, IRP_READ_OPERATION, IRP_SYNCHRONOUS_API,
+    IRP_SYNCHRONOUS_PAGING_IO, IRP_WRITE_OPERATION, SL_WRITE_THROUGH,
+};
+use nt_abi::ke::KEVENT;
+use nt_abi::mm::MDL;
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::{Addr, Foreign};
+use nt_io::event::LocalEvent;
+use nt_io::irp::{self, IoStatus};
+use nt_io::observe::Request;
+use nt_io::system::System;
+use nt_io::{device, rw};
+use nt_ke::{Frame, Mode, Mutex, WindowsVersion, dispatcher, wait};
+use std::sync::Arc;
+
+const END: i64 = -1;
+const POINTER: i64 = -2;
+const KNOWN_FLAGS: u32 = 0xF;
+
+/// The arguments of FltWriteFileEx and FltReadFileEx.
+#[derive(Clone, Copy, Debug)]
+pub struct Transfer {
+    /// FileObject.
+    pub file: Foreign<FILE_OBJECT>,
+    /// *ByteOffset, if given.
+    pub offset: Option<i64>,
+    /// Length.
+    pub length: u32,
+    /// Buffer.
+    pub buffer: Addr,
+    /// Mdl.
+    pub mdl: Option<Foreign<MDL>>,
+    /// FLTFL_IO_OPERATION_*.
+    pub flags: u32,
+    /// *Key.
+    pub key: u32,
+    /// True for a write.
+    pub write: bool,
+}
+
+/// What runs when an asynchronous request is complete: the callback data and the result.
+pub type Completed = Box<dyn FnOnce(Foreign<FLT_CALLBACK_DATA>, IoStatus) + Send>;
+
+/// Where the request starts, judged before anything is sent (FLT-W-08 to FLT-W-11, FLT-W-17, FLT-W-18, FLT-W-47).
+fn start(frame: &Frame, transfer: &Transfer) -> NtResult<i64> {
+    let synchronous = transfer.file.get(FILE_OBJECT::Flags) & FO_SYNCHRONOUS_IO != 0;
+    let paging = transfer.flags & FLTFL_IO_OPERATION_PAGING != 0;
+    let special = frame.kernel.windows() >= WindowsVersion::Win8;
+    match transfer.offset {
+        Some(at) if at >= 0 => Ok(at),
+        Some(END) if transfer.write && special && !paging => Ok(END),
+        Some(POINTER) if synchronous && special => Ok(transfer.file.get(FILE_OBJECT::CurrentByteOffset)),
+        None if synchronous => Ok(transfer.file.get(FILE_OBJECT::CurrentByteOffset)),
+        _ => NtStatus::INVALID_PARAMETER.fail(),
+    }
+}
+
+/// Checks that stop the call before callback data exists (FLT-W-04 to FLT-W-06, FLT-W-25, FLT-W-26, FLT-W-31).
+fn check(instance: &Instance, transfer: &Transfer) -> NtResult<()> {
+    let flags = transfer.flags;
+    let lone = flags & FLTFL_IO_OPERATION_SYNCHRONOUS_PAGING != 0 && flags & FLTFL_IO_OPERATION_PAGING == 0;
+    if flags & !KNOWN_FLAGS != 0 || lone {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    if transfer.mdl.is_some() && !transfer.buffer.is_null() {
+        return NtStatus::INVALID_PARAMETER.fail(); // FLT-W-40
+    }
+    if transfer.file.addr_at(FILE_OBJECT::FsContext) == 0 {
+        return NtStatus::INVALID_PARAMETER.fail(); // FLT-W-06: not yet open
+    }
+    let volume = instance.volume.upgrade().ok_or(NtStatus::FLT_DELETING_OBJECT.error())?;
+    if device::related(transfer.file) != Some(device::top_of_stack(volume.device)) {
+        return NtStatus::INVALID_PARAMETER.fail(); // FLT-W-05
+    }
+    Ok(())
+}
+
+/// FltWriteFile, FltReadFile and their Ex forms. Without `callback` the call waits and returns the final result;
+/// with it, it returns at once what the file system returned (FLT-W-28, FLT-W-29).
+pub fn transfer(
+    frame: &Frame,
+    instance: &Arc<Instance>,
+    transfer: &Transfer,
+    callback: Option<Completed>,
+) -> NtResult<IoStatus> {
+    check(instance, transfer)?;
+    let offset = start(frame, transfer)?;
+    let volume = instance.volume.upgrade().ok_or(NtStatus::FLT_DELETING_OBJECT.error())?;
+    let file = transfer.file;
+    let file_flags = file.get(FILE_OBJECT::Flags);
+    let stack_size = volume.lower.get(DEVICE_OBJECT::StackSize) + 1;
+    let packet = irp::allocate(stack_size)?;
+    let mut flags = if transfer.write { IRP_WRITE_OPERATION } else { IRP_READ_OPERATION };
+    if transfer.flags & FLTFL_IO_OPERATION_NON_CACHED != 0 || file_flags & FO_NO_INTERMEDIATE_BUFFERING != 0 {
+        flags |= IRP_NOCACHE; // FLT-W-20
+    }
+    if transfer.flags & FLTFL_IO_OPERATION_PAGING != 0 {
+        flags |= IRP_PAGING_IO | IRP_NOCACHE; // FLT-W-24
+    }
+    if transfer.flags & FLTFL_IO_OPERATION_SYNCHRONOUS_PAGING != 0 {
+        flags |= IRP_SYNCHRONOUS_PAGING_IO;
+    }
+    if callback.is_none() {
+        flags |= IRP_SYNCHRONOUS_API; // FLT-W-27
+    }
+    packet.set(IRP::Flags, flags);
+    packet.set_addr(IRP::Tail_Thread, frame.thread.object());
+    packet.set_ptr(IRP::Tail_OriginalFileObject, Some(file));
+    // The top location is ours, as if the request had arrived at our device.
+    irp::advance(packet, -1);
+    let stack = irp::current(packet);
+    stack.set(IO_STACK_LOCATION::MajorFunction, if transfer.write { IRP_MJ_WRITE } else { IRP_MJ_READ });
+    if transfer.write && file_flags & FO_WRITE_THROUGH != 0 {
+        stack.set(IO_STACK_LOCATION::Flags, SL_WRITE_THROUGH);
+    }
+    stack.set_ptr(IO_STACK_LOCATION::FileObject, Some(file));
+    stack.set_ptr(IO_STACK_LOCATION::DeviceObject, Some(volume.device));
+    stack.set(IO_STACK_LOCATION::Write_Length, transfer.length);
+    stack.set(IO_STACK_LOCATION::Write_Key, transfer.key);
+    stack.set(IO_STACK_LOCATION::Write_ByteOffset, offset);
+    match transfer.mdl {
+        Some(mdl) => packet.set_ptr(IRP::MdlAddress, Some(mdl)),
+        None => {
+            let direction = if transfer.write { rw::Direction::Write } else { rw::Direction::Read };
+            if let Err(error) = rw::give_buffer(packet, volume.lower, direction, transfer.buffer, transfer.length, true) {
+                irp::release(packet);
+                return Err(error);
+            }
+        }
+    }
+    let system = System::of(&frame.kernel);
+    let span = system.observer(|observer| {
+        observer.begin(&Request {
+            major: stack.get(IO_STACK_LOCATION::MajorFunction),
+            file: Some(file),
+            offset,
+            length: transfer.length,
+            flags,
+            fast: false,
+            generated: true,
+            process: nt_ps::current_process(frame).id(),
+        })
+    });
+    let first = first_below(&volume, instance);
+    let waiter = if callback.is_none() { LocalEvent::new().map(Arc::new) } else { None };
+    if callback.is_none() && waiter.is_none() {
+        irp::release(packet);
+        return NtStatus::INSUFFICIENT_RESOURCES.fail();
+    }
+    let outcome = Arc::new(Mutex::new(None));
+    let operation = {
+        let (outcome, waiter) = (Arc::clone(&outcome), waiter.clone());
+        let asynchronous = Mutex::new(callback);
+        // FLT-W-13 to FLT-W-15: the position that the caller sees is put back before anybody is told.
+        let keep = transfer.flags & FLTFL_IO_OPERATION_DO_NOT_UPDATE_BYTE_OFFSET != 0
+            && file_flags & FO_SYNCHRONOUS_IO != 0;
+        let position = keep.then(|| file.get(FILE_OBJECT::CurrentByteOffset));
+        let own_mdl = transfer.mdl.is_some();
+        let kernel = Arc::clone(&frame.kernel);
+        let held: Arc<Mutex<Option<Foreign<BLOCK>>>> = Arc::new(Mutex::new(None));
+        let seen = Arc::clone(&held);
+        let finish = move |result: IoStatus| {
+            if let Some(position) = position {
+                file.set(FILE_OBJECT::CurrentByteOffset, position);
+            }
+            if own_mdl {
+                packet.set_ptr(IRP::MdlAddress, None); // the caller keeps its MDL (FLT-W-40)
+            }
+            if let Some(span) = span {
+                System::of(&kernel).observer(|observer| observer.end(span, result.status, result.information));
+            }
+            *outcome.lock() = Some(result);
+            if let Some(callback) = asynchronous.lock().take()
+                && let Some(block) = *seen.lock()
+            {
+                callback(block.at(BLOCK::Data), result);
+            }
+            if let Some(waiter) = waiter {
+                dispatcher::set_event(waiter.event());
+            }
+            release(packet);
+        };
+        let origin = Origin::Generated(Mutex::new(Some(Box::new(finish))));
+        let span = span.unwrap_or(0);
+        let made = Operation::new(&volume, &frame.kernel, Some(file), Some(packet), origin, first, span);
+        let operation = match made {
+            Ok(operation) => operation,
+            Err(error) => {
+                irp::release(packet);
+                return Err(error);
+            }
+        };
+        *held.lock() = Some(operation.block);
+        operation
+    };
+    let kind = FLTFL_CALLBACK_DATA_IRP_OPERATION | FLTFL_CALLBACK_DATA_GENERATED_IO;
+    dispatch::prepare(&operation, packet, kind);
+    let end = operation.run_pre();
+    let status = dispatch::go_on(&operation, packet, end);
+    if let Some(waiter) = waiter {
+        let header = waiter.event().at(KEVENT::Header);
+        let _done = wait::wait_for_single(frame, header, Mode::Kernel, false, None);
+        let result = outcome.lock().take();
+        return Ok(result.unwrap_or(IoStatus::new(status, 0)));
+    }
+    let done = *outcome.lock();
+    Ok(done.unwrap_or(IoStatus::new(NtStatus::PENDING, 0)))
+}
+
+/// Frees a packet of ours with the buffers that belong to it.
+fn release(packet: irp::Irp) {
+    let flags = packet.get(IRP::Flags);
+    if flags & nt_abi::io::IRP_DEALLOCATE_BUFFER != 0
+        && let Some(buffer) = packet.ptr(IRP::AssociatedIrp_SystemBuffer)
+    {
+        nt_ex::pool::free(buffer);
+    }
+    if let Some(mdl) = packet.ptr(IRP::MdlAddress) {
+        nt_mm::mdl::release(mdl);
+    }
+    irp::release(packet);
+}
+
+/// The index of the first instance below the initiating one (FLT-W-02); an instance that is gone starts where it stood.
+fn first_below(volume: &crate::volume::Volume, instance: &Instance) -> usize {
+    volume.instances().iter().take_while(|each| each.altitude >= instance.altitude).count()
+}
+
+/// FltCompletePendedPreOperation for filters written in Rust.
+pub fn complete_pended_pre(data: crate::data::CallbackData, answer: crate::native::PreOp) {
+    use crate::native::PreOp;
+    let Some(operation) = crate::data::block_of(data.data()).and_then(crate::operation::of_block) else { return };
+    let (status, context) = match answer {
+        PreOp::WithCallback(context) => (FLT_PREOP_SUCCESS_WITH_CALLBACK, context),
+        PreOp::NoCallback => (FLT_PREOP_SUCCESS_NO_CALLBACK, 0),
+        PreOp::Complete(result) => {
+            data.set_status(result);
+            (FLT_PREOP_COMPLETE, 0)
+        }
+        PreOp::DisallowFastIo => (FLT_PREOP_DISALLOW_FASTIO, 0),
+        PreOp::Pending => (FLT_PREOP_PENDING, 0),
+        PreOp::Synchronize(_) => (FLT_PREOP_SYNCHRONIZE, 0),
+    };
+    dispatch::resume_pre(&operation, status, context);
+}
+
+/// FltCompletePendedPostOperation for filters written in Rust.
+pub fn complete_pended_post(data: crate::data::CallbackData) {
+    if let Some(operation) = crate::data::block_of(data.data()).and_then(crate::operation::of_block) {
+        dispatch::resume_post(&operation);
+    }
+}

@@ -1,0 +1,77 @@
+//! Filters written in Rust: a safe trait behind the same tables.
+//!
+//! Room: drivers/fltmgr. Called by: `sdk`, built-in filters. IRQL: as callbacks. Locks: none.
+
+use crate::altitude::Altitude;
+use crate::data::CallbackData;
+use crate::filter::{Filter, FltMgr, Operation, Registration, Routines};
+use nt_abi::NtResult;
+use nt_io::irp::IoStatus;
+use nt_ke::Kernel;
+use std::sync::Arc;
+
+/// What a pre-operation callback answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PreOp {
+    /// FLT_PREOP_SUCCESS_WITH_CALLBACK, with a completion context for the own post callback.
+    WithCallback(u64),
+    /// FLT_PREOP_SUCCESS_NO_CALLBACK.
+    NoCallback,
+    /// FLT_PREOP_COMPLETE, with the final status.
+    Complete(IoStatus),
+    /// FLT_PREOP_DISALLOW_FASTIO.
+    DisallowFastIo,
+    /// FLT_PREOP_PENDING: [`crate::generated::complete_pended_pre`] resumes.
+    Pending,
+    /// FLT_PREOP_SYNCHRONIZE.
+    Synchronize(u64),
+}
+
+/// What a post-operation callback answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PostOp {
+    /// FLT_POSTOP_FINISHED_PROCESSING.
+    Finished,
+    /// FLT_POSTOP_MORE_PROCESSING_REQUIRED: [`crate::generated::complete_pended_post`] resumes.
+    MoreProcessing,
+}
+
+/// A filter.
+pub trait MiniFilter: Send + Sync + 'static {
+    /// Its name.
+    fn name(&self) -> &str;
+    /// Its altitude.
+    fn altitude(&self) -> &str;
+    /// The majors it wants: {IRP_MJ_*, FLTFL_OPERATION_REGISTRATION_* flags}.
+    fn operations(&self) -> Vec<(u8, u32)>;
+    /// The pre-operation callback.
+    fn pre_operation(&self, _data: CallbackData) -> PreOp {
+        PreOp::NoCallback
+    }
+    /// The post-operation callback, with the context that the pre-operation callback gave.
+    fn post_operation(&self, _data: CallbackData, _context: u64) -> PostOp {
+        PostOp::Finished
+    }
+}
+
+/// Registers and starts a filter written in Rust.
+pub fn register_native(kernel: &Kernel, filter: Arc<dyn MiniFilter>) -> NtResult<Arc<Filter>> {
+    let manager = FltMgr::of(kernel)?;
+    let mut operations: Box<[Option<Operation>; 256]> = Box::new([None; 256]);
+    for (major, flags) in filter.operations() {
+        operations[usize::from(major)] = Some(Operation { flags, pre: None, post: None });
+    }
+    let registration = Registration {
+        name: filter.name().to_owned(),
+        operations,
+        routines: Routines::default(),
+        flags: 0,
+        altitude: Altitude::parse(filter.altitude())?,
+        instance_name: format!("{} Instance", filter.name()),
+        native: Some(filter),
+        driver: None,
+    };
+    let registered = manager.register(kernel, registration)?;
+    manager.start(kernel, &registered)?;
+    Ok(registered)
+}

@@ -1,0 +1,114 @@
+//! Volumes: the device on each volume's stack, and the instances in order.
+//!
+//! Room: drivers/fltmgr. IRQL: reading <= DISPATCH_LEVEL. Locks: the list of instances, for a copy of a pointer.
+//! Source: "Filter manager concepts"; rules FLT-I-03, FLT-I-14.
+
+use crate::dispatch::FltDriver;
+use crate::filter::{FltMgr, Instance, Opaque, Shared, bind, opaque};
+use nt_abi::Bytes;
+use nt_abi::NtResult;
+use nt_abi::io::DEVICE_OBJECT;
+use nt_cell::{Foreign, Slab};
+use nt_io::device::{self, Device, DeviceSpec};
+use nt_io::driver;
+use nt_ke::{Kernel, Mutex};
+use nt_ob::ObjectRef;
+use nt_ob::object;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+
+/// A volume that the Filter Manager stands on.
+pub struct Volume {
+    name: String,
+    pub(crate) device: Device,
+    pub(crate) lower: Device,
+    pub(crate) object: ObjectRef<Bytes>,
+    instances: Shared<Arc<Instance>>,
+    majors: AtomicU32,
+}
+
+static VOLUMES: LazyLock<Slab<Arc<Volume>>> = LazyLock::new(Slab::new);
+
+/// Returns the volume of a device of ours.
+pub(crate) fn of_device(device: Device) -> Option<Arc<Volume>> {
+    VOLUMES.get(object::native_key(device)).map(|entry| Arc::clone(&entry))
+}
+
+impl Volume {
+    /// Attaches to a mounted volume's device and lets every started filter attach.
+    pub fn attach(kernel: &Kernel, manager: &FltMgr, volume_device: Device, name: &str) -> NtResult<Arc<Self>> {
+        let driver_name = format!("\\FileSystem\\FltMgr{}", name.rsplit('\\').next().unwrap_or(name));
+        let driver = driver::create_native(kernel, &driver_name, Arc::new(FltDriver))?;
+        let spec = DeviceSpec { kind: volume_device.get(DEVICE_OBJECT::DeviceType), ..DeviceSpec::default() };
+        let made = device::create(kernel, driver.body(), &spec)?.body();
+        made.set(DEVICE_OBJECT::Flags, volume_device.get(DEVICE_OBJECT::Flags) | nt_abi::io::DO_DEVICE_INITIALIZING);
+        let lower = device::attach(made, volume_device)?;
+        let volume = Arc::new(Self {
+            name: name.to_owned(),
+            device: made,
+            lower,
+            object: opaque(kernel.id())?,
+            instances: Mutex::new(Arc::new(Vec::new())),
+            majors: AtomicU32::new(0),
+        });
+        bind(&volume.object, Opaque::Volume(Arc::clone(&volume)));
+        object::set_native_key(made, VOLUMES.insert(Arc::clone(&volume)));
+        device::ready(made);
+        manager.volumes.write().push(Arc::clone(&volume));
+        Ok(volume)
+    }
+
+    /// Returns the volume's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the opaque pointer.
+    #[must_use]
+    pub fn pointer(&self) -> Foreign<Bytes> {
+        self.object.body()
+    }
+
+    /// Returns the instances, highest first.
+    #[must_use]
+    pub fn instances(&self) -> Arc<Vec<Arc<Instance>>> {
+        Arc::clone(&self.instances.lock())
+    }
+
+    /// Returns whether some instance registered for a major.
+    #[inline]
+    pub(crate) fn wants(&self, major: u8) -> bool {
+        self.majors.load(Ordering::Relaxed) & (1 << (major & 31)) != 0
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Instance>>)) {
+        let mut instances = self.instances.lock();
+        let mut list = Vec::clone(&instances);
+        change(&mut list);
+        list.sort_by(|a, b| b.altitude.cmp(&a.altitude));
+        let mut majors = 0_u32;
+        for instance in &list {
+            for (major, operation) in instance.filter.operations.iter().enumerate().take(28) {
+                if operation.is_some() {
+                    majors |= 1 << major;
+                }
+            }
+        }
+        *instances = Arc::new(list);
+        self.majors.store(majors, Ordering::Relaxed);
+    }
+
+    pub(crate) fn insert(&self, instance: Arc<Instance>) {
+        self.change(|list| list.push(instance));
+    }
+
+    pub(crate) fn remove(&self, instance: &Arc<Instance>) {
+        self.change(|list| list.retain(|each| !Arc::ptr_eq(each, instance)));
+    }
+
+    pub(crate) fn forget(&self) {
+        device::detach(self.lower);
+        VOLUMES.remove(object::native_key(self.device));
+    }
+}
