@@ -81,9 +81,12 @@ impl MachineBuilder {
         let mut volumes = Vec::new();
         {
             let _system = nt_ke::enter(&kernel, &system_thread, Mode::Kernel);
+            let manager = nt_fltmgr::FltMgr::install(&kernel);
             for (index, spec) in (1..).zip(&specs) {
                 let VolumeSpec::Ram { size } = spec;
-                volumes.push(nt_memfs::mount(&kernel, index, *size)?);
+                let mounted = nt_memfs::mount(&kernel, index, *size)?;
+                nt_fltmgr::Volume::attach(&kernel, &manager, mounted.device, &mounted.name)?;
+                volumes.push(mounted);
             }
         }
         if let Some(recorder) = &self.recorder {

@@ -169,6 +169,9 @@ impl Machine {
         self.kernel.work.drain();
         leaks.requests = self.io.in_flight.load(std::sync::atomic::Ordering::Acquire);
         self.kernel.stop();
+        if let Ok(manager) = nt_fltmgr::FltMgr::of(&self.kernel) {
+            manager.shutdown();
+        }
         drop(self.volumes);
         self.io.shutdown();
         drop(entered);

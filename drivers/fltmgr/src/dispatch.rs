@@ -6,12 +6,12 @@
 use crate::data::{self, BLOCK};
 use crate::operation::{Operation, Origin, PostEnd, PreEnd};
 use crate::volume::{self, Volume};
+use nt_abi::NtStatus;
 use nt_abi::flt::*;
 use nt_abi::io::{
     IO_STACK_LOCATION, IRP, IRP_MJ_READ, IRP_MJ_WRITE, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
 };
 use nt_abi::ke::KEVENT;
-use nt_abi::NtStatus;
 use nt_io::device::Device;
 use nt_io::driver::{Answer, FastCall, FastControl, NativeDriver, OwnedIrp};
 use nt_io::irp::{self, IoStatus, Irp};
@@ -254,4 +254,3 @@ fn fast(direction: rw::Direction, call: &FastCall) -> Option<IoStatus> {
     let result = data::status(block);
     taken.then_some(result)
 }
-

@@ -140,7 +140,6 @@ fn register(driver: u64, registration: u64, out: u64) -> NtResult<NtStatus> {
             teardown_start: given.code(FLT_REGISTRATION::InstanceTeardownStartCallback),
             teardown_complete: given.code(FLT_REGISTRATION::InstanceTeardownCompleteCallback),
         },
-        flags: given.get(FLT_REGISTRATION::Flags),
         native: None,
         altitude,
         instance_name,
@@ -227,8 +226,7 @@ fn is_synchronous(data: Foreign<FLT_CALLBACK_DATA>) -> bool {
         return flags & IRP_SYNCHRONOUS_PAGING_IO != 0;
     }
     let file = iopb.ptr(FLT_IO_PARAMETER_BLOCK::TargetFileObject);
-    flags & IRP_SYNCHRONOUS_API != 0
-        || file.is_some_and(|file| file.get(FILE_OBJECT::Flags) & FO_SYNCHRONOUS_IO != 0)
+    flags & IRP_SYNCHRONOUS_API != 0 || file.is_some_and(|file| file.get(FILE_OBJECT::Flags) & FO_SYNCHRONOUS_IO != 0)
 }
 
 fn do_when_safe(data: u64, related: u64, context: u64, flags: u32, routine: u64, answer: u64) -> bool {
@@ -349,7 +347,7 @@ exports! { "fltmgr.sys" =>
             _ => 0,
         }
     }
-    Full code FltGetRoutineAddress(_name: u64) -> u64 { 0 }
+    Partial("finds nothing: NULL, which callers must expect") code FltGetRoutineAddress(_name: u64) -> u64 { 0 }
     Absent("contexts are not there yet") missing FltAllocateContext;
     Absent("contexts are not there yet") missing FltReleaseContext;
     Absent("contexts are not there yet") missing FltSetInstanceContext;

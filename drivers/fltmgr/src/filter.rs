@@ -15,9 +15,9 @@ use nt_ex::pool;
 use nt_io::system::System;
 use nt_ke::kernel::Slot;
 use nt_ke::{Kernel, Mutex, RwLock};
+use nt_ob::ObjectRef;
 use nt_ob::object;
 use nt_ob::types::ObjectType;
-use nt_ob::ObjectRef;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
@@ -56,7 +56,6 @@ pub struct Filter {
     pub(crate) object: ObjectRef<Bytes>,
     pub(crate) operations: Box<[Option<Operation>; 256]>,
     pub(crate) routines: Routines,
-    pub(crate) registration_flags: u32,
     pub(crate) native: Option<Arc<dyn MiniFilter>>,
     pub(crate) altitude: Altitude,
     pub(crate) instance_name: String,
@@ -162,7 +161,9 @@ impl Filter {
 }
 
 /// A table of operations as FLT_OPERATION_REGISTRATION gives it.
-pub(crate) fn read_operations(first: Option<Foreign<FLT_OPERATION_REGISTRATION>>) -> NtResult<Box<[Option<Operation>; 256]>> {
+pub(crate) fn read_operations(
+    first: Option<Foreign<FLT_OPERATION_REGISTRATION>>,
+) -> NtResult<Box<[Option<Operation>; 256]>> {
     let mut table: Box<[Option<Operation>; 256]> = Box::new([None; 256]);
     let Some(first) = first else { return Ok(table) };
     for index in 0..256 {
@@ -190,7 +191,6 @@ pub(crate) struct Registration {
     pub(crate) name: String,
     pub(crate) operations: Box<[Option<Operation>; 256]>,
     pub(crate) routines: Routines,
-    pub(crate) flags: u32,
     pub(crate) native: Option<Arc<dyn MiniFilter>>,
     pub(crate) altitude: Altitude,
     pub(crate) instance_name: String,
@@ -238,7 +238,6 @@ impl FltMgr {
             object,
             operations: registration.operations,
             routines: registration.routines,
-            registration_flags: registration.flags,
             native: registration.native,
             altitude: registration.altitude,
             instance_name: registration.instance_name,
@@ -283,7 +282,10 @@ impl FltMgr {
             return NtStatus::FLT_FILTER_NOT_READY.fail(); // FLT-R-10
         }
         let there = volume.instances();
-        if there.iter().any(|instance| instance.name.eq_ignore_ascii_case(name) && Arc::ptr_eq(&instance.filter, filter)) {
+        if there
+            .iter()
+            .any(|instance| instance.name.eq_ignore_ascii_case(name) && Arc::ptr_eq(&instance.filter, filter))
+        {
             return NtStatus::FLT_INSTANCE_NAME_COLLISION.fail();
         }
         if there.iter().any(|instance| instance.altitude == altitude) {

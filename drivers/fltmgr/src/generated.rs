@@ -134,7 +134,8 @@ pub fn transfer(
         Some(mdl) => packet.set_ptr(IRP::MdlAddress, Some(mdl)),
         None => {
             let direction = if transfer.write { rw::Direction::Write } else { rw::Direction::Read };
-            if let Err(error) = rw::give_buffer(packet, volume.lower, direction, transfer.buffer, transfer.length, true) {
+            if let Err(error) = rw::give_buffer(packet, volume.lower, direction, transfer.buffer, transfer.length, true)
+            {
                 irp::release(packet);
                 return Err(error);
             }
@@ -164,8 +165,8 @@ pub fn transfer(
         let (outcome, waiter) = (Arc::clone(&outcome), waiter.clone());
         let asynchronous = Mutex::new(callback);
         // FLT-W-13 to FLT-W-15: the position that the caller sees is put back before anybody is told.
-        let keep = transfer.flags & FLTFL_IO_OPERATION_DO_NOT_UPDATE_BYTE_OFFSET != 0
-            && file_flags & FO_SYNCHRONOUS_IO != 0;
+        let keep =
+            transfer.flags & FLTFL_IO_OPERATION_DO_NOT_UPDATE_BYTE_OFFSET != 0 && file_flags & FO_SYNCHRONOUS_IO != 0;
         let position = keep.then(|| file.get(FILE_OBJECT::CurrentByteOffset));
         let own_mdl = transfer.mdl.is_some();
         let kernel = Arc::clone(&frame.kernel);

@@ -65,7 +65,6 @@ pub fn register_native(kernel: &Kernel, filter: Arc<dyn MiniFilter>) -> NtResult
         name: filter.name().to_owned(),
         operations,
         routines: Routines::default(),
-        flags: 0,
         altitude: Altitude::parse(filter.altitude())?,
         instance_name: format!("{} Instance", filter.name()),
         native: Some(filter),

@@ -214,13 +214,8 @@ impl Operation {
         let Some(started) = started else { return };
         let nanoseconds = self.kernel.clock.nanoseconds() - started;
         System::of(&self.kernel).observer(|observer| {
-            let hop = Hop {
-                filter: &instance.filter.name,
-                altitude: instance.altitude.text(),
-                post,
-                nanoseconds,
-                verdict,
-            };
+            let hop =
+                Hop { filter: &instance.filter.name, altitude: instance.altitude.text(), post, nanoseconds, verdict };
             observer.hop(self.span, &hop);
         });
     }
@@ -247,7 +242,8 @@ impl Operation {
             };
         }
         let Some(pre) = operation.pre else { return (FLT_PREOP_SUCCESS_WITH_CALLBACK, 0) };
-        let arguments = [data.addr(), self.block.at(BLOCK::Related).addr(), self.block.addr() + BLOCK::Context.offset() as u64];
+        let arguments =
+            [data.addr(), self.block.at(BLOCK::Related).addr(), self.block.addr() + BLOCK::Context.offset() as u64];
         match callout::call(pre, &arguments) {
             Ok(answer) => (answer as u32, self.block.get(BLOCK::Context)),
             Err(raised) => {
@@ -286,7 +282,15 @@ impl Operation {
         }
     }
 
-    fn judge(&self, index: usize, instance: &Instance, answer: u32, context: u64, seen: Snapshot, has_post: bool) -> Option<PreEnd> {
+    fn judge(
+        &self,
+        index: usize,
+        instance: &Instance,
+        answer: u32,
+        context: u64,
+        seen: Snapshot,
+        has_post: bool,
+    ) -> Option<PreEnd> {
         let mut answer = answer;
         if self.is_fast() && answer == FLT_PREOP_PENDING {
             self.finding("FLT-O-09", instance, "FLT_PREOP_PENDING for an operation that is no IRP");
@@ -336,7 +340,11 @@ impl Operation {
                 Some(PreEnd::Disallowed)
             }
             other => {
-                self.finding("FLT-V-01", instance, &format!("the pre callback returned {other:#x}, which means nothing"));
+                self.finding(
+                    "FLT-V-01",
+                    instance,
+                    &format!("the pre callback returned {other:#x}, which means nothing"),
+                );
                 self.settle(seen);
                 self.state.lock().passed.push(Passed { index, context: 0, seen, posted: true });
                 None
@@ -422,11 +430,6 @@ impl Operation {
 
     pub(crate) fn synchronize(&self) -> bool {
         self.state.lock().synchronize
-    }
-
-    /// Returns whether some post callback waits.
-    pub(crate) fn wants_post(&self) -> bool {
-        self.state.lock().passed.iter().any(|passed| !passed.posted)
     }
 
     /// Runs post callbacks from the lowest instance up; a filter that holds the operation stops it.
