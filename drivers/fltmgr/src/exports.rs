@@ -237,7 +237,10 @@ fn do_when_safe(data: u64, related: u64, context: u64, flags: u32, routine: u64,
         let _gone = bytes(answer, 4).store::<u32>(0, returned as u32);
         return true;
     }
-    let held = operation_of(data).filter(|operation| !operation.is_fast());
+    let paging = at::<FLT_CALLBACK_DATA>(data)
+        .and_then(|data| data.ptr(FLT_CALLBACK_DATA::Iopb))
+        .is_some_and(|iopb| iopb.get(FLT_IO_PARAMETER_BLOCK::IrpFlags) & IRP_PAGING_IO != 0);
+    let held = operation_of(data).filter(|operation| !operation.is_fast() && !paging);
     let Some(operation) = held else {
         let _gone = bytes(answer, 4).store::<u32>(0, FLT_POSTOP_FINISHED_PROCESSING);
         return false;
@@ -271,6 +274,52 @@ fn volume_name(volume: u64, name: u64, needed: u64) -> NtResult<NtStatus> {
     Ok(NtStatus::SUCCESS)
 }
 
+fn text_at(string: u64) -> Option<String> {
+    at::<UNICODE_STRING>(string).map(nt_rtl::unicode::text)
+}
+
+fn volume_at(volume: u64) -> NtResult<Arc<crate::volume::Volume>> {
+    match at(volume).and_then(filter::look_up) {
+        Some(Opaque::Volume(volume)) => Ok(volume),
+        _ => NtStatus::INVALID_PARAMETER.fail(),
+    }
+}
+
+/// Gives a pointer to one of our objects away, with a reference (FLT-I-13).
+fn give(out: u64, body: Foreign<Bytes>) {
+    if out != 0 {
+        let _kept = object::reference(body).into_raw();
+        store(out, body.addr());
+    }
+}
+
+fn attach(filter: u64, volume: u64, altitude: Option<u64>, name: u64, out: u64) -> NtResult<NtStatus> {
+    let frame = nt_ke::current();
+    let manager = FltMgr::of(&frame.kernel)?;
+    let (filter, volume) = (filter_of(filter)?, volume_at(volume)?);
+    let altitude = match altitude {
+        None => None,
+        Some(string) => Some(text_at(string).ok_or(NtStatus::INVALID_PARAMETER.error())?),
+    };
+    let name = text_at(name);
+    let made = manager.attach_manually(&frame.kernel, &filter, &volume, name.as_deref(), altitude.as_deref())?;
+    give(out, made.pointer());
+    Ok(NtStatus::SUCCESS)
+}
+
+fn detach(filter: u64, volume: u64, name: u64) -> NtResult<NtStatus> {
+    let manager = FltMgr::of(&nt_ke::current().kernel)?;
+    manager.detach_manually(&filter_of(filter)?, &volume_at(volume)?, text_at(name).as_deref())?;
+    Ok(NtStatus::SUCCESS)
+}
+
+fn named(name: u64, out: u64, find: impl Fn(&FltMgr, &str) -> NtResult<Foreign<Bytes>>) -> NtResult<NtStatus> {
+    let manager = FltMgr::of(&nt_ke::current().kernel)?;
+    let name = text_at(name).ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    give(out, find(&manager, &name)?);
+    Ok(NtStatus::SUCCESS)
+}
+
 exports! { "fltmgr.sys" =>
     Partial("context, name-provider, section and transaction callbacks are not called yet") code FltRegisterFilter(driver: u64, registration: u64, filter: u64) -> u32 {
         status(register(driver, registration, filter))
@@ -298,7 +347,7 @@ exports! { "fltmgr.sys" =>
     Full code FltCompletePendedPostOperation(data: u64) {
         if let Some(operation) = operation_of(data) { dispatch::resume_post(&operation); }
     }
-    Partial("operations at DISPATCH_LEVEL are posted to a worker; paging I/O is posted too") code FltDoCompletionProcessingWhenSafe(data: u64, related: u64, context: u64, flags: u32, routine: u64, answer: u64) -> u8 {
+    Full code FltDoCompletionProcessingWhenSafe(data: u64, related: u64, context: u64, flags: u32, routine: u64, answer: u64) -> u8 {
         u8::from(do_when_safe(data, related, context, flags, routine, answer))
     }
     Full code FltSetCallbackDataDirty(data: u64) { if let Some(data) = flags_of(data) { data.or32(FLT_CALLBACK_DATA::Flags, FLTFL_CALLBACK_DATA_DIRTY); } }
@@ -346,6 +395,17 @@ exports! { "fltmgr.sys" =>
             (Some(first), Some(second)) => first.altitude().cmp(second.altitude()) as i32,
             _ => 0,
         }
+    }
+    Full code FltAttachVolume(filter: u64, volume: u64, name: u64, out: u64) -> u32 { status(attach(filter, volume, None, name, out)) }
+    Full code FltAttachVolumeAtAltitude(filter: u64, volume: u64, altitude: u64, name: u64, out: u64) -> u32 {
+        status(attach(filter, volume, Some(altitude), name, out))
+    }
+    Full code FltDetachVolume(filter: u64, volume: u64, name: u64) -> u32 { status(detach(filter, volume, name)) }
+    Full code FltGetVolumeFromName(_filter: u64, name: u64, out: u64) -> u32 {
+        status(named(name, out, |manager, name| Ok(manager.volume_named(name)?.pointer())))
+    }
+    Full code FltGetFilterFromName(name: u64, out: u64) -> u32 {
+        status(named(name, out, |manager, name| Ok(manager.filter_named(name)?.pointer())))
     }
     Partial("finds nothing: NULL, which callers must expect") code FltGetRoutineAddress(_name: u64) -> u64 { 0 }
     Absent("contexts are not there yet") missing FltAllocateContext;

@@ -14,6 +14,7 @@ mod dispatch;
 pub mod exports;
 pub mod filter;
 pub mod generated;
+mod manual;
 pub mod native;
 mod operation;
 pub mod spy;

@@ -5,7 +5,7 @@
 use crate::altitude::Altitude;
 use crate::data::CallbackData;
 use crate::filter::{Filter, FltMgr, Operation, Registration, Routines};
-use nt_abi::NtResult;
+use nt_abi::{NtResult, NtStatus};
 use nt_io::irp::IoStatus;
 use nt_ke::Kernel;
 use std::sync::Arc;
@@ -51,6 +51,10 @@ pub trait MiniFilter: Send + Sync + 'static {
     /// The post-operation callback, with the context that the pre-operation callback gave.
     fn post_operation(&self, _data: CallbackData, _context: u64) -> PostOp {
         PostOp::Finished
+    }
+    /// Whether an instance may be detached by hand: a success status lets it go (FLT-I-08).
+    fn query_teardown(&self) -> NtStatus {
+        NtStatus::FLT_DO_NOT_DETACH
     }
 }
 
