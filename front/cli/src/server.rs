@@ -167,10 +167,20 @@ fn finding(driver: &str, rule: &str, message: String) -> Finding {
     Finding { rule: rule.into(), severity: "error".into(), driver: driver.into(), message, place: String::new() }
 }
 
+/// Chooses an altitude in the group "FSFilter Activity Monitor", another one each time, and tells it.
+fn chosen_altitude(file: &str) -> String {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(385_900);
+    let altitude = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
+    eprintln!("ntio: {file}: no altitude given; {altitude} is chosen");
+    altitude
+}
+
 /// Loads a driver; a DriverEntry that fails is a finding, an image that cannot be loaded ends the machine.
 fn start(setup: &Setup, machine: &Machine, recorder: &Recorder, driver: Pending) -> Result<Option<Driver>, Refusal> {
+    let filters = driver.bytes.windows(17).any(|part| part == b"FltRegisterFilter");
+    let altitude = driver.altitude.or_else(|| filters.then(|| chosen_altitude(&driver.file)));
     let options = DriverOptions {
-        altitude: driver.altitude,
+        altitude,
         allow_missing: setup.allow_missing,
         stubs: setup.stubs.clone(),
         registry: setup
