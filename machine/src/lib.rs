@@ -11,6 +11,7 @@ pub mod client;
 pub mod driver;
 pub mod ea;
 pub mod file;
+pub mod filters;
 pub mod imports;
 pub mod paging;
 pub mod recorder;

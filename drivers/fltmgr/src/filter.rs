@@ -322,7 +322,9 @@ impl FltMgr {
         }
         let Some(volume) = instance.volume.upgrade() else { return };
         let call = |routine: Option<CodePtr>| {
-            if let (Some(routine), Ok(related)) = (routine, related(instance, &volume)) {
+            if let Some(routine) = routine
+                && let Ok(related) = related(instance, &volume)
+            {
                 let _raised = callout::call(routine, &[related.addr(), u64::from(reason)]);
                 pool::free(related);
             }

@@ -132,8 +132,9 @@ fn machine(setup: &Setup, line: &Line) -> Result<(), Refusal> {
     attach_built_in(&machine, &recorder, &built_in)?;
     let mut drivers = Vec::new();
     for each in pending {
-        drivers.extend(start(setup, &machine, &recorder, each)?);
+        drivers.extend(start(setup, line, &machine, &recorder, each)?);
     }
+    tell_filters(&machine, &recorder);
     line.say(&Event::Ready { lockdown: lockdown.clone() });
     if let Some(mounted) = mounted
         && let Err(error) = mounted.serve()
@@ -152,33 +153,61 @@ fn machine(setup: &Setup, line: &Line) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Registers the filters that ntio brings along, before any driver: they are part of the machine.
 fn attach_built_in(
-    _machine: &Arc<Machine>,
-    _recorder: &Arc<Recorder>,
+    machine: &Machine,
+    recorder: &Recorder,
     built_in: &[(String, Option<String>)],
 ) -> Result<(), Refusal> {
-    match built_in.first() {
-        None => Ok(()),
-        Some((name, _)) => Err(Refusal::new(USAGE, format!("the filter '{name}' is not there yet"))),
+    for (name, altitude) in built_in {
+        let filter = machine
+            .add_built_in(name, altitude.as_deref())
+            .map_err(|error| Refusal::new(USAGE, format!("the filter '{name}' could not be registered: {error}")))?;
+        recorder.add_filter(filter.name(), filter.altitude().text());
     }
+    Ok(())
+}
+
+/// Names the minifilters that a driver registered; one that is on no volume is a finding.
+fn tell_filters(machine: &Machine, recorder: &Recorder) {
+    for (name, altitude, instances) in machine.filters() {
+        recorder.add_filter(&name, &altitude);
+        if instances == 0 {
+            let text = "the filter attached to no volume: its InstanceSetup refused, or it was never started";
+            recorder.add_finding(finding(&name, "FLT-I-05", text.into()));
+        }
+    }
+}
+
+fn imports_filter_manager(bytes: &[u8]) -> bool {
+    nt_pe::parse("", bytes)
+        .is_ok_and(|pe| pe.imports.iter().any(|import| import.image.eq_ignore_ascii_case("fltmgr.sys")))
 }
 
 fn finding(driver: &str, rule: &str, message: String) -> Finding {
     Finding { rule: rule.into(), severity: "error".into(), driver: driver.into(), message, place: String::new() }
 }
 
-/// Chooses an altitude in the group "FSFilter Activity Monitor", another one each time, and tells it.
-fn chosen_altitude(file: &str) -> String {
-    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(385_900);
-    let altitude = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
-    eprintln!("ntio: {file}: no altitude given; {altitude} is chosen");
-    altitude
-}
-
 /// Loads a driver; a DriverEntry that fails is a finding, an image that cannot be loaded ends the machine.
-fn start(setup: &Setup, machine: &Machine, recorder: &Recorder, driver: Pending) -> Result<Option<Driver>, Refusal> {
-    let filters = driver.bytes.windows(17).any(|part| part == b"FltRegisterFilter");
-    let altitude = driver.altitude.or_else(|| filters.then(|| chosen_altitude(&driver.file)));
+fn start(
+    setup: &Setup,
+    line: &Line,
+    machine: &Machine,
+    recorder: &Recorder,
+    driver: Pending,
+) -> Result<Option<Driver>, Refusal> {
+    let given = setup.registry.iter().any(|each| each.subkey.to_ascii_lowercase().starts_with("instances"));
+    let altitude = match driver.altitude {
+        None if !given => {
+            let chosen = machine.free_altitude();
+            if imports_filter_manager(&driver.bytes) {
+                let text = format!("{}: no altitude given; {chosen} is chosen", driver.file);
+                line.say(&Event::Note(text));
+            }
+            Some(chosen)
+        }
+        other => other,
+    };
     let options = DriverOptions {
         altitude,
         allow_missing: setup.allow_missing,
