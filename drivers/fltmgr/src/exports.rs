@@ -396,7 +396,7 @@ exports! { "fltmgr.sys" =>
             _ => 0,
         }
     }
-    Full code FltAttachVolume(filter: u64, volume: u64, name: u64, out: u64) -> u32 { status(attach(filter, volume, None, name, out)) }
+    Partial("a named instance gets the filter's default altitude, not its own from the registry; FLT_DELETING_OBJECT is never returned") code FltAttachVolume(filter: u64, volume: u64, name: u64, out: u64) -> u32 { status(attach(filter, volume, None, name, out)) }
     Full code FltAttachVolumeAtAltitude(filter: u64, volume: u64, altitude: u64, name: u64, out: u64) -> u32 {
         status(attach(filter, volume, Some(altitude), name, out))
     }
