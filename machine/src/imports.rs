@@ -14,6 +14,7 @@ pub fn exports() -> Vec<&'static [Export]> {
         nt_rtl::exports::EXPORTS,
         nt_io::exports::EXPORTS,
         nt_fltmgr::exports::EXPORTS,
+        nt_ks::exports::EXPORTS,
     ]
 }
 
