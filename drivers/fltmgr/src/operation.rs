@@ -18,6 +18,9 @@ use nt_io::system::System;
 use nt_ke::{Kernel, Mutex};
 use std::sync::{Arc, LazyLock};
 
+/// What a filter's own request does at its end.
+pub(crate) type Finish = Box<dyn FnOnce(IoStatus) + Send>;
+
 /// Where the operation came from.
 pub(crate) enum Origin {
     /// A packet that arrived at our device.
@@ -25,7 +28,7 @@ pub(crate) enum Origin {
     /// A fast I/O call.
     Fast,
     /// A filter's own request: what happens at its end.
-    Generated(Mutex<Option<Box<dyn FnOnce(IoStatus) + Send>>>),
+    Generated(Mutex<Option<Finish>>),
 }
 
 /// An operation.
