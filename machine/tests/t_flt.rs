@@ -87,3 +87,14 @@ fn flt_w_01_a_compiled_filter_calls_fltwritefile_and_every_check_holds() {
     let leaks = machine.shutdown();
     assert_eq!((leaks.requests, leaks.handles.len()), (0, 0), "{leaks:?}");
 }
+
+#[test]
+fn ks_w_01_a_compiled_driver_writes_files_without_a_handle() {
+    let (machine, lines) = machine();
+    let image = include_bytes!("../../tests/drivers/t_ksfile.sys");
+    let driver = machine.load_driver("t_ksfile.sys", image, &at("385100")).expect("the filter loads");
+    assert_eq!(machine.unload_driver(driver), Unloaded::Yes);
+    all_good(&lines, 100);
+    let leaks = machine.shutdown();
+    assert_eq!((leaks.requests, leaks.handles.len()), (0, 0), "{leaks:?}");
+}

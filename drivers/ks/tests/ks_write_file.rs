@@ -110,6 +110,7 @@ fn ks_w_05_a_user_requestor_under_kernel_previous_mode_gets_a_packet() {
         let mut caller = Caller::new(&world, &file, b"abc");
         caller.previous = previous;
         world.policy(AsyncPolicy::Inline);
+        file.write(b"caches", Some(0));
         let user = UserBlock::new(3).expect("arena");
         dispatcher::clear_event(caller.object.at(FILE_OBJECT::Event));
         let buffer = if mode == Mode::User { Addr::user(user.addr()) } else { Addr::from(caller.buffer) };
@@ -123,6 +124,7 @@ fn ks_w_05_a_user_requestor_under_kernel_previous_mode_gets_a_packet() {
 fn ks_w_10_fast_io_signals_the_event_given() {
     let world = World::new();
     let file = world.async_file("w10");
+    file.write(b"caches", Some(0));
     let caller = Caller::new(&world, &file, b"abc");
     let event = event_object(&world);
     dispatcher::clear_event(*event);

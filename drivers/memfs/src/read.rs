@@ -54,6 +54,9 @@ fn copy(open: &Open, start: u64, to: Region) -> NtResult<u64> {
 
 /// FastIoRead.
 pub(crate) fn fast_read(call: &FastCall) -> Option<IoStatus> {
+    if call.file.addr_at(FILE_OBJECT::PrivateCacheMap) == 0 {
+        return None; // as FastIoWrite
+    }
     let open = open_of(call.file).ok()?;
     if open.node.is_directory() || call.offset < 0 || call.file.get(FILE_OBJECT::Flags) & FO_CLEANUP_COMPLETE != 0 {
         return None;

@@ -177,6 +177,9 @@ pub(crate) fn start_caching(file: Foreign<FILE_OBJECT>, _node: &Node) -> NtResul
 
 /// FastIoWrite: refused where the rules ask for a packet (NT-K-07).
 pub(crate) fn fast_write(volume: &Volume, call: &FastCall) -> Option<IoStatus> {
+    if call.file.addr_at(FILE_OBJECT::PrivateCacheMap) == 0 {
+        return None; // the copy goes to the cache map that the first packet makes (NT-K-01)
+    }
     if call.length == 0 {
         return Some(IoStatus::new(NtStatus::SUCCESS, 0)); // NT-K-08
     }
