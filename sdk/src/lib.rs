@@ -1,1 +1,41 @@
-//! ntio
+//! ntio for Rust programs: a machine to embed, and filters in safe Rust.
+//!
+//! Room: sdk. Called by: programs and filter authors. Calls: `nt_machine`, `nt_fltmgr`; it adds nothing of its own.
+//!
+//! A filter that counts the writes of a program:
+//! ```
+//! use ntio::{CallbackData, IRP_MJ_WRITE, Machine, MiniFilter, PostOp, PreOp, spec};
+//! use std::sync::Arc;
+//! use std::sync::atomic::{AtomicU64, Ordering};
+//!
+//! #[derive(Default)]
+//! struct Counter(AtomicU64);
+//! impl MiniFilter for Counter {
+//!     fn name(&self) -> &str { "counter" }
+//!     fn altitude(&self) -> &str { "370100" }
+//!     fn operations(&self) -> Vec<(u8, u32)> { vec![(IRP_MJ_WRITE, 0)] }
+//!     fn pre_operation(&self, _data: CallbackData) -> PreOp { PreOp::WithCallback(0) }
+//!     fn post_operation(&self, data: CallbackData, _context: u64) -> PostOp {
+//!         self.0.fetch_add(data.status().information, Ordering::Relaxed);
+//!         PostOp::Finished
+//!     }
+//! }
+//!
+//! let machine = Machine::builder().build()?;
+//! let counter = Arc::new(Counter::default());
+//! machine.add_filter(counter.clone())?;
+//! let client = machine.process("writer")?;
+//! let (file, _) = client.create(&spec("C:\\notes.txt"))?;
+//! client.write(file, Some(0), b"hello")?; // an IRP: the file has no cache map yet
+//! client.write(file, None, b" again")?; // fast I/O
+//! client.close(file)?;
+//! assert_eq!(counter.0.load(Ordering::Relaxed), 11);
+//! # Ok::<(), ntio::NtError>(())
+//! ```
+
+pub use nt_abi::io::{IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_READ, IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE};
+pub use nt_abi::{NtError, NtResult, NtStatus};
+pub use nt_fltmgr::{CallbackData, MiniFilter, PostOp, PreOp};
+pub use nt_io::irp::IoStatus;
+pub use nt_machine::file::spec;
+pub use nt_machine::{Client, Handle, Machine, MachineBuilder, WindowsVersion};

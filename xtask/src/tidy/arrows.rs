@@ -16,7 +16,7 @@ const STOREYS: [&[&str]; 10] = [
     &["nt_io"],
     &["nt_fltmgr", "nt_ks", "nt_memfs", "nt_ldr"],
     &["nt_machine", "ntio_rules"],
-    &["ntio_fuse", "ntio", "nt_bench", "nt_conformance"],
+    &["ntio_fuse", "ntio", "nt_bench"],
     &["ntio_cli", "xtask"],
 ];
 
