@@ -129,6 +129,10 @@ impl Machine {
         let path = pool::zeroed::<UNICODE_STRING>(pool::tag(b"RegP"));
         let path = path.ok_or(DriverError::Machine(NtStatus::INSUFFICIENT_RESOURCES))?;
         nt_rtl::unicode::store(path, &service_key(&name)).map_err(machine)?;
+        // Inline clock reads (KeQuerySystemTime) see the shared page. It tells the time of the newest load: nothing moves it
+        // on yet, the README says so.
+        let (interrupt, system) = (self.kernel().clock.interrupt_time(), self.kernel().clock.system_time());
+        nt_ldr::set_shared_time(interrupt as u64, system as u64, interrupt as u64 / 156_250);
         let returned = callout::call(image.entry(), &[object.body().addr(), path.addr()]);
         nt_rtl::unicode::release(path);
         pool::free(path);
