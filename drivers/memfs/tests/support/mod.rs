@@ -144,6 +144,21 @@ pub fn pended(status: NtStatus, count: u64) -> Done {
     Done { returned: NtStatus::PENDING, iosb: Iosb::Is(status, count) }
 }
 
+/// A status block that a test can tell from a written one.
+pub fn pattern_block() -> UserBlock {
+    let block = UserBlock::new(16).expect("arena");
+    block.region().store::<u64>(0, PATTERN).expect("block");
+    block.region().store::<u64>(8, PATTERN).expect("block");
+    block
+}
+
+/// Reads the status block at the start of `block`.
+pub fn iosb_at(block: &UserBlock) -> Iosb {
+    let region = block.region();
+    let (low, high) = (region.load::<u64>(0).expect("block"), region.load::<u64>(8).expect("block"));
+    if low == PATTERN && high == PATTERN { Iosb::Untouched } else { Iosb::Is(NtStatus(low as u32), high) }
+}
+
 pub struct File<'a> {
     pub world: &'a World,
     pub handle: Handle,
@@ -174,9 +189,7 @@ impl File<'_> {
     }
 
     pub fn iosb(&self) -> Iosb {
-        let region = self.block.region();
-        let (low, high) = (region.load::<u64>(0).expect("block"), region.load::<u64>(8).expect("block"));
-        if low == PATTERN && high == PATTERN { Iosb::Untouched } else { Iosb::Is(NtStatus(low as u32), high) }
+        iosb_at(&self.block)
     }
 
     pub fn raw_write(&self, buffer: Addr, length: u32, offset: Option<i64>) -> Done {
@@ -216,9 +229,17 @@ impl File<'_> {
         (done, bytes)
     }
 
-    fn query(&self, class: u32, length: usize) -> Vec<u8> {
-        let buffer = UserBlock::new(length).expect("arena");
-        let iosb = UserBlock::new(16).expect("arena");
+    pub fn query(&self, class: u32, length: usize) -> Vec<u8> {
+        let (status, bytes, _) = self.try_query(class, length);
+        assert_eq!(status, NtStatus::SUCCESS, "query class {class}");
+        bytes
+    }
+
+    /// NtQueryInformationFile: what it returned, the buffer (filled with EE before), the status block.
+    pub fn try_query(&self, class: u32, length: usize) -> (NtStatus, Vec<u8>, Iosb) {
+        let buffer = UserBlock::new(length.max(1)).expect("arena");
+        buffer.region().fill(0xEE).expect("buffer");
+        let iosb = pattern_block();
         let args = InfoArguments {
             handle: self.handle,
             iosb: Addr::user(iosb.addr()),
@@ -227,14 +248,18 @@ impl File<'_> {
             class,
         };
         let status = info::nt_query_information_file(&self.world.frame(), &args);
-        assert_eq!(status, NtStatus::SUCCESS, "query class {class}");
-        buffer.region().to_vec().expect("buffer")
+        (status, buffer.region().sub(0, length).to_vec().expect("buffer"), iosb_at(&iosb))
     }
 
     pub fn set(&self, class: u32, data: &[u8]) -> NtStatus {
-        let buffer = UserBlock::new(data.len()).expect("arena");
+        self.try_set(class, data).0
+    }
+
+    /// NtSetInformationFile: what it returned, and the status block.
+    pub fn try_set(&self, class: u32, data: &[u8]) -> (NtStatus, Iosb) {
+        let buffer = UserBlock::new(data.len().max(1)).expect("arena");
         buffer.region().sub(0, data.len()).write_from(data).expect("buffer");
-        let iosb = UserBlock::new(16).expect("arena");
+        let iosb = pattern_block();
         let args = InfoArguments {
             handle: self.handle,
             iosb: Addr::user(iosb.addr()),
@@ -242,7 +267,8 @@ impl File<'_> {
             length: data.len() as u32,
             class,
         };
-        info::nt_set_information_file(&self.world.frame(), &args)
+        let status = info::nt_set_information_file(&self.world.frame(), &args);
+        (status, iosb_at(&iosb))
     }
 
     pub fn position(&self) -> i64 {
@@ -257,6 +283,13 @@ impl File<'_> {
     pub fn eof(&self) -> u64 {
         let bytes = self.query(class::STANDARD, 24);
         u64::from_le_bytes(bytes[8..16].try_into().expect("eight bytes"))
+    }
+
+    pub fn with_read_arguments(&self, change: impl FnOnce(&mut Arguments)) -> Done {
+        let mut args = self.arguments(Addr::NULL, 0, Some(0), None);
+        change(&mut args);
+        let returned = read::nt_read_file(&self.world.frame(), &args);
+        Done { returned, iosb: self.iosb() }
     }
 
     /// The whole content, read through a handle of its own.
