@@ -2,15 +2,14 @@
 //!
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the tree. Source: rules NT-M-20, NT-S-09, NT-DEL family.
 
-use crate::create::{touch, unshare};
+use crate::create::unshare;
 use crate::node::{CCB, Node, OPENS, Open, Volume, open_of};
-use nt_abi::io::{FILE_ATTRIBUTE_ARCHIVE, FILE_OBJECT, FO_FILE_MODIFIED};
+use nt_abi::io::{FILE_OBJECT, FO_FILE_MODIFIED, FO_VOLUME_OPEN};
 use nt_abi::{NtResult, NtStatus};
 use nt_ex::pool;
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 const DONE: IoStatus = IoStatus::new(NtStatus::SUCCESS, 0);
 
@@ -20,11 +19,7 @@ pub(crate) fn cleanup(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let open = open_of(file)?;
     if file.get(FILE_OBJECT::Flags) & FO_FILE_MODIFIED != 0 {
         // NT-S-09: what a write changed is dated when the handle goes.
-        let now = volume.now();
-        let mut meta = open.node.meta.lock();
-        meta.written = now;
-        meta.changed = now;
-        meta.attributes |= FILE_ATTRIBUTE_ARCHIVE;
+        open.node.object.modified()?;
     }
     if let Some(map) = file.ptr(FILE_OBJECT::PrivateCacheMap) {
         file.set_ptr(FILE_OBJECT::PrivateCacheMap, None);
@@ -37,37 +32,35 @@ pub(crate) fn cleanup(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     }
     let last = open.node.sharing.lock().opens == 0;
     if *open.node.delete_pending.lock() && (last || *open.posix_delete.lock()) {
-        unlink(volume, &open);
+        unlink(&open)?;
     }
     Ok(DONE)
 }
 
 /// Takes the name under which this open was made out of its directory.
-pub(crate) fn unlink(volume: &Volume, open: &Open) {
-    let Some((parent, name)) = open.place.lock().clone() else { return };
-    remove_name(volume, &parent, &name, &open.node);
+fn unlink(open: &Open) -> NtResult<()> {
+    let Some((parent, name)) = open.place.lock().clone() else { return Ok(()) };
+    remove_name(&parent, &name, &open.node)
 }
 
 /// Takes a name away if it still leads to `node`.
-pub(crate) fn remove_name(volume: &Volume, parent: &Node, name: &[u16], node: &Arc<Node>) {
-    let Some(children) = &parent.children else { return };
-    let mut children = children.write();
-    if children.get(name).is_some_and(|there| Arc::ptr_eq(there, node)) {
-        children.remove(name);
-        drop(children);
-        touch(volume, parent);
+pub(crate) fn remove_name(parent: &Node, name: &[u16], node: &Arc<Node>) -> NtResult<()> {
+    if parent.directory()?.remove(name, node)? {
         *node.delete_pending.lock() = false;
-        node.meta.lock().changed = volume.now();
-        node.links.fetch_sub(1, Ordering::Relaxed);
-        forget_if_gone(volume, node);
     }
+    Ok(())
 }
 
-/// Gives the space of a nameless, unopened file back.
-fn forget_if_gone(volume: &Volume, node: &Arc<Node>) {
-    if node.links.load(Ordering::Relaxed) == 0 && node.sharing.lock().opens == 0 {
-        volume.forget(node);
+/// IRP_MJ_FLUSH_BUFFERS: what was written is durable when it returns; of a volume, all of it.
+pub(crate) fn flush(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
+    let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    let open = open_of(file)?;
+    if file.get(FILE_OBJECT::Flags) & FO_VOLUME_OPEN != 0 {
+        volume.backing.sync()?;
+    } else {
+        open.node.object.sync()?;
     }
+    Ok(DONE)
 }
 
 /// The last reference to a file object is gone.

@@ -3,7 +3,8 @@
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the tree, then the node's sharing.
 //! Source: IRP_MJ_CREATE page; rules NT-A-13, NT-A-14, NT-A-18, NT-M-20.
 
-use crate::node::{CCB, FCB, Node, OPENS, Open, Scan, Sharing, Units, Volume, open_of};
+use crate::backing::{Attribute, Change, New};
+use crate::node::{CCB, FCB, Node, OPENS, Open, Scan, Sharing, Volume, open_of};
 use crate::path::{self, Place};
 use nt_abi::io::*;
 use nt_abi::{NtResult, NtStatus};
@@ -66,18 +67,18 @@ pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let place = path::walk(volume, related, &name, request.exact)?;
     let trailing = name.last() == Some(&(b'\\' as u16)) && name.len() > 1;
     let (node, information) = match &place.found {
-        Some(node) => existing(volume, &place, node, &request, trailing)?,
-        None => (make(volume, &place, &request, trailing, eas)?, FILE_CREATED),
+        Some(node) => existing(node, &request, trailing)?,
+        None => (make(&place, &request, trailing, eas)?, FILE_CREATED),
     };
     share(&node, &request)?;
     if matches!(information, FILE_OVERWRITTEN | FILE_SUPERSEDED) {
-        overwrite(volume, &node, &request)?;
+        overwrite(&node, &request)?;
     }
     if request.allocation > 0 && information != FILE_OPENED {
         let mut data = node.data.write();
         let asked = request.allocation as u64;
         if asked > data.allocation {
-            volume.allocate(&mut data, asked)?;
+            data.allocate(asked)?;
             node.publish(&data);
         }
     }
@@ -97,19 +98,13 @@ fn open_volume(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request) -
     Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(FILE_OPENED)))
 }
 
-fn existing(
-    volume: &Volume,
-    place: &Place,
-    node: &Arc<Node>,
-    request: &Request,
-    trailing: bool,
-) -> NtResult<(Arc<Node>, u32)> {
-    let attributes = node.meta.lock().attributes;
+fn existing(node: &Arc<Node>, request: &Request, trailing: bool) -> NtResult<(Arc<Node>, u32)> {
+    let attributes = node.object.meta()?.attributes;
     let directory = node.is_directory();
     if *node.delete_pending.lock() {
         return NtStatus::DELETE_PENDING.fail();
     }
-    if node.meta.lock().reparse.is_some() && request.options & FILE_OPEN_REPARSE_POINT == 0 {
+    if attributes & FILE_ATTRIBUTE_REPARSE_POINT != 0 && request.options & FILE_OPEN_REPARSE_POINT == 0 {
         return NtStatus::IO_REPARSE_TAG_NOT_HANDLED.fail();
     }
     if request.disposition == FILE_CREATE {
@@ -138,22 +133,16 @@ fn existing(
             return NtStatus::ACCESS_DENIED.fail(); // NT-A-14, NT-A-18
         }
     }
-    let _ = (volume, place);
     let information = match request.disposition {
         FILE_SUPERSEDE => FILE_SUPERSEDED,
         FILE_OVERWRITE | FILE_OVERWRITE_IF => FILE_OVERWRITTEN,
         _ => FILE_OPENED,
     };
+    node.refresh()?;
     Ok((Arc::clone(node), information))
 }
 
-fn make(
-    volume: &Volume,
-    place: &Place,
-    request: &Request,
-    trailing: bool,
-    eas: Vec<(Vec<u8>, Vec<u8>, u8)>,
-) -> NtResult<Arc<Node>> {
+fn make(place: &Place, request: &Request, trailing: bool, eas: Vec<Attribute>) -> NtResult<Arc<Node>> {
     if matches!(request.disposition, FILE_OPEN | FILE_OVERWRITE) {
         return NtStatus::OBJECT_NAME_NOT_FOUND.fail();
     }
@@ -169,44 +158,23 @@ fn make(
         return NtStatus::INVALID_PARAMETER.fail();
     }
     let kind = if directory { FILE_ATTRIBUTE_DIRECTORY } else { FILE_ATTRIBUTE_ARCHIVE };
-    let node = volume.new_node(directory, (request.attributes & SETTABLE & !FILE_ATTRIBUTE_NORMAL) | kind)?;
-    node.meta.lock().eas = eas;
-    insert(volume, parent, place.name.clone(), &node);
-    Ok(node)
+    let attributes = (request.attributes & SETTABLE & !FILE_ATTRIBUTE_NORMAL) | kind;
+    parent.directory()?.make(&place.name, New { directory, attributes, eas })
 }
 
-/// Puts a node under a name; the directory's times follow.
-pub(crate) fn insert(volume: &Volume, parent: &Node, name: Units, node: &Arc<Node>) {
-    if let Some(children) = &parent.children {
-        children.write().insert(name, Arc::clone(node));
-    }
-    touch(volume, parent);
-}
-
-/// A directory's contents changed.
-pub(crate) fn touch(volume: &Volume, directory: &Node) {
-    let now = volume.now();
-    let mut meta = directory.meta.lock();
-    meta.written = now;
-    meta.changed = now;
-}
-
-fn overwrite(volume: &Volume, node: &Node, request: &Request) -> NtResult<()> {
+fn overwrite(node: &Node, request: &Request) -> NtResult<()> {
     {
         let mut data = node.data.write();
-        data.store.truncate(0);
+        data.content.set_length(0)?;
         data.eof = 0;
         data.valid = 0;
-        volume.allocate(&mut data, 0)?;
+        data.allocate(0)?;
         node.publish(&data);
     }
-    let mut meta = node.meta.lock();
-    meta.attributes = (request.attributes & SETTABLE & !FILE_ATTRIBUTE_NORMAL) | FILE_ATTRIBUTE_ARCHIVE;
-    meta.eas.clear();
-    let now = volume.now();
-    meta.written = now;
-    meta.changed = now;
-    Ok(())
+    let attributes = (request.attributes & SETTABLE & !FILE_ATTRIBUTE_NORMAL) | FILE_ATTRIBUTE_ARCHIVE;
+    node.object.set_eas(Vec::new(), true)?;
+    node.object.change(&Change { attributes: Some(attributes), ..Change::default() })?;
+    node.object.modified()
 }
 
 /// IoCheckShareAccess (NT-A-13): an opener with none of the five rights neither needs nor restricts sharing.

@@ -1,8 +1,9 @@
 //! IRP_MJ_DIRECTORY_CONTROL: enumeration.
 //!
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the open's scan, then the directory's children.
-//! Source: ZwQueryDirectoryFile; FSCC directory classes; rules NT-DIR. Entries come in the order of their names.
+//! Source: ZwQueryDirectoryFile; FSCC directory classes; rules NT-DIR. NT-DIR-12, NT-DIR-13.
 
+use crate::backing::{Entry, Sizes};
 use crate::fileinfo::shown;
 use crate::node::{Node, Scan, Units, open_of, upcase};
 use nt_abi::io::{IO_STACK_LOCATION, IRP, IRP_MN_QUERY_DIRECTORY, SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY};
@@ -11,8 +12,6 @@ use nt_cell::{Fault, Region};
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
 use nt_rtl::expression::matches;
-use std::ops::Bound;
-use std::sync::Arc;
 
 fn bad(_: Fault) -> NtError {
     NtStatus::INVALID_USER_BUFFER.error()
@@ -25,6 +24,8 @@ struct Shape {
     id: usize,
     times: bool,
 }
+
+const DOT: u16 = b'.' as u16;
 
 const fn shape(class: u32) -> Option<Shape> {
     Some(match class {
@@ -63,7 +64,7 @@ pub(crate) fn control(irp: &OwnedIrp) -> NtResult<IoStatus> {
             Some(name) => Some(nt_rtl::unicode::units(name).map_err(bad)?).filter(|name| !name.is_empty()),
             None => scan.pattern.take(),
         };
-        *scan = Scan { started: true, pattern, ..Scan::default() };
+        *scan = Scan { started: true, names: snapshot(&open.node)?, at: 0, pattern };
     }
     let single = flags & SL_RETURN_SINGLE_ENTRY != 0;
     let used = fill(&open.node, &mut scan, out, &shape, single)?;
@@ -79,28 +80,33 @@ fn NtError_no_more() -> NtResult<IoStatus> {
     NtStatus::NO_MORE_FILES.fail()
 }
 
-fn next(node: &Arc<Node>, scan: &Scan) -> Option<(Units, Arc<Node>, u8)> {
-    if scan.dots < 2 {
-        let name = vec![b'.' as u16; usize::from(scan.dots) + 1];
-        return Some((name, Arc::clone(node), scan.dots + 1));
-    }
-    let children = node.children.as_ref()?.read();
-    let after = match &scan.after {
-        Some(name) => Bound::Excluded(name.clone()),
-        None => Bound::Unbounded,
-    };
-    children.range((after, Bound::Unbounded)).next().map(|(name, child)| (name.clone(), Arc::clone(child), 2))
+/// The names as they are now: "." and ".." first, then ascending by upper-cased units (NT-DIR-10, NT-DIR-12).
+fn snapshot(node: &Node) -> NtResult<Vec<Units>> {
+    let mut names = node.directory()?.names()?;
+    names.sort_by_cached_key(|name| (upcase(name), name.clone()));
+    names.splice(0..0, [vec![DOT], vec![DOT, DOT]]);
+    Ok(names)
 }
 
-fn fill(node: &Arc<Node>, scan: &mut Scan, out: Region, shape: &Shape, single: bool) -> NtResult<usize> {
+/// What to tell of a name; `None` when it is gone since.
+fn told(node: &Node, name: &[u16], dots: bool) -> NtResult<Option<Entry>> {
+    if !dots {
+        return node.directory()?.entry(name);
+    }
+    Ok(Some(Entry { id: node.id(), meta: node.object.meta()?, sizes: Sizes::default(), ea_size: 0 }))
+}
+
+fn fill(node: &Node, scan: &mut Scan, out: Region, shape: &Shape, single: bool) -> NtResult<usize> {
     let mut used = 0_usize;
     let mut last = None;
-    while let Some((name, child, dots)) = next(node, scan) {
+    while let Some(name) = scan.names.get(scan.at) {
+        let dots = scan.at < 2;
         // NT-DIR-28: "." and ".." match together.
-        let asked: &[u16] = if name == [b'.' as u16; 2] { &name[..1] } else { &name };
+        let asked: &[u16] = if dots { &name[..1] } else { name };
         let wanted = scan.pattern.as_ref().is_none_or(|pattern| matches(&upcase(pattern), asked, true));
-        let at = used.next_multiple_of(8);
-        if wanted {
+        let found = if wanted { told(node, name, dots)? } else { None };
+        if let Some(found) = found {
+            let at = used.next_multiple_of(8);
             let needed = shape.name + name.len() * 2;
             if at + needed > out.len() {
                 if last.is_none() {
@@ -111,42 +117,35 @@ fn fill(node: &Arc<Node>, scan: &mut Scan, out: Region, shape: &Shape, single: b
             if let Some(previous) = last {
                 out.store::<u32>(previous, (at - previous) as u32).map_err(bad)?;
             }
-            entry(&child, &name, out.sub(at, needed), shape)?;
+            entry(&found, name, out.sub(at, needed), shape)?;
             last = Some(at);
             used = at + needed;
         }
-        scan.dots = dots;
-        if dots == 2 && name != [b'.' as u16, b'.' as u16] {
-            scan.after = Some(name);
-        }
-        if wanted && single {
+        scan.at += 1;
+        if single && last.is_some() {
             break;
         }
     }
     Ok(used)
 }
 
-fn entry(node: &Node, name: &[u16], out: Region, shape: &Shape) -> NtResult<()> {
+fn entry(found: &Entry, name: &[u16], out: Region, shape: &Shape) -> NtResult<()> {
     out.sub(0, shape.name).fill(0).map_err(bad)?;
     let bytes: Vec<u8> = name.iter().flat_map(|unit| unit.to_le_bytes()).collect();
     if shape.times {
-        let meta = node.meta.lock().clone();
+        let meta = found.meta;
         for (at, time) in [meta.created, meta.accessed, meta.written, meta.changed].into_iter().enumerate() {
             out.store::<i64>(8 + at * 8, time).map_err(bad)?;
         }
-        let (eof, allocation) = {
-            let data = node.data.read();
-            (data.eof, data.allocation)
-        };
-        out.store::<u64>(40, eof).map_err(bad)?;
-        out.store::<u64>(48, allocation).map_err(bad)?;
+        out.store::<u64>(40, found.sizes.eof).map_err(bad)?;
+        out.store::<u64>(48, found.sizes.allocation).map_err(bad)?;
         out.store::<u32>(56, shown(meta.attributes)).map_err(bad)?;
         out.store::<u32>(60, bytes.len() as u32).map_err(bad)?;
         if shape.ea != 0 {
-            out.store::<u32>(shape.ea, crate::ea::size(&meta.eas)).map_err(bad)?;
+            out.store::<u32>(shape.ea, found.ea_size).map_err(bad)?;
         }
         if shape.id != 0 {
-            out.store::<u64>(shape.id, node.id).map_err(bad)?;
+            out.store::<u64>(shape.id, found.id).map_err(bad)?;
         }
     } else {
         out.store::<u32>(8, bytes.len() as u32).map_err(bad)?;

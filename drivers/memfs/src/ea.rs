@@ -1,8 +1,9 @@
 //! Extended attributes: IRP_MJ_QUERY_EA, IRP_MJ_SET_EA.
 //!
-//! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the node's metadata. Source: FILE_FULL_EA_INFORMATION; rules NT-EA.
+//! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: none. Source: FILE_FULL_EA_INFORMATION; rules NT-EA.
 //! Names are kept upper-cased, as NTFS does, except those that the POSIX door encodes to keep their case.
 
+use crate::backing::Attribute;
 use crate::node::open_of;
 use nt_abi::io::{IO_STACK_LOCATION, IRP};
 use nt_abi::{NtError, NtResult, NtStatus};
@@ -10,23 +11,21 @@ use nt_cell::{Fault, Region};
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
 
-type Entry = (Vec<u8>, Vec<u8>, u8);
-
 fn bad(_: Fault) -> NtError {
     NtStatus::INVALID_USER_BUFFER.error()
 }
 
-fn entry_size(entry: &Entry) -> usize {
+fn entry_size(entry: &Attribute) -> usize {
     8 + entry.0.len() + 1 + entry.1.len()
 }
 
 /// EaSize as queries show it.
-pub(crate) fn size(eas: &[Entry]) -> u32 {
+pub(crate) fn size(eas: &[Attribute]) -> u32 {
     eas.iter().map(|entry| entry_size(entry).next_multiple_of(4) as u32).sum()
 }
 
 /// Reads a list of FILE_FULL_EA_INFORMATION records.
-pub(crate) fn parse(list: Region) -> NtResult<Vec<Entry>> {
+pub(crate) fn parse(list: Region) -> NtResult<Vec<Attribute>> {
     let inconsistent = || NtStatus::EA_LIST_INCONSISTENT.error();
     let mut entries = Vec::new();
     let mut at = 0;
@@ -62,7 +61,7 @@ pub(crate) fn query(irp: &OwnedIrp) -> NtResult<IoStatus> {
     let open = open_of(file)?;
     let length = irp.stack().get(IO_STACK_LOCATION::QueryFile_Length) as usize;
     let out = irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, length);
-    let eas = open.node.meta.lock().eas.clone();
+    let eas = open.node.object.eas()?;
     if eas.is_empty() {
         return NtStatus::NO_EAS_ON_FILE.fail();
     }
@@ -95,15 +94,6 @@ pub(crate) fn set(irp: &OwnedIrp) -> NtResult<IoStatus> {
     let open = open_of(file)?;
     let length = irp.stack().get(IO_STACK_LOCATION::SetEa_Length) as usize;
     let entries = parse(irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, length))?;
-    let mut meta = open.node.meta.lock();
-    for (name, value, flags) in entries {
-        meta.eas.retain(|(there, _, _)| *there != name);
-        if !value.is_empty() {
-            meta.eas.push((name, value, flags));
-        }
-    }
-    if size(&meta.eas) > 0xFFFF {
-        return NtStatus::EA_TOO_LARGE.fail();
-    }
+    open.node.object.set_eas(entries, false)?;
     Ok(IoStatus::new(NtStatus::SUCCESS, 0))
 }

@@ -3,12 +3,13 @@
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the tree for names, the node's for sizes and times.
 //! Source: FSCC layouts; rules NT-I-08 to NT-I-15, NT-REN, NT-DEL, NT-LNK families as far as each class says.
 
+use crate::backing::{Change, Meta};
 use crate::cleanup::remove_name;
-use crate::create::insert;
 use crate::node::{Node, Open, Volume, open_of};
 use crate::path;
 use nt_abi::io::{
-    FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY, FILE_OBJECT, IO_STACK_LOCATION, IRP,
+    FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY, FILE_ATTRIBUTE_REPARSE_POINT,
+    FILE_OBJECT, IO_STACK_LOCATION, IRP,
 };
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Fault, Region};
@@ -16,7 +17,6 @@ use nt_io::driver::OwnedIrp;
 use nt_io::info::class;
 use nt_io::irp::IoStatus;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 fn bad(_: Fault) -> NtError {
     NtStatus::INVALID_USER_BUFFER.error()
@@ -34,15 +34,16 @@ pub(crate) fn query(irp: &OwnedIrp) -> NtResult<IoStatus> {
     let length = stack.get(IO_STACK_LOCATION::QueryFile_Length) as usize;
     let out = irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, length);
     let node = &open.node;
+    node.refresh()?;
     let count = match stack.get(IO_STACK_LOCATION::QueryFile_FileInformationClass) {
         class::BASIC => basic(node, out)?,
         class::STANDARD => standard(node, out)?,
         class::INTERNAL => {
-            out.store::<u64>(0, node.id).map_err(bad)?;
+            out.store::<u64>(0, node.id()).map_err(bad)?;
             8
         }
         class::EA => {
-            out.store::<u32>(0, crate::ea::size(&node.meta.lock().eas)).map_err(bad)?;
+            out.store::<u32>(0, crate::ea::size(&node.object.eas()?)).map_err(bad)?;
             4
         }
         class::NAME => return name(&open, out),
@@ -52,27 +53,25 @@ pub(crate) fn query(irp: &OwnedIrp) -> NtResult<IoStatus> {
         }
         class::NETWORK_OPEN => {
             let (allocation, eof) = sizes(node);
-            let meta = node.meta.lock().clone();
-            for (at, time) in [meta.created, meta.accessed, meta.written, meta.changed].into_iter().enumerate() {
-                out.store::<i64>(at * 8, time).map_err(bad)?;
-            }
+            let meta = times(node, out)?;
             out.store::<u64>(32, allocation).map_err(bad)?;
             out.store::<u64>(40, eof).map_err(bad)?;
             out.store::<u32>(48, shown(meta.attributes)).map_err(bad)?;
             56
         }
         class::ATTRIBUTE_TAG => {
-            let meta = node.meta.lock().clone();
-            out.store::<u32>(0, shown(meta.attributes)).map_err(bad)?;
-            let tag = meta.reparse.as_deref().and_then(|data| data.first_chunk::<4>());
+            let attributes = node.object.meta()?.attributes;
+            out.store::<u32>(0, shown(attributes)).map_err(bad)?;
+            let reparse = if attributes & FILE_ATTRIBUTE_REPARSE_POINT == 0 { None } else { node.object.reparse()? };
+            let tag = reparse.as_deref().and_then(|data| data.first_chunk::<4>());
             out.store::<u32>(4, tag.map_or(0, |tag| u32::from_le_bytes(*tag))).map_err(bad)?;
             8
         }
         class::ALL => {
             basic(node, out)?;
             standard(node, out.sub(40, length - 40))?;
-            out.store::<u64>(64, node.id).map_err(bad)?;
-            out.store::<u32>(72, crate::ea::size(&node.meta.lock().eas)).map_err(bad)?;
+            out.store::<u64>(64, node.id()).map_err(bad)?;
+            out.store::<u32>(72, crate::ea::size(&node.object.eas()?)).map_err(bad)?;
             let named = name(&open, out.sub(96, length - 96))?;
             return Ok(IoStatus::new(named.status, 96 + named.information));
         }
@@ -86,11 +85,16 @@ fn sizes(node: &Node) -> (u64, u64) {
     (data.allocation, data.eof)
 }
 
-fn basic(node: &Node, out: Region) -> NtResult<u64> {
-    let meta = node.meta.lock().clone();
+fn times(node: &Node, out: Region) -> NtResult<Meta> {
+    let meta = node.object.meta()?;
     for (at, time) in [meta.created, meta.accessed, meta.written, meta.changed].into_iter().enumerate() {
         out.store::<i64>(at * 8, time).map_err(bad)?;
     }
+    Ok(meta)
+}
+
+fn basic(node: &Node, out: Region) -> NtResult<u64> {
+    let meta = times(node, out)?;
     out.store::<u32>(32, shown(meta.attributes)).map_err(bad)?;
     Ok(40)
 }
@@ -100,7 +104,7 @@ fn standard(node: &Node, out: Region) -> NtResult<u64> {
     let pending = *node.delete_pending.lock();
     out.store::<u64>(0, allocation).map_err(bad)?;
     out.store::<u64>(8, eof).map_err(bad)?;
-    let links = node.links.load(Ordering::Relaxed).saturating_sub(u32::from(pending));
+    let links = node.object.links()?.saturating_sub(u32::from(pending));
     out.store::<u32>(16, links).map_err(bad)?;
     out.store::<u8>(20, u8::from(pending)).map_err(bad)?;
     out.store::<u8>(21, u8::from(node.is_directory())).map_err(bad)?;
@@ -128,12 +132,12 @@ pub(crate) fn set(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let length = stack.get(IO_STACK_LOCATION::SetFile_Length) as usize;
     let input = irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, length);
     match stack.get(IO_STACK_LOCATION::SetFile_FileInformationClass) {
-        class::BASIC => set_basic(volume, &open.node, input)?,
+        class::BASIC => set_basic(&open.node, input)?,
         class::END_OF_FILE => {
             let advance = stack.get(IO_STACK_LOCATION::SetFile_AdvanceOnly) != 0;
-            set_end(volume, &open.node, input.load::<i64>(0).map_err(bad)?, advance)?;
+            set_end(&open.node, input.load::<i64>(0).map_err(bad)?, advance)?;
         }
-        class::ALLOCATION => set_allocation(volume, &open.node, input.load::<i64>(0).map_err(bad)?)?,
+        class::ALLOCATION => set_allocation(&open.node, input.load::<i64>(0).map_err(bad)?)?,
         class::VALID_DATA_LENGTH => return NtStatus::PRIVILEGE_NOT_HELD.fail(), // NT-I-12: no caller holds it here
         class::POSITION => file.set(FILE_OBJECT::CurrentByteOffset, input.load::<i64>(0).map_err(bad)?),
         class::DISPOSITION => {
@@ -165,7 +169,7 @@ pub(crate) fn set(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
 }
 
 /// NT-I-15: 0 keeps a time, -1 and -2 keep it too (automatic updates are dated at cleanup here).
-fn set_basic(volume: &Volume, node: &Node, input: Region) -> NtResult<()> {
+fn set_basic(node: &Node, input: Region) -> NtResult<()> {
     let mut times = [0; 4];
     for (at, time) in times.iter_mut().enumerate() {
         *time = input.load::<i64>(at * 8).map_err(bad)?;
@@ -174,62 +178,63 @@ fn set_basic(volume: &Volume, node: &Node, input: Region) -> NtResult<()> {
     if attributes & FILE_ATTRIBUTE_DIRECTORY != 0 && !node.is_directory() {
         return NtStatus::INVALID_PARAMETER.fail();
     }
-    let now = volume.now();
-    let mut meta = node.meta.lock();
-    let keep = |time: i64, old: i64| if time > 0 { time } else { old };
-    meta.created = keep(times[0], meta.created);
-    meta.accessed = keep(times[1], meta.accessed);
-    meta.written = keep(times[2], meta.written);
-    meta.changed = keep(times[3], now);
+    let time = |time: i64| (time > 0).then_some(time);
+    let mut change = Change {
+        created: time(times[0]),
+        accessed: time(times[1]),
+        written: time(times[2]),
+        changed: time(times[3]),
+        attributes: None,
+    };
     if attributes != 0 {
-        let fixed = meta.attributes & (FILE_ATTRIBUTE_DIRECTORY | 0x400);
-        meta.attributes = (attributes & 0x31A7 & !FILE_ATTRIBUTE_NORMAL & !FILE_ATTRIBUTE_DIRECTORY) | fixed;
+        let fixed = node.object.meta()?.attributes & (FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_REPARSE_POINT);
+        let chosen = attributes & 0x31A7 & !FILE_ATTRIBUTE_NORMAL & !FILE_ATTRIBUTE_DIRECTORY;
+        change.attributes = Some(chosen | fixed);
     }
-    Ok(())
+    node.object.change(&change)
 }
 
 /// NT-I-08, NT-I-10.
-fn set_end(volume: &Volume, node: &Node, end: i64, advance: bool) -> NtResult<()> {
+fn set_end(node: &Node, end: i64, advance: bool) -> NtResult<()> {
     if node.is_directory() {
         return NtStatus::INVALID_DEVICE_REQUEST.fail();
     }
     let end = u64::try_from(end).map_err(|_| NtStatus::INVALID_PARAMETER.error())?;
     let mut data = node.data.write();
+    data.refresh()?;
     if advance {
         data.valid = data.valid.max(end.min(data.eof));
         node.publish(&data);
         return Ok(());
     }
     if end > data.allocation {
-        volume.allocate(&mut data, end)?;
+        data.allocate(end)?;
     }
-    if end < data.eof {
-        data.store.truncate(end);
+    let shorter = end < data.eof;
+    data.content.set_length(end)?;
+    if shorter {
         data.valid = data.valid.min(end);
-        volume.allocate(&mut data, end)?;
+        data.allocate(end)?;
     }
     data.eof = end;
     // Holes read as zero, so all of the file is valid at once.
     data.valid = end;
     node.publish(&data);
     drop(data);
-    let now = volume.now();
-    let mut meta = node.meta.lock();
-    meta.written = now;
-    meta.changed = now;
-    Ok(())
+    node.object.modified()
 }
 
 /// NT-I-11.
-fn set_allocation(volume: &Volume, node: &Node, allocation: i64) -> NtResult<()> {
+fn set_allocation(node: &Node, allocation: i64) -> NtResult<()> {
     let allocation = u64::try_from(allocation).map_err(|_| NtStatus::INVALID_PARAMETER.error())?;
     let mut data = node.data.write();
+    data.refresh()?;
     if allocation < data.eof {
-        data.store.truncate(allocation);
+        data.content.set_length(allocation)?;
         data.eof = allocation;
         data.valid = data.valid.min(allocation);
     }
-    volume.allocate(&mut data, allocation)?;
+    data.allocate(allocation)?;
     node.publish(&data);
     Ok(())
 }
@@ -245,11 +250,11 @@ fn set_disposition(open: &Open, flags: u32) -> NtResult<()> {
     }
     let delete = flags & DISPOSITION_DELETE != 0;
     if delete {
-        let readonly = open.node.meta.lock().attributes & FILE_ATTRIBUTE_READONLY != 0;
+        let readonly = open.node.object.meta()?.attributes & FILE_ATTRIBUTE_READONLY != 0;
         if (readonly && flags & DISPOSITION_IGNORE_READONLY == 0) || open.place.lock().is_none() {
             return NtStatus::CANNOT_DELETE.fail();
         }
-        if open.node.children.as_ref().is_some_and(|children| !children.read().is_empty()) {
+        if open.node.object.directory().map_or(Ok(false), |names| names.is_empty().map(|empty| !empty))? {
             return NtStatus::DIRECTORY_NOT_EMPTY.fail();
         }
     }
@@ -296,29 +301,26 @@ fn rename(
                 return Ok(());
             }
             if !link {
-                remove_name(volume, &source.0, &source.1, &open.node);
+                remove_name(&source.0, &source.1, &open.node)?;
             }
             return Ok(());
         }
         replaceable(there, open, flags)?;
-        remove_name(volume, &parent, &place.name, there);
     }
-    if open.node.is_directory() && inside(&open.node, &parent) {
-        return NtStatus::INVALID_PARAMETER.fail();
-    }
+    let replaced = place.found.as_ref();
     if link {
-        open.node.links.fetch_add(1, Ordering::Relaxed);
-        insert(volume, &parent, place.name, &open.node);
-    } else {
-        if let Some(children) = &source.0.children {
-            children.write().remove(&source.1);
+        if let Some(there) = replaced {
+            remove_name(&parent, &place.name, there)?;
         }
-        crate::create::touch(volume, &source.0);
-        insert(volume, &parent, place.name.clone(), &open.node);
+        parent.directory()?.link(&place.name, &open.node)?;
+    } else {
+        source.0.directory()?.rename(&source.1, &open.node, &parent, &place.name, replaced)?;
+        if let Some(there) = replaced {
+            *there.delete_pending.lock() = false;
+        }
         *open.place.lock() = Some((parent, place.name));
         *open.path.lock() = place.path;
     }
-    open.node.meta.lock().changed = volume.now();
     Ok(())
 }
 
@@ -327,7 +329,7 @@ fn replaceable(there: &Node, open: &Open, flags: u32) -> NtResult<()> {
     if flags & REPLACE == 0 {
         return NtStatus::OBJECT_NAME_COLLISION.fail();
     }
-    let empty = there.children.as_ref().is_none_or(|children| children.read().is_empty());
+    let empty = there.object.directory().map_or(Ok(true), |names| names.is_empty())?;
     if there.is_directory() && (flags & POSIX == 0 || !open.node.is_directory()) {
         return NtStatus::ACCESS_DENIED.fail();
     }
@@ -341,14 +343,4 @@ fn replaceable(there: &Node, open: &Open, flags: u32) -> NtResult<()> {
         return NtStatus::ACCESS_DENIED.fail();
     }
     Ok(())
-}
-
-/// Is `below` the directory `top`, or somewhere under it?
-fn inside(top: &Arc<Node>, below: &Arc<Node>) -> bool {
-    if Arc::ptr_eq(top, below) {
-        return true;
-    }
-    let Some(children) = &top.children else { return false };
-    let children = children.read();
-    children.values().filter(|child| child.is_directory()).any(|child| inside(child, below))
 }

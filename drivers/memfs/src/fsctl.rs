@@ -1,10 +1,10 @@
 //! IRP_MJ_FILE_SYSTEM_CONTROL: reparse points.
 //!
-//! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the node's metadata. Source: FSCTL_SET_REPARSE_POINT and kin; rules
+//! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: none. Source: FSCTL_SET_REPARSE_POINT and kin; rules
 //! NT-REP. Every other code is INVALID_DEVICE_REQUEST (TW-06, NT-L-12 for oplocks).
 
-use crate::node::{Volume, open_of};
-use nt_abi::io::{FILE_ATTRIBUTE_REPARSE_POINT, IO_STACK_LOCATION, IRP};
+use crate::node::open_of;
+use nt_abi::io::{IO_STACK_LOCATION, IRP};
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::Fault;
 use nt_io::driver::OwnedIrp;
@@ -18,7 +18,7 @@ fn bad(_: Fault) -> NtError {
     NtStatus::INVALID_USER_BUFFER.error()
 }
 
-pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
+pub(crate) fn control(irp: &OwnedIrp) -> NtResult<IoStatus> {
     let stack = irp.stack();
     let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
     let open = open_of(file)?;
@@ -35,23 +35,19 @@ pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             if usize::from(u16::from_le_bytes([data[4], data[5]])) + 8 > input {
                 return NtStatus::IO_REPARSE_DATA_INVALID.fail();
             }
-            let mut meta = open.node.meta.lock();
-            meta.reparse = Some(data);
-            meta.attributes |= FILE_ATTRIBUTE_REPARSE_POINT;
-            meta.changed = volume.now();
+            open.node.object.set_reparse(Some(data))?;
             Ok(IoStatus::new(NtStatus::SUCCESS, 0))
         }
         FSCTL_GET_REPARSE_POINT => {
-            let data = open.node.meta.lock().reparse.clone().ok_or(NtStatus::NOT_A_REPARSE_POINT.error())?;
+            let data = open.node.object.reparse()?.ok_or(NtStatus::NOT_A_REPARSE_POINT.error())?;
             let fits = data.len().min(output);
             region.sub(0, fits).write_from(&data[..fits]).map_err(bad)?;
             let status = if fits < data.len() { NtStatus::BUFFER_OVERFLOW } else { NtStatus::SUCCESS };
             Ok(IoStatus::new(status, fits as u64))
         }
         FSCTL_DELETE_REPARSE_POINT => {
-            let mut meta = open.node.meta.lock();
-            meta.reparse.take().ok_or(NtStatus::NOT_A_REPARSE_POINT.error())?;
-            meta.attributes &= !FILE_ATTRIBUTE_REPARSE_POINT;
+            open.node.object.reparse()?.ok_or(NtStatus::NOT_A_REPARSE_POINT.error())?;
+            open.node.object.set_reparse(None)?;
             Ok(IoStatus::new(NtStatus::SUCCESS, 0))
         }
         _ => NtStatus::INVALID_DEVICE_REQUEST.fail(),

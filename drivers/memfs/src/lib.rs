@@ -1,4 +1,4 @@
-//! The `ram` volume: a file system driver that keeps its files in memory.
+//! A file system driver with the face of NTFS, over whatever keeps the files: the `ram` volume keeps them in memory.
 //!
 //! Room: drivers/memfs. Called by: `nt_io` through its dispatch and fast I/O tables, as any driver is.
 //! Touches: FCB headers, CCBs and data chunks in pool; FILE_OBJECT members that are a file system's to change.
@@ -6,6 +6,7 @@
 //! Source: nt-io.md section 18 (order of checks), house rule 8. Rules: NT-S-*, NT-A-13, NT-A-14, NT-A-18, NT-R-*.
 //! Not here: named streams, byte-range locks, oplocks, change notification; each is refused by the status NTFS gives.
 
+mod backing;
 mod cleanup;
 mod create;
 mod directory;
@@ -14,8 +15,8 @@ mod fileinfo;
 mod fsctl;
 mod node;
 mod path;
+mod ram;
 mod read;
-mod store;
 mod volinfo;
 mod write;
 
@@ -63,9 +64,14 @@ struct MemFs {
 
 /// Makes volume `index` (1 is `C:`) with room for `size` bytes of data, and gives it its names.
 pub fn mount(kernel: &Arc<Kernel>, index: u32, size: Option<u64>) -> NtResult<MountedVolume> {
-    let volume = Volume::new(kernel, index, size.unwrap_or(64 << 30))?;
+    let backing = ram::Ram::new(kernel, size.unwrap_or(64 << 30))?;
+    mount_on(kernel, index, Box::new(backing))
+}
+
+fn mount_on(kernel: &Arc<Kernel>, index: u32, backing: Box<dyn backing::Backing>) -> NtResult<MountedVolume> {
+    let volume = Volume::new(index, backing);
     let fs = Arc::new(MemFs { volume: Arc::clone(&volume) });
-    let driver = driver::create_native(kernel, &format!("\\FileSystem\\NtioRam{index}"), fs)?;
+    let driver = driver::create_native(kernel, &format!("\\FileSystem\\NtioFs{index}"), fs)?;
     let name = format!("\\Device\\HarddiskVolume{index}");
     let spec = DeviceSpec { name: Some(&name), kind: FILE_DEVICE_DISK, ..DeviceSpec::default() };
     let storage = device::create(kernel, driver.body(), &spec)?.body();
@@ -119,11 +125,11 @@ impl NativeDriver for MemFs {
         let volume = &self.volume;
         match major {
             IRP_MJ_WRITE => {
-                let result = outcome(write::write(volume, &irp));
+                let result = outcome(write::write(&irp));
                 deliver(irp, result)
             }
             IRP_MJ_READ => {
-                let result = outcome(read::read(volume, &irp));
+                let result = outcome(read::read(&irp));
                 deliver(irp, result)
             }
             _ => {
@@ -137,8 +143,8 @@ impl NativeDriver for MemFs {
                     IRP_MJ_QUERY_VOLUME_INFORMATION => volinfo::query(volume, &irp),
                     IRP_MJ_QUERY_EA => ea::query(&irp),
                     IRP_MJ_SET_EA => ea::set(&irp),
-                    IRP_MJ_FILE_SYSTEM_CONTROL => fsctl::control(volume, &irp),
-                    IRP_MJ_FLUSH_BUFFERS => Ok(IoStatus::new(NtStatus::SUCCESS, 0)),
+                    IRP_MJ_FILE_SYSTEM_CONTROL => fsctl::control(&irp),
+                    IRP_MJ_FLUSH_BUFFERS => cleanup::flush(volume, &irp),
                     _ => NtStatus::INVALID_DEVICE_REQUEST.fail(),
                 };
                 let result = outcome(result);
@@ -152,7 +158,7 @@ impl NativeDriver for MemFs {
     }
 
     fn fast_write(&self, call: &FastCall) -> Option<IoStatus> {
-        write::fast_write(&self.volume, call)
+        write::fast_write(call)
     }
 
     fn fast_read(&self, call: &FastCall) -> Option<IoStatus> {

@@ -1,17 +1,15 @@
 //! Files and directories of a volume, and the open instances of them.
 //!
-//! Room: drivers/memfs. Locks: the tree's mutex orders all changes of names; a node's own locks guard its data and
-//! metadata. Source: FSRTL_ADVANCED_FCB_HEADER (FsContext), house rule 8.
+//! Room: drivers/memfs. Locks: the tree's mutex orders all changes of names; a node's data lock guards sizes and content.
+//! Source: FSRTL_ADVANCED_FCB_HEADER (FsContext), house rule 8.
 
-use crate::store::Store;
+use crate::backing::{Backing, Content, Directory, Object, Sizes};
 use nt_abi::io::FILE_OBJECT;
 use nt_abi::mm::{FSRTL_ADVANCED_FCB_HEADER, SECTION_OBJECT_POINTERS};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Foreign, Slab};
 use nt_ex::pool;
 use nt_ke::{Kernel, Mutex, RwLock};
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
 nt_abi::layout! {
@@ -35,37 +33,21 @@ pub(crate) type Units = Vec<u16>;
 /// A volume.
 pub struct Volume {
     pub(crate) index: u32,
-    pub(crate) size: u64,
-    pub(crate) used: AtomicU64,
+    pub(crate) backing: Box<dyn Backing>,
     pub(crate) tree: Mutex<()>,
     pub(crate) root: Arc<Node>,
     pub(crate) created: i64,
-    next_id: AtomicU64,
-    kernel: Weak<Kernel>,
 }
 
 impl std::fmt::Debug for Volume {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ram volume {}", self.index)
+        write!(f, "volume {}", self.index)
     }
 }
 
-/// Times and attributes.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Meta {
-    pub(crate) created: i64,
-    pub(crate) accessed: i64,
-    pub(crate) written: i64,
-    pub(crate) changed: i64,
-    pub(crate) attributes: u32,
-    pub(crate) eas: Vec<(Vec<u8>, Vec<u8>, u8)>,
-    pub(crate) reparse: Option<Vec<u8>>,
-}
-
 /// The data of a file with its three sizes.
-#[derive(Default)]
 pub(crate) struct Data {
-    pub(crate) store: Store,
+    pub(crate) content: Box<dyn Content>,
     pub(crate) eof: u64,
     pub(crate) valid: u64,
     pub(crate) allocation: u64,
@@ -83,13 +65,10 @@ pub(crate) struct Sharing {
     pub(crate) share_delete: u32,
 }
 
-/// A file or directory.
+/// A file or directory, as long as it is open or its backing keeps it.
 pub(crate) struct Node {
-    pub(crate) id: u64,
-    pub(crate) children: Option<RwLock<BTreeMap<Units, Arc<Node>>>>,
+    pub(crate) object: Box<dyn Object>,
     pub(crate) data: RwLock<Data>,
-    pub(crate) meta: Mutex<Meta>,
-    pub(crate) links: AtomicU32,
     pub(crate) delete_pending: Mutex<bool>,
     pub(crate) sharing: Mutex<Sharing>,
     pub(crate) fcb: Foreign<FCB>,
@@ -114,12 +93,12 @@ pub(crate) struct Open {
     pub(crate) scan: Mutex<Scan>,
 }
 
-/// Where a directory enumeration stands.
+/// Where a directory enumeration stands: a snapshot of the names, in the order of NT-DIR-12, taken at its start.
 #[derive(Default)]
 pub(crate) struct Scan {
     pub(crate) started: bool,
-    pub(crate) after: Option<Units>,
-    pub(crate) dots: u8,
+    pub(crate) names: Vec<Units>,
+    pub(crate) at: usize,
     pub(crate) pattern: Option<Units>,
 }
 
@@ -133,33 +112,35 @@ pub(crate) fn open_of(file: Foreign<FILE_OBJECT>) -> NtResult<Arc<Open>> {
 }
 
 impl Node {
-    pub(crate) fn new(id: u64, directory: bool, attributes: u32, now: i64) -> NtResult<Arc<Self>> {
-        let fcb = pool::zeroed::<FCB>(pool::tag(b"RamF")).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
+    /// Makes a node of what a backing holds.
+    pub(crate) fn new(object: Box<dyn Object>, content: Box<dyn Content>, sizes: Sizes) -> NtResult<Arc<Self>> {
+        let fcb = pool::zeroed::<FCB>(pool::tag(b"FsFc")).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
         let header = fcb.at(FCB::Header);
         header.set(FSRTL_ADVANCED_FCB_HEADER::NodeTypeCode, 0x0701);
         header.set(FSRTL_ADVANCED_FCB_HEADER::NodeByteSize, FCB::SIZE as i16);
-        header.set(FSRTL_ADVANCED_FCB_HEADER::IsFastIoPossible, u8::from(!directory));
-        Ok(Arc::new(Self {
-            id,
-            children: directory.then(|| RwLock::new(BTreeMap::new())),
-            data: RwLock::new(Data::default()),
-            meta: Mutex::new(Meta {
-                created: now,
-                accessed: now,
-                written: now,
-                changed: now,
-                attributes,
-                ..Meta::default()
-            }),
-            links: AtomicU32::new(1),
+        header.set(FSRTL_ADVANCED_FCB_HEADER::IsFastIoPossible, u8::from(object.directory().is_none()));
+        let data = Data { content, eof: sizes.eof, valid: sizes.eof, allocation: sizes.allocation };
+        let node = Self {
+            object,
+            data: RwLock::new(data),
             delete_pending: Mutex::new(false),
             sharing: Mutex::new(Sharing::default()),
             fcb,
-        }))
+        };
+        node.publish(&node.data.read());
+        Ok(Arc::new(node))
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.object.id()
     }
 
     pub(crate) fn is_directory(&self) -> bool {
-        self.children.is_some()
+        self.object.directory().is_some()
+    }
+
+    pub(crate) fn directory(&self) -> NtResult<&dyn Directory> {
+        self.object.directory().ok_or(NtStatus::NOT_A_DIRECTORY.error())
     }
 
     /// Shows the sizes in the FCB header, where filters and the I/O manager look.
@@ -170,17 +151,38 @@ impl Node {
         header.set(FSRTL_ADVANCED_FCB_HEADER::ValidDataLength, data.valid as i64);
     }
 
-    /// Finds a child: by its exact name, else, when case does not count, by a name that differs in case only.
-    pub(crate) fn child(&self, name: &[u16], exact: bool) -> Option<(Units, Arc<Node>)> {
-        let children = self.children.as_ref()?.read();
-        if let Some((key, node)) = children.get_key_value(name) {
-            return Some((key.clone(), Arc::clone(node)));
+    /// Takes over the lengths from outside, where others may have changed them.
+    pub(crate) fn refresh(&self) -> NtResult<()> {
+        if self.is_directory() {
+            return Ok(());
         }
-        if exact {
-            return None;
+        let outside = self.data.read().content.outside()?;
+        if outside.is_some() {
+            let mut data = self.data.write();
+            data.refresh()?;
+            self.publish(&data);
         }
-        let wanted = upcase(name);
-        children.iter().find(|(key, _)| upcase(key) == wanted).map(|(key, node)| (key.clone(), Arc::clone(node)))
+        Ok(())
+    }
+}
+
+impl Data {
+    /// As [`Node::refresh`], with the lock held already.
+    pub(crate) fn refresh(&mut self) -> NtResult<()> {
+        if let Some(sizes) = self.content.outside()? {
+            if sizes.eof != self.eof {
+                self.valid = sizes.eof;
+            }
+            self.eof = sizes.eof;
+            self.allocation = sizes.allocation;
+        }
+        Ok(())
+    }
+
+    /// Sets what is allocated, DISK_FULL past the volume's size (NT-S-05).
+    pub(crate) fn allocate(&mut self, allocation: u64) -> NtResult<()> {
+        self.allocation = self.content.allocate(allocation)?;
+        Ok(())
     }
 }
 
@@ -190,58 +192,14 @@ pub(crate) fn upcase(name: &[u16]) -> Units {
 }
 
 impl Volume {
-    pub(crate) fn new(kernel: &Arc<Kernel>, index: u32, size: u64) -> NtResult<Arc<Self>> {
-        let now = kernel.clock.system_time();
-        Ok(Arc::new(Self {
-            index,
-            size,
-            used: AtomicU64::new(0),
-            tree: Mutex::new(()),
-            root: Node::new(5, true, 0x10, now)?,
-            created: now,
-            next_id: AtomicU64::new(16),
-            kernel: Arc::downgrade(kernel),
-        }))
+    pub(crate) fn new(index: u32, backing: Box<dyn Backing>) -> Arc<Self> {
+        let root = backing.root();
+        let created = root.object.meta().map_or(0, |meta| meta.created);
+        Arc::new(Self { index, backing, tree: Mutex::new(()), root, created })
     }
+}
 
-    pub(crate) fn now(&self) -> i64 {
-        self.kernel.upgrade().map_or(0, |kernel| kernel.clock.system_time())
-    }
-
-    pub(crate) fn new_node(&self, directory: bool, attributes: u32) -> NtResult<Arc<Node>> {
-        Node::new(self.next_id.fetch_add(1, Ordering::Relaxed), directory, attributes, self.now())
-    }
-
-    /// Sets a file's allocation, DISK_FULL past the volume's size (NT-S-05).
-    pub(crate) fn allocate(&self, data: &mut Data, allocation: u64) -> NtResult<()> {
-        let rounded = allocation.checked_next_multiple_of(4096).ok_or(NtStatus::DISK_FULL.error())?;
-        if rounded > data.allocation {
-            let more = rounded - data.allocation;
-            let before = self.used.fetch_add(more, Ordering::Relaxed);
-            if before.checked_add(more).is_none_or(|after| after > self.size) {
-                self.used.fetch_sub(more, Ordering::Relaxed);
-                return NtStatus::DISK_FULL.fail();
-            }
-        } else {
-            self.used.fetch_sub(data.allocation - rounded, Ordering::Relaxed);
-        }
-        data.allocation = rounded;
-        Ok(())
-    }
-
-    /// Gives a file's space back: its last name and its last open are gone.
-    pub(crate) fn forget(&self, node: &Node) {
-        let mut data = node.data.write();
-        self.used.fetch_sub(data.allocation, Ordering::Relaxed);
-        data.allocation = 0;
-        data.store.truncate(0);
-        data.eof = 0;
-        data.valid = 0;
-    }
-
-    /// Returns bytes of data held in memory.
-    #[must_use]
-    pub fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
-    }
+/// The machine's system time.
+pub(crate) fn now(kernel: &Weak<Kernel>) -> i64 {
+    kernel.upgrade().map_or(0, |kernel| kernel.clock.system_time())
 }

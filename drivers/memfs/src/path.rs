@@ -3,6 +3,7 @@
 //! Room: drivers/memfs. Locks: the caller holds the tree. Source: nt-fs.md section 14 (NT-NAM).
 
 use crate::node::{Node, Units, Volume};
+use nt_abi::io::FILE_ATTRIBUTE_REPARSE_POINT;
 use nt_abi::{NtResult, NtStatus};
 use std::sync::Arc;
 
@@ -45,7 +46,7 @@ pub(crate) fn walk(volume: &Volume, start: Option<(Arc<Node>, Units)>, name: &[u
         if !at.is_directory() {
             return NtStatus::OBJECT_PATH_NOT_FOUND.fail();
         }
-        let found = at.child(part, exact);
+        let found = at.directory()?.child(part, exact)?;
         let last = parts.peek().is_none();
         path.push(SEPARATOR);
         path.extend_from_slice(found.as_ref().map_or(part, |(name, _)| name));
@@ -57,7 +58,7 @@ pub(crate) fn walk(volume: &Volume, start: Option<(Arc<Node>, Units)>, name: &[u
             return Ok(Place { parent: Some(at), name, found, path });
         }
         match found {
-            Some((_, node)) if node.meta.lock().reparse.is_some() => {
+            Some((_, node)) if node.object.meta()?.attributes & FILE_ATTRIBUTE_REPARSE_POINT != 0 => {
                 return NtStatus::IO_REPARSE_TAG_NOT_HANDLED.fail();
             }
             Some((_, node)) => at = node,

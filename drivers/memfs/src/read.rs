@@ -3,7 +3,7 @@
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL, paging <= APC_LEVEL. Locks: the node's data, shared.
 //! Source: nt-io.md, NT-R; rules NT-R-02 to NT-R-06, NT-C-14, NT-K-05.
 
-use crate::node::{Open, Volume, open_of};
+use crate::node::{Open, open_of};
 use crate::write::{buffer, start_caching};
 use crate::{SECTOR, set_position};
 use nt_abi::io::{FILE_OBJECT, FO_CLEANUP_COMPLETE, IO_STACK_LOCATION, IRP, IRP_NOCACHE, IRP_PAGING_IO};
@@ -12,7 +12,7 @@ use nt_cell::Region;
 use nt_io::driver::{FastCall, OwnedIrp};
 use nt_io::irp::IoStatus;
 
-pub(crate) fn read(_volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
+pub(crate) fn read(irp: &OwnedIrp) -> NtResult<IoStatus> {
     let stack = irp.stack();
     let file = irp.file().ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
     let flags = irp.irp().get(IRP::Flags);
@@ -48,8 +48,10 @@ fn copy(open: &Open, start: u64, to: Region) -> NtResult<u64> {
         return NtStatus::END_OF_FILE.fail(); // NT-R-03
     }
     let count = (data.eof - start).min(to.len() as u64);
-    data.store.read(start, to.sub(0, count as usize)).map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
-    Ok(count)
+    match data.content.read(start, to.sub(0, count as usize))? {
+        0 if count != 0 => NtStatus::END_OF_FILE.fail(),
+        count => Ok(count as u64),
+    }
 }
 
 /// FastIoRead.

@@ -4,6 +4,7 @@
 //! honest set of attribute flags).
 
 use crate::SECTOR;
+use crate::backing::Space;
 use crate::node::Volume;
 use nt_abi::io::{IO_STACK_LOCATION, IRP};
 use nt_abi::{NtError, NtResult, NtStatus};
@@ -35,15 +36,18 @@ pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     if length < needed {
         return NtStatus::INFO_LENGTH_MISMATCH.fail();
     }
-    let total = volume.size / CLUSTER;
-    let free = volume.size.saturating_sub(volume.used()) / CLUSTER;
+    let space = match class {
+        3 | 7 => volume.backing.space()?,
+        _ => Space { total: 0, free: 0, available: 0 },
+    };
+    let (total, free, available) = (space.total / CLUSTER, space.free / CLUSTER, space.available / CLUSTER);
     let used = match class {
         1 => {
             out.store::<i64>(0, volume.created).map_err(bad)?;
             out.store::<u32>(8, 0x4E54_494F + volume.index).map_err(bad)?;
             return text(out, 18, 12, "ntio");
         }
-        3 => sizes(out, &[total, free])?,
+        3 => sizes(out, &[total, available])?,
         4 => {
             out.store::<u32>(0, nt_abi::io::FILE_DEVICE_DISK).map_err(bad)?;
             out.store::<u32>(4, 0x20).map_err(bad)?;
@@ -54,7 +58,7 @@ pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             out.store::<u32>(4, 255).map_err(bad)?;
             return text(out, 12, 8, "NTFS");
         }
-        _ => sizes(out, &[total, free, free])?,
+        _ => sizes(out, &[total, available, free])?,
     };
     Ok(IoStatus::new(NtStatus::SUCCESS, used))
 }

@@ -3,7 +3,7 @@
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL, paging <= APC_LEVEL. Locks: the node's data, exclusively when sizes move.
 //! Source: nt-io.md section 18; rules NT-S-01 to NT-S-20, NT-W-03 to NT-W-09, NT-O-14, NT-O-15, NT-K-07 to NT-K-09.
 
-use crate::node::{Data, Node, Volume, open_of};
+use crate::node::{Data, Node, open_of};
 use crate::{SECTOR, set_position};
 use nt_abi::io::{
     FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP,
@@ -35,7 +35,7 @@ pub(crate) fn buffer(irp: &OwnedIrp, length: usize) -> NtResult<Region> {
     }
 }
 
-pub(crate) fn write(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
+pub(crate) fn write(irp: &OwnedIrp) -> NtResult<IoStatus> {
     let stack = irp.stack();
     let file = irp.file().ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
     let flags = irp.irp().get(IRP::Flags);
@@ -64,7 +64,7 @@ pub(crate) fn write(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         start_caching(file, &open.node)?;
     }
     let request = Request { offset, noncached };
-    let written = write_data(volume, &open.node, request, from)?;
+    let written = write_data(&open.node, request, from)?;
     done(file, written);
     Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(length)))
 }
@@ -93,7 +93,7 @@ fn done(file: Foreign<FILE_OBJECT>, written: Written) {
 }
 
 /// Writes a range that lies inside the file with the data shared, all else exclusively (NT-S-15).
-fn write_data(volume: &Volume, node: &Node, request: Request, from: Region) -> NtResult<Written> {
+fn write_data(node: &Node, request: Request, from: Region) -> NtResult<Written> {
     let length = from.len() as u64;
     if request.noncached
         && (!length.is_multiple_of(u64::from(SECTOR))
@@ -105,25 +105,28 @@ fn write_data(volume: &Volume, node: &Node, request: Request, from: Region) -> N
         let start = request.offset as u64;
         let end = end_of(start, length)?;
         let data = node.data.read();
-        // A hole inside the file has no memory yet: filling it changes the store, so it takes the exclusive way.
-        if end <= data.valid && data.store.holds(start, from.len()) {
-            data.store.write(start, from).map_err(|_| NtStatus::INVALID_USER_BUFFER.error())?; // NT-B-10
+        if end <= data.valid && data.content.holds(start, from.len()) {
+            data.content.write(start, from)?; // NT-B-10
             return Ok(Written { end, grew: false });
         }
     }
     let mut data = node.data.write();
+    data.refresh()?;
     let start = if request.offset < 0 { data.eof } else { request.offset as u64 };
     if request.noncached && start % u64::from(SECTOR) != 0 {
         return NtStatus::INVALID_PARAMETER.fail(); // NT-N-05
     }
     let end = end_of(start, length)?;
-    extend(volume, &mut data, end)?;
-    data.store.reserve(start, from.len())?;
-    if data.store.write(start, from).is_err() {
+    extend(&mut data, end)?;
+    data.content.reserve(start, from.len())?;
+    if let Err(error) = data.content.write(start, from) {
         // NT-B-03: the file must not grow; what lies past its end stays zero.
         let eof = data.eof;
-        data.store.zero(eof.max(start), end.max(eof));
-        return NtStatus::INVALID_USER_BUFFER.fail();
+        if end > eof {
+            data.content.zero(eof.max(start), end)?;
+            data.content.set_length(eof)?;
+        }
+        return Err(error);
     }
     let grew = end > data.eof;
     data.eof = data.eof.max(end);
@@ -138,8 +141,8 @@ fn end_of(start: u64, length: u64) -> NtResult<u64> {
     end.ok_or(NtStatus::INVALID_PARAMETER.error())
 }
 
-fn extend(volume: &Volume, data: &mut Data, end: u64) -> NtResult<()> {
-    if end > data.allocation { volume.allocate(data, end) } else { Ok(()) }
+fn extend(data: &mut Data, end: u64) -> NtResult<()> {
+    if end > data.allocation { data.allocate(end) } else { Ok(()) }
 }
 
 /// Paging writes never extend the file and never move the position (NT-S-19, NT-S-20).
@@ -150,9 +153,8 @@ fn write_paging(node: &Node, offset: i64, from: Region) -> NtResult<IoStatus> {
         return Ok(IoStatus::new(NtStatus::SUCCESS, 0));
     }
     let length = (data.eof - start).min(from.len() as u64);
-    data.store.reserve(start, length as usize)?;
-    let from = from.sub(0, length as usize);
-    data.store.write(start, from).map_err(|_| NtStatus::INVALID_USER_BUFFER.error())?;
+    data.content.reserve(start, length as usize)?;
+    data.content.write(start, from.sub(0, length as usize))?;
     data.valid = data.valid.max(start + length);
     node.publish(&data);
     Ok(IoStatus::new(NtStatus::SUCCESS, length))
@@ -176,7 +178,7 @@ pub(crate) fn start_caching(file: Foreign<FILE_OBJECT>, _node: &Node) -> NtResul
 }
 
 /// FastIoWrite: refused where the rules ask for a packet (NT-K-07).
-pub(crate) fn fast_write(volume: &Volume, call: &FastCall) -> Option<IoStatus> {
+pub(crate) fn fast_write(call: &FastCall) -> Option<IoStatus> {
     if call.file.addr_at(FILE_OBJECT::PrivateCacheMap) == 0 {
         return None; // the copy goes to the cache map that the first packet makes (NT-K-01)
     }
@@ -192,7 +194,7 @@ pub(crate) fn fast_write(volume: &Volume, call: &FastCall) -> Option<IoStatus> {
     if call.offset >= 0 && call.offset as u64 > eof.saturating_add(0x2000) {
         return None;
     }
-    let written = write_data(volume, &open.node, Request { offset: call.offset, noncached: false }, call.buffer);
+    let written = write_data(&open.node, Request { offset: call.offset, noncached: false }, call.buffer);
     match written {
         Ok(written) => {
             done(call.file, written);

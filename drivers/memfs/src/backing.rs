@@ -1,0 +1,140 @@
+//! What a volume keeps its files in: the seam between the file system driver and where bytes and names lie.
+//!
+//! Room: drivers/memfs. Called by: every operation of the driver. Implemented by: `ram`, `dir`.
+//! Locks: names change under the volume's tree lock; a node's data lock guards its [`Content`]. An object guards its own
+//! metadata. A call may block on the host: the implementation goes through `nt_ke::host_call`.
+//! Not here: sharing, access, delete pending, positions, the cache: these are the driver's and the same on each volume.
+
+use crate::node::{Node, Units};
+use nt_abi::NtResult;
+use nt_cell::Region;
+use std::sync::Arc;
+
+/// An extended attribute: name, value, flags.
+pub(crate) type Attribute = (Vec<u8>, Vec<u8>, u8);
+
+/// Times and attributes, as FileBasicInformation has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub(crate) created: i64,
+    pub(crate) accessed: i64,
+    pub(crate) written: i64,
+    pub(crate) changed: i64,
+    pub(crate) attributes: u32,
+}
+
+/// What shall change; the rest stays as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Change {
+    pub(crate) created: Option<i64>,
+    pub(crate) accessed: Option<i64>,
+    pub(crate) written: Option<i64>,
+    pub(crate) changed: Option<i64>,
+    pub(crate) attributes: Option<u32>,
+}
+
+/// The lengths of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub(crate) eof: u64,
+    pub(crate) allocation: u64,
+}
+
+/// What a directory tells of a name without opening it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: u64,
+    pub(crate) meta: Meta,
+    pub(crate) sizes: Sizes,
+    /// EaSize, or the tag of a reparse point (NT-DIR-31).
+    pub(crate) ea_size: u32,
+}
+
+/// A file or directory to be made.
+pub(crate) struct New {
+    pub(crate) directory: bool,
+    pub(crate) attributes: u32,
+    pub(crate) eas: Vec<Attribute>,
+}
+
+/// Room on a volume, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Space {
+    pub(crate) total: u64,
+    /// What is free.
+    pub(crate) free: u64,
+    /// What of it the caller may use.
+    pub(crate) available: u64,
+}
+
+/// Where a volume lies.
+pub(crate) trait Backing: Send + Sync {
+    fn root(&self) -> Arc<Node>;
+    fn space(&self) -> NtResult<Space>;
+    /// Makes all of it durable.
+    fn sync(&self) -> NtResult<()>;
+}
+
+/// A file or directory: identity, metadata, and for a directory its names.
+pub(crate) trait Object: Send + Sync {
+    /// For the backing to find its own type again.
+    fn as_any(&self) -> &dyn std::any::Any;
+    fn id(&self) -> u64;
+    fn links(&self) -> NtResult<u32>;
+    fn meta(&self) -> NtResult<Meta>;
+    fn change(&self, change: &Change) -> NtResult<()>;
+    /// The data changed through an open that now ends (NT-S-09).
+    fn modified(&self) -> NtResult<()>;
+    fn eas(&self) -> NtResult<Vec<Attribute>>;
+    /// Sets attributes, an empty value takes one away; `replace` drops those that are not named.
+    fn set_eas(&self, list: Vec<Attribute>, replace: bool) -> NtResult<()>;
+    fn reparse(&self) -> NtResult<Option<Vec<u8>>>;
+    fn set_reparse(&self, data: Option<Vec<u8>>) -> NtResult<()>;
+    /// Makes data and metadata durable.
+    fn sync(&self) -> NtResult<()>;
+    fn directory(&self) -> Option<&dyn Directory>;
+}
+
+/// The names in a directory. Of one file all callers get the same node as long as anybody holds it.
+pub(crate) trait Directory: Send + Sync {
+    /// Finds a child: by its exact name, else, when case does not count, by a name that differs in case only.
+    fn child(&self, name: &[u16], exact: bool) -> NtResult<Option<(Units, Arc<Node>)>>;
+    /// All names, in no order.
+    fn names(&self) -> NtResult<Vec<Units>>;
+    /// Tells of a name; `None` when it is gone.
+    fn entry(&self, name: &[u16]) -> NtResult<Option<Entry>>;
+    fn is_empty(&self) -> NtResult<bool>;
+    fn make(&self, name: &[u16], new: New) -> NtResult<Arc<Node>>;
+    /// Takes a name away if it still leads to `node`; tells whether it did.
+    fn remove(&self, name: &[u16], node: &Arc<Node>) -> NtResult<bool>;
+    fn link(&self, name: &[u16], node: &Arc<Node>) -> NtResult<()>;
+    /// Moves `node` from `name` here to `new` in the directory `to`, in the place of `replaced`.
+    fn rename(
+        &self,
+        name: &[u16],
+        node: &Arc<Node>,
+        to: &Arc<Node>,
+        new: &[u16],
+        replaced: Option<&Arc<Node>>,
+    ) -> NtResult<()>;
+}
+
+/// The bytes of a file. The driver keeps the lengths and calls `&mut` members with the data lock held exclusively.
+pub(crate) trait Content: Send + Sync {
+    /// May `[start, start + length)`, inside the file, be written with the lock held shared?
+    fn holds(&self, start: u64, length: usize) -> bool;
+    /// Makes room for `[start, start + length)`.
+    fn reserve(&mut self, start: u64, length: usize) -> NtResult<()>;
+    /// Reads bytes inside the file and tells how many there were: fewer where somebody else cut it. Holes are zero.
+    fn read(&self, start: u64, to: Region) -> NtResult<usize>;
+    /// Writes bytes; the length follows.
+    fn write(&self, start: u64, from: Region) -> NtResult<()>;
+    /// Zeroes `[start, end)` where bytes are held.
+    fn zero(&self, start: u64, end: u64) -> NtResult<()>;
+    /// Sets the length: cuts, or adds zeroes.
+    fn set_length(&mut self, end: u64) -> NtResult<()>;
+    /// Sets what is allocated, and tells what that is; DISK_FULL when it does not fit (NT-S-05).
+    fn allocate(&mut self, allocation: u64) -> NtResult<u64>;
+    /// The lengths as they are outside, where others may change them.
+    fn outside(&self) -> NtResult<Option<Sizes>>;
+}

@@ -1,0 +1,334 @@
+//! The `ram` backing: names in maps, bytes in pool memory.
+//!
+//! Room: drivers/memfs. Called by: the driver, by the traits of `backing`. Touches: data chunks in pool.
+//! Locks: a directory's children, a file's metadata; each innermost. A name keeps its node alive, so a file's space goes
+//! back when its last name and its last open are gone.
+
+mod store;
+
+use crate::backing::{Attribute, Backing, Change, Content, Directory, Entry, Meta, New, Object, Sizes, Space};
+use crate::node::{Node, Units, now, upcase};
+use nt_abi::io::{FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_REPARSE_POINT};
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::Region;
+use nt_ke::{Kernel, Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use store::Store;
+
+/// What the files of one volume share.
+struct Shared {
+    size: u64,
+    used: AtomicU64,
+    next_id: AtomicU64,
+    kernel: Weak<Kernel>,
+}
+
+/// A volume in memory.
+pub(crate) struct Ram {
+    shared: Arc<Shared>,
+    root: Arc<Node>,
+}
+
+#[derive(Default)]
+struct Inner {
+    meta: Meta,
+    eas: Vec<Attribute>,
+    reparse: Option<Vec<u8>>,
+}
+
+/// A file or directory.
+struct RamObject {
+    id: u64,
+    links: AtomicU32,
+    inner: Mutex<Inner>,
+    children: Option<RwLock<BTreeMap<Units, Arc<Node>>>>,
+    shared: Arc<Shared>,
+}
+
+/// The bytes of a file, and its part of the volume.
+struct RamContent {
+    store: Store,
+    allocation: u64,
+    shared: Arc<Shared>,
+}
+
+impl Ram {
+    /// Makes a volume with room for `size` bytes.
+    pub(crate) fn new(kernel: &Arc<Kernel>, size: u64) -> NtResult<Self> {
+        let shared = Arc::new(Shared {
+            size,
+            used: AtomicU64::new(0),
+            next_id: AtomicU64::new(16),
+            kernel: Arc::downgrade(kernel),
+        });
+        let new = New { directory: true, attributes: 0x10, eas: Vec::new() };
+        Ok(Self { root: node(&shared, 5, new)?, shared })
+    }
+}
+
+fn node(shared: &Arc<Shared>, id: u64, new: New) -> NtResult<Arc<Node>> {
+    let now = now(&shared.kernel);
+    let meta = Meta { created: now, accessed: now, written: now, changed: now, attributes: new.attributes };
+    let object = RamObject {
+        id,
+        links: AtomicU32::new(1),
+        inner: Mutex::new(Inner { meta, eas: new.eas, reparse: None }),
+        children: new.directory.then(|| RwLock::new(BTreeMap::new())),
+        shared: Arc::clone(shared),
+    };
+    let content = RamContent { store: Store::default(), allocation: 0, shared: Arc::clone(shared) };
+    Node::new(Box::new(object), Box::new(content), Sizes::default())
+}
+
+impl Backing for Ram {
+    fn root(&self) -> Arc<Node> {
+        Arc::clone(&self.root)
+    }
+    fn space(&self) -> NtResult<Space> {
+        let free = self.shared.size.saturating_sub(self.shared.used.load(Ordering::Relaxed));
+        Ok(Space { total: self.shared.size, free, available: free })
+    }
+    fn sync(&self) -> NtResult<()> {
+        Ok(())
+    }
+}
+
+impl RamObject {
+    fn now(&self) -> i64 {
+        now(&self.shared.kernel)
+    }
+    /// The directory's contents changed.
+    fn touch(&self) {
+        let now = self.now();
+        let mut inner = self.inner.lock();
+        inner.meta.written = now;
+        inner.meta.changed = now;
+    }
+    fn children(&self) -> NtResult<&RwLock<BTreeMap<Units, Arc<Node>>>> {
+        self.children.as_ref().ok_or(NtStatus::NOT_A_DIRECTORY.error())
+    }
+}
+
+/// The object behind a node of this volume.
+fn of(node: &Node) -> NtResult<&RamObject> {
+    let object: &dyn std::any::Any = node.object.as_any();
+    object.downcast_ref().ok_or(NtStatus::NOT_SAME_DEVICE.error())
+}
+
+fn tag(reparse: Option<&Vec<u8>>) -> Option<u32> {
+    reparse.and_then(|data| data.first_chunk::<4>()).map(|tag| u32::from_le_bytes(*tag))
+}
+
+impl Object for RamObject {
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+    fn id(&self) -> u64 {
+        self.id
+    }
+    fn links(&self) -> NtResult<u32> {
+        Ok(self.links.load(Ordering::Relaxed))
+    }
+    fn meta(&self) -> NtResult<Meta> {
+        Ok(self.inner.lock().meta)
+    }
+    fn change(&self, change: &Change) -> NtResult<()> {
+        let now = self.now();
+        let meta = &mut self.inner.lock().meta;
+        meta.created = change.created.unwrap_or(meta.created);
+        meta.accessed = change.accessed.unwrap_or(meta.accessed);
+        meta.written = change.written.unwrap_or(meta.written);
+        meta.changed = change.changed.unwrap_or(now);
+        meta.attributes = change.attributes.unwrap_or(meta.attributes);
+        Ok(())
+    }
+    fn modified(&self) -> NtResult<()> {
+        self.touch();
+        self.inner.lock().meta.attributes |= FILE_ATTRIBUTE_ARCHIVE;
+        Ok(())
+    }
+    fn eas(&self) -> NtResult<Vec<Attribute>> {
+        Ok(self.inner.lock().eas.clone())
+    }
+    fn set_eas(&self, list: Vec<Attribute>, replace: bool) -> NtResult<()> {
+        let now = self.now();
+        let mut inner = self.inner.lock();
+        let mut eas = if replace { Vec::new() } else { inner.eas.clone() };
+        for (name, value, flags) in list {
+            eas.retain(|(there, _, _)| *there != name);
+            if !value.is_empty() {
+                eas.push((name, value, flags));
+            }
+        }
+        if crate::ea::size(&eas) > 0xFFFF {
+            return NtStatus::EA_TOO_LARGE.fail();
+        }
+        inner.eas = eas;
+        inner.meta.changed = now;
+        Ok(())
+    }
+    fn reparse(&self) -> NtResult<Option<Vec<u8>>> {
+        Ok(self.inner.lock().reparse.clone())
+    }
+    fn set_reparse(&self, data: Option<Vec<u8>>) -> NtResult<()> {
+        let now = self.now();
+        let mut inner = self.inner.lock();
+        match data {
+            Some(_) => inner.meta.attributes |= FILE_ATTRIBUTE_REPARSE_POINT,
+            None => inner.meta.attributes &= !FILE_ATTRIBUTE_REPARSE_POINT,
+        }
+        inner.reparse = data;
+        inner.meta.changed = now;
+        Ok(())
+    }
+    fn sync(&self) -> NtResult<()> {
+        Ok(())
+    }
+    fn directory(&self) -> Option<&dyn Directory> {
+        self.children.is_some().then_some(self as &dyn Directory)
+    }
+}
+
+impl Directory for RamObject {
+    fn child(&self, name: &[u16], exact: bool) -> NtResult<Option<(Units, Arc<Node>)>> {
+        let children = self.children()?.read();
+        if let Some((key, node)) = children.get_key_value(name) {
+            return Ok(Some((key.clone(), Arc::clone(node))));
+        }
+        if exact {
+            return Ok(None);
+        }
+        let wanted = upcase(name);
+        let found = children.iter().find(|(key, _)| upcase(key) == wanted);
+        Ok(found.map(|(key, node)| (key.clone(), Arc::clone(node))))
+    }
+    fn names(&self) -> NtResult<Vec<Units>> {
+        Ok(self.children()?.read().keys().cloned().collect())
+    }
+    fn entry(&self, name: &[u16]) -> NtResult<Option<Entry>> {
+        let Some(node) = self.children()?.read().get(name).cloned() else { return Ok(None) };
+        let object = of(&node)?;
+        let sizes = {
+            let data = node.data.read();
+            Sizes { eof: data.eof, allocation: data.allocation }
+        };
+        let inner = object.inner.lock();
+        let ea_size = tag(inner.reparse.as_ref()).unwrap_or_else(|| crate::ea::size(&inner.eas));
+        Ok(Some(Entry { id: object.id, meta: inner.meta, sizes, ea_size }))
+    }
+    fn is_empty(&self) -> NtResult<bool> {
+        Ok(self.children()?.read().is_empty())
+    }
+    fn make(&self, name: &[u16], new: New) -> NtResult<Arc<Node>> {
+        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let node = node(&self.shared, id, new)?;
+        self.children()?.write().insert(name.to_vec(), Arc::clone(&node));
+        self.touch();
+        Ok(node)
+    }
+    fn remove(&self, name: &[u16], node: &Arc<Node>) -> NtResult<bool> {
+        let mut children = self.children()?.write();
+        if !children.get(name).is_some_and(|there| Arc::ptr_eq(there, node)) {
+            return Ok(false);
+        }
+        children.remove(name);
+        drop(children);
+        self.touch();
+        let object = of(node)?;
+        object.inner.lock().meta.changed = self.now();
+        object.links.fetch_sub(1, Ordering::Relaxed);
+        Ok(true)
+    }
+    fn link(&self, name: &[u16], node: &Arc<Node>) -> NtResult<()> {
+        let object = of(node)?;
+        object.links.fetch_add(1, Ordering::Relaxed);
+        self.children()?.write().insert(name.to_vec(), Arc::clone(node));
+        self.touch();
+        object.inner.lock().meta.changed = self.now();
+        Ok(())
+    }
+    fn rename(
+        &self,
+        name: &[u16],
+        node: &Arc<Node>,
+        to: &Arc<Node>,
+        new: &[u16],
+        replaced: Option<&Arc<Node>>,
+    ) -> NtResult<()> {
+        let target = of(to)?;
+        if node.is_directory() && inside(node, to) {
+            return NtStatus::INVALID_PARAMETER.fail();
+        }
+        if let Some(replaced) = replaced {
+            target.remove(new, replaced)?;
+        }
+        self.children()?.write().remove(name);
+        self.touch();
+        target.children()?.write().insert(new.to_vec(), Arc::clone(node));
+        target.touch();
+        of(node)?.inner.lock().meta.changed = self.now();
+        Ok(())
+    }
+}
+
+/// Is `below` the directory `top`, or somewhere under it?
+fn inside(top: &Arc<Node>, below: &Arc<Node>) -> bool {
+    if Arc::ptr_eq(top, below) {
+        return true;
+    }
+    let Ok(Some(children)) = of(top).map(|object| object.children.as_ref()) else { return false };
+    let children = children.read();
+    children.values().filter(|child| child.is_directory()).any(|child| inside(child, below))
+}
+
+impl Content for RamContent {
+    fn holds(&self, start: u64, length: usize) -> bool {
+        // A hole inside the file has no memory yet: filling it changes the store.
+        self.store.holds(start, length)
+    }
+    fn reserve(&mut self, start: u64, length: usize) -> NtResult<()> {
+        self.store.reserve(start, length)
+    }
+    fn read(&self, start: u64, to: Region) -> NtResult<usize> {
+        self.store.read(start, to).map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
+        Ok(to.len())
+    }
+    fn write(&self, start: u64, from: Region) -> NtResult<()> {
+        self.store.write(start, from).map_err(|_| NtStatus::INVALID_USER_BUFFER.error())
+    }
+    fn zero(&self, start: u64, end: u64) -> NtResult<()> {
+        self.store.zero(start, end);
+        Ok(())
+    }
+    fn set_length(&mut self, end: u64) -> NtResult<()> {
+        self.store.truncate(end);
+        Ok(())
+    }
+    fn allocate(&mut self, allocation: u64) -> NtResult<u64> {
+        let rounded = allocation.checked_next_multiple_of(4096).ok_or(NtStatus::DISK_FULL.error())?;
+        let used = &self.shared.used;
+        if rounded > self.allocation {
+            let more = rounded - self.allocation;
+            let before = used.fetch_add(more, Ordering::Relaxed);
+            if before.checked_add(more).is_none_or(|after| after > self.shared.size) {
+                used.fetch_sub(more, Ordering::Relaxed);
+                return NtStatus::DISK_FULL.fail();
+            }
+        } else {
+            used.fetch_sub(self.allocation - rounded, Ordering::Relaxed);
+        }
+        self.allocation = rounded;
+        Ok(rounded)
+    }
+    fn outside(&self) -> NtResult<Option<Sizes>> {
+        Ok(None)
+    }
+}
+
+impl Drop for RamContent {
+    fn drop(&mut self) {
+        self.shared.used.fetch_sub(self.allocation, Ordering::Relaxed);
+    }
+}
