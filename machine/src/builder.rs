@@ -5,11 +5,13 @@
 
 use crate::Machine;
 use crate::recorder::Recorder;
-use crate::spec::VolumeSpec;
-use nt_abi::NtResult;
+use crate::spec::{KsSpec, VolumeSpec};
+use nt_abi::{NtError, NtResult, NtStatus};
 use nt_io::system::AsyncPolicy;
 use nt_ke::kernel::DebugSink;
 use nt_ke::{Kernel, Mode, WindowsVersion};
+use nt_ks::device::BuiltIn;
+use nt_ks::sink::Sink;
 use nt_ps::Processes;
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use std::sync::Arc;
 pub struct MachineBuilder {
     windows: WindowsVersion,
     volumes: Vec<VolumeSpec>,
+    streams: Vec<KsSpec>,
     policy: AsyncPolicy,
     recorder: Option<Arc<Recorder>>,
     debug: Option<DebugSink>,
@@ -41,6 +44,13 @@ impl MachineBuilder {
     #[must_use]
     pub fn volume(mut self, volume: VolumeSpec) -> Self {
         self.volumes.push(volume);
+        self
+    }
+
+    /// Adds a streaming device.
+    #[must_use]
+    pub fn ks(mut self, device: KsSpec) -> Self {
+        self.streams.push(device);
         self
     }
 
@@ -79,6 +89,7 @@ impl MachineBuilder {
             specs.push(VolumeSpec::Ram { size: None });
         }
         let mut volumes = Vec::new();
+        let mut streams = Vec::new();
         {
             let _system = nt_ke::enter(&kernel, &system_thread, Mode::Kernel);
             let manager = nt_fltmgr::FltMgr::install(&kernel);
@@ -88,12 +99,28 @@ impl MachineBuilder {
                 nt_fltmgr::Volume::attach(&kernel, &manager, mounted.device, &mounted.name)?;
                 volumes.push(mounted);
             }
+            for spec in &self.streams {
+                let sink = match spec {
+                    KsSpec::Null => Sink::nothing(),
+                    KsSpec::RawSink { path } => Sink::file(path).map_err(|error| sink_error(&error))?,
+                };
+                streams.push(BuiltIn::install(&kernel, spec.name(), sink)?);
+            }
         }
         if let Some(recorder) = &self.recorder {
             recorder.start(&kernel);
             io.observe(Some(Arc::clone(recorder) as nt_io::observe::SharedObserver));
         }
-        Ok(Machine { kernel, processes, io, volumes, recorder: self.recorder, system_thread, pool_before })
+        Ok(Machine { kernel, processes, io, volumes, streams, recorder: self.recorder, system_thread, pool_before })
+    }
+}
+
+fn sink_error(error: &std::io::Error) -> NtError {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => NtStatus::OBJECT_PATH_NOT_FOUND.error(),
+        std::io::ErrorKind::PermissionDenied => NtStatus::ACCESS_DENIED.error(),
+        std::io::ErrorKind::IsADirectory => NtStatus::FILE_IS_A_DIRECTORY.error(),
+        _ => NtStatus::IO_DEVICE_ERROR.error(),
     }
 }
 

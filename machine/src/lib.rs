@@ -23,9 +23,10 @@ pub use client::Client;
 pub use imports::exports;
 pub use recorder::Recorder;
 pub use report::Report;
-pub use spec::{FilterSpec, SpecError, VolumeSpec};
+pub use spec::{FilterSpec, KsSpec, SpecError, VolumeSpec};
 
 use nt_ke::{Entered, Kernel, Mode, Thread};
+use nt_ks::device::BuiltIn;
 use nt_memfs::MountedVolume;
 use nt_ps::Processes;
 
@@ -43,6 +44,7 @@ pub struct Machine {
     processes: Arc<Processes>,
     io: Arc<nt_io::System>,
     volumes: Vec<MountedVolume>,
+    streams: Vec<BuiltIn>,
     recorder: Option<Arc<Recorder>>,
     system_thread: Arc<Thread>,
     /// Pool tags that were outstanding before the machine was built: other machines' and the process's own.
@@ -103,6 +105,12 @@ impl Machine {
     #[must_use]
     pub fn volumes(&self) -> &[MountedVolume] {
         &self.volumes
+    }
+
+    /// Returns the streaming devices.
+    #[must_use]
+    pub fn streams(&self) -> &[BuiltIn] {
+        &self.streams
     }
 
     /// Returns what listens to the requests, if the machine was built with it.
@@ -174,6 +182,7 @@ impl Machine {
             manager.shutdown();
         }
         drop(self.volumes);
+        drop(self.streams);
         self.io.shutdown();
         drop(entered);
         leaks.pool = pool_growth(&self.pool_before);

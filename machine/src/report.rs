@@ -150,10 +150,10 @@ fn table(out: &mut String, rows: &[Vec<String>]) {
 }
 
 impl Report {
-    /// Returns whether anything was found that makes a run fail.
+    /// Returns whether anything was found that makes a run fail: all but notes and warnings.
     #[must_use]
     pub fn failed(&self) -> bool {
-        self.findings.iter().any(|finding| finding.severity == "error")
+        self.findings.iter().any(|finding| !matches!(finding.severity.as_str(), "note" | "warning"))
     }
 
     /// Returns the report for people.

@@ -16,6 +16,53 @@ pub enum VolumeSpec {
     },
 }
 
+/// A streaming device that a machine is built with: `\\Device\\NtioKs\\NAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KsSpec {
+    /// `null`: counts what it takes and gives zeros.
+    Null,
+    /// `rawsink:PATH`: appends what it takes to a host file.
+    RawSink {
+        /// The host file; made if absent.
+        path: PathBuf,
+    },
+}
+
+impl KsSpec {
+    /// Returns the device's name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::RawSink { .. } => "rawsink",
+        }
+    }
+
+    /// Finds out whether the device can be made; the refusal names the file and the remedy.
+    pub fn check(&self) -> Result<(), SpecError> {
+        let Self::RawSink { path } = self else { return Ok(()) };
+        let tried = std::fs::File::options().append(true).create(true).open(path);
+        tried.map(drop).map_err(|error| {
+            let path = path.display();
+            SpecError(format!("streaming device 'rawsink:{path}': {error}; give a file that can be written"))
+        })
+    }
+}
+
+impl FromStr for KsSpec {
+    type Err = SpecError;
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        match text.split_once(':') {
+            None if text == "null" => Ok(Self::Null),
+            Some(("rawsink", path)) if !path.is_empty() => Ok(Self::RawSink { path: PathBuf::from(path) }),
+            _ if text == "rawsink" || text == "rawsink:" => Err(SpecError(
+                "streaming device 'rawsink' needs a file to write to; for instance rawsink:out.raw".to_owned(),
+            )),
+            _ => Err(SpecError(format!("there is no streaming device '{text}'; built in: null, rawsink:PATH"))),
+        }
+    }
+}
+
 /// A filter that a machine is built with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilterSpec {
@@ -130,6 +177,14 @@ mod tests {
         let refused = "dir:/srv".parse::<VolumeSpec>().expect_err("not there yet");
         assert!(refused.to_string().contains("dir:/srv") && refused.to_string().contains("not there yet"));
         assert!("disk".parse::<VolumeSpec>().expect_err("unknown").to_string().contains("'disk'"));
+    }
+
+    #[test]
+    fn streaming_devices_are_read_or_refused_by_name() {
+        assert_eq!("null".parse(), Ok(KsSpec::Null));
+        assert_eq!("rawsink:a:b".parse(), Ok(KsSpec::RawSink { path: "a:b".into() }));
+        assert!("rawsink:".parse::<KsSpec>().expect_err("no path").to_string().contains("rawsink:out.raw"));
+        assert!("speaker".parse::<KsSpec>().expect_err("unknown").to_string().contains("'speaker'"));
     }
 
     #[test]

@@ -168,7 +168,7 @@ static VOID TestStream(PFILE_OBJECT Pin, REQUEST *Request)
     Prepare(Request, 1, 0);
     status = KsSynchronousIoControlDevice(Pin, KernelMode, IOCTL_KS_READ_STREAM, NULL, 0, header, sizeof(*header), &returned);
     ST(status, STATUS_INVALID_DEVICE_REQUEST, "ks_i_10_a_pin_that_takes_data_refuses_to_be_read");
-    ST(Stream(Pin, Request, sizeof(*header), KSSTREAM_READ, ~0u), STATUS_INVALID_DEVICE_REQUEST, "ks_s_01_flags_without_write_are_a_read");
+    ST(Stream(Pin, Request, sizeof(*header), KSSTREAM_READ | KSSTREAM_SYNCHRONOUS, ~0u), STATUS_INVALID_DEVICE_REQUEST, "ks_s_01_flags_without_write_are_a_read");
     Prepare(Request, 1, 16);
     ST(KsWriteFile(Pin, NULL, NULL, &Request->Iosb, Request->Data[0], 16, 0, KernelMode), STATUS_INVALID_DEVICE_REQUEST, "ks_w_33_a_stream_pin_takes_no_plain_write");
 }

@@ -4,10 +4,17 @@
 #![expect(unsafe_code, reason = "entry points that take raw pointers: SOUNDNESS.md, S-3 and S-4")]
 
 use crate::clientio::{self, Transfer};
-use nt_abi::NtStatus;
-use nt_cell::{Addr, Foreign, exports};
+use crate::dispatch::{self, KS_CONTEXT};
+use crate::object::ObjectCall;
+use crate::streamio::{self, Completion, ControlRequest, StreamRequest};
+use crate::{connect, object, probe, queue};
+use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, FILE_OBJECT, IRP};
+use nt_abi::{NtError, NtResult, NtStatus};
+use nt_cell::{Addr, CodePtr, Foreign, Region, exports};
+use nt_io::driver::OwnedIrp;
 use nt_io::rw::Direction;
 use nt_ke::Mode;
+use nt_ob::Handle;
 
 fn at<T>(address: u64) -> Option<Foreign<T>> {
     // SAFETY: S-3: a driver's pointer is taken at its word here; what lies there is reached by atomics only.
@@ -30,6 +37,129 @@ fn transfer(direction: Direction, (file, event, context, iosb, buffer, length, k
     clientio::transfer(&nt_ke::current(), &request).0
 }
 
+fn code(address: u64) -> Option<CodePtr> {
+    // SAFETY: the driver gave it as a routine of the documented arity; the border answers for faults (S-3).
+    unsafe { CodePtr::from_raw(address) }
+}
+
+/// Takes an address under a requestor mode: a kernel-mode caller answers for its own, a user-mode one for nothing.
+fn given(address: u64, mode: Mode) -> Addr {
+    match mode {
+        Mode::User => Addr::user(address),
+        // SAFETY: S-3: a kernel-mode requestor answers for its buffers (KS-W-15, KS-S-05).
+        Mode::Kernel => unsafe { Addr::vouched(address) },
+    }
+}
+
+fn status(result: NtResult<()>) -> u32 {
+    result.map_or_else(NtError::status, |()| NtStatus::SUCCESS).0
+}
+
+fn store<W: nt_abi::Word>(address: u64, value: W) {
+    if address != 0 {
+        // SAFETY: S-3: the driver gave the address of a variable of this size; the store is guarded.
+        let _gone = unsafe { Region::from_raw(address, size_of::<W>()) }.store::<W>(0, value);
+    }
+}
+
+macro_rules! thunk {
+    ($(#[$doc:meta])* $public:ident, $name:ident ($($arg:ident : $ty:ty),*) -> $ret:ty $body:block) => {
+        extern "win64" fn $name($($arg: $ty),*) -> $ret {
+            nt_cell::export::body(stringify!($name), move || $body)
+        }
+        $(#[$doc])*
+        #[must_use]
+        pub fn $public() -> CodePtr {
+            let routine: extern "win64" fn($($ty),*) -> $ret = $name;
+            // SAFETY: the address of a win64 routine of this process, of the arity of the slot that it is put in.
+            unsafe { CodePtr::from_raw(routine as usize as u64) }.expect("a function has an address")
+        }
+    };
+}
+
+thunk! {
+    /// What KsSetMajorFunctionHandler puts into a MajorFunction slot.
+    dispatch_irp, dispatch_irp_thunk(device: u64, packet: u64) -> u32 {
+        match (at::<DEVICE_OBJECT>(device), at::<IRP>(packet)) {
+            (Some(device), Some(packet)) => dispatch::dispatch(device, packet).0,
+            _ => NtStatus::INVALID_PARAMETER.0,
+        }
+    }
+}
+thunk! {
+    /// What stands in the dispatch tables of Rust objects.
+    native_object, native_object_thunk(device: u64, packet: u64) -> u32 {
+        let (Some(device), Some(packet)) = (at::<DEVICE_OBJECT>(device), at::<IRP>(packet)) else {
+            return NtStatus::INVALID_PARAMETER.0;
+        };
+        match OwnedIrp::arrived(packet).file().and_then(dispatch::object_header) {
+            Some(header) => object::dispatch(header, device, packet).0,
+            None => OwnedIrp::arrived(packet).complete(NtStatus::INVALID_DEVICE_REQUEST, 0).status().0,
+        }
+    }
+}
+thunk! {
+    /// What stands in the create items of Rust factories.
+    native_create, native_create_thunk(device: u64, packet: u64) -> u32 {
+        let (Some(device), Some(packet)) = (at::<DEVICE_OBJECT>(device), at::<IRP>(packet)) else {
+            return NtStatus::INVALID_PARAMETER.0;
+        };
+        match at(packet.get(IRP::Tail_DriverContext.index(0))) {
+            Some(item) => object::create(device, packet, item).0,
+            None => OwnedIrp::arrived(packet).complete(NtStatus::OBJECT_NAME_NOT_FOUND, 0).status().0,
+        }
+    }
+}
+thunk! {
+    /// KsCancelRoutine.
+    cancel_routine, cancel_routine_thunk(_device: u64, packet: u64) -> u64 {
+        if let Some(packet) = at(packet) {
+            queue::cancel_routine(packet);
+        }
+        0
+    }
+}
+
+fn fast(direction: Direction, [file, offset, length, wait, key, buffer, iosb, device]: [u64; 8]) -> u8 {
+    let (Some(file), Some(device)) = (at::<FILE_OBJECT>(file), at::<DEVICE_OBJECT>(device)) else { return 0 };
+    let Some(header) = dispatch::object_header(file) else { return 0 };
+    // SAFETY: contract of fast I/O routines: FileOffset is NULL or names a LARGE_INTEGER; the load is guarded.
+    let offset = (offset != 0).then(|| unsafe { Region::from_raw(offset, 8) }.load::<i64>(0).unwrap_or(0));
+    // SAFETY: S-3: the caller of a fast I/O routine answers for the buffer; accesses to it are guarded.
+    let buffer = unsafe { Region::from_raw(buffer, length as u32 as usize) };
+    let (length, key, wait) = (length as u32, key as u32, wait & 0xFF != 0);
+    let call = ObjectCall { file, offset, length, wait, key, buffer, device };
+    let Some(Some(result)) = dispatch::call_fast(header, direction, &call) else { return 0 };
+    store::<u64>(iosb + 8, result.information);
+    store::<u32>(iosb, result.status.0);
+    1
+}
+
+thunk! {
+    /// FastIoRead of drivers that asked KS for it.
+    fast_read, fast_read_thunk(file: u64, offset: u64, length: u32, wait: u8, key: u32, buffer: u64, iosb: u64, device: u64) -> u8 {
+        fast(Direction::Read, [file, offset, length.into(), wait.into(), key.into(), buffer, iosb, device])
+    }
+}
+thunk! {
+    /// FastIoWrite of drivers that asked KS for it.
+    fast_write, fast_write_thunk(file: u64, offset: u64, length: u32, wait: u8, key: u32, buffer: u64, iosb: u64, device: u64) -> u8 {
+        fast(Direction::Write, [file, offset, length.into(), wait.into(), key.into(), buffer, iosb, device])
+    }
+}
+thunk! {
+    /// FastIoDeviceControl of drivers that asked KS for it: no object here has a fast entry for control requests yet.
+    fast_control, fast_control_thunk(_file: u64, _wait: u8, _input: u64, _input_length: u32, _output: u64, _output_length: u32, _code: u32, _iosb: u64, _device: u64) -> u8 {
+        0
+    }
+}
+thunk! {
+    /// KsDispatchFastIoDeviceControlFailure (KS-D-12).
+    fast_control_failure, fast_control_failure_thunk(_file: u64, _wait: u8, _input: u64, _input_length: u32, _output: u64, _output_length: u32, _code: u32, _iosb: u64, _device: u64) -> u8 {
+        0
+    }
+}
+
 exports! { "ks.sys" =>
     Full code KsWriteFile(file: u64, event: u64, context: u64, iosb: u64, buffer: u64, length: u32, key: u32, mode: u8) -> u32 {
         transfer(Direction::Write, (file, event, context, iosb, buffer, length, key, mode))
@@ -37,15 +167,101 @@ exports! { "ks.sys" =>
     Full code KsReadFile(file: u64, event: u64, context: u64, iosb: u64, buffer: u64, length: u32, key: u32, mode: u8) -> u32 {
         transfer(Direction::Read, (file, event, context, iosb, buffer, length, key, mode))
     }
-    Absent("streams are not there yet") missing KsStreamIo;
-    Absent("streams are not there yet") missing KsSynchronousIoControlDevice;
-    Absent("streams are not there yet") missing KsProbeStreamIrp;
-    Absent("pins are not there yet") missing KsCreatePin;
-    Absent("object headers are not there yet") missing KsAllocateObjectHeader;
-    Absent("object headers are not there yet") missing KsFreeObjectHeader;
-    Absent("object headers are not there yet") missing KsAllocateDeviceHeader;
-    Absent("object headers are not there yet") missing KsFreeDeviceHeader;
-    Absent("object headers are not there yet") missing KsSetMajorFunctionHandler;
-    Absent("object headers are not there yet") missing KsDispatchIrp;
+    Full code KsStreamIo(file: u64, event: u64, context: u64, routine: u64, routine_context: u64, invoke: u32, iosb: u64, headers: u64, length: u32, flags: u32, mode: u8) -> u32 {
+        let (Some(file), Some(iosb)) = (at(file), at(iosb)) else { return NtStatus::INVALID_PARAMETER.0 };
+        let mode = Mode::from_raw(mode);
+        let completion = code(routine).map(|routine| Completion { routine, context: routine_context, invoke });
+        let headers = given(headers, mode);
+        let request =
+            StreamRequest { file, event: at(event), port_context: context, completion, iosb, headers, length, flags, mode };
+        streamio::stream_io(&nt_ke::current(), &request).0
+    }
+    Full code KsSynchronousIoControlDevice(file: u64, mode: u8, control: u32, input: u64, input_length: u32, output: u64, output_length: u32, returned: u64) -> u32 {
+        let Some(file) = at(file) else { return NtStatus::INVALID_PARAMETER.0 };
+        let mode = Mode::from_raw(mode);
+        let (input, output) = ((given(input, mode), input_length), (given(output, mode), output_length));
+        let request = ControlRequest { file, mode, code: control, input, output };
+        let result = streamio::synchronous_control(&nt_ke::current(), &request);
+        store::<u32>(returned, result.information as u32);
+        result.status.0
+    }
+    Full code KsProbeStreamIrp(packet: u64, flags: u32, header_size: u32) -> u32 {
+        at(packet).map_or(NtStatus::INVALID_PARAMETER.0, |packet| status(probe::probe_stream_irp(packet, flags, header_size)))
+    }
+    Full code KsAllocateExtraData(packet: u64, extra: u32, block: u64) -> u32 {
+        let Some(packet) = at(packet) else { return NtStatus::INVALID_PARAMETER.0 };
+        status(probe::allocate_extra_data(packet, extra).map(|made| store::<u64>(block, made.addr())))
+    }
+    Full code KsAllocateObjectHeader(header: u64, count: u32, items: u64, create: u64, table: u64) -> u32 {
+        let Some(to) = at::<KS_CONTEXT>(header) else { return NtStatus::INVALID_PARAMETER.0 };
+        let made = dispatch::allocate_object_header(count, at(items), at(create), at(table));
+        status(made.map(|made| dispatch::give(to, made)))
+    }
+    Full code KsFreeObjectHeader(header: u64) { if let Some(header) = at(header) { dispatch::free_header(header); } }
+    Full code KsAllocateDeviceHeader(header: u64, count: u32, items: u64) -> u32 {
+        let Some(to) = at::<KS_CONTEXT>(header) else { return NtStatus::INVALID_PARAMETER.0 };
+        status(dispatch::allocate_device_header(count, at(items)).map(|made| dispatch::give(to, made)))
+    }
+    Full code KsFreeDeviceHeader(header: u64) { if let Some(header) = at(header) { dispatch::free_header(header); } }
+    Full code KsSetMajorFunctionHandler(driver: u64, major: u32) -> u32 {
+        at::<DRIVER_OBJECT>(driver)
+            .map_or(NtStatus::INVALID_PARAMETER, |driver| dispatch::set_major_function_handler(driver, major)).0
+    }
+    Full code KsDispatchIrp(device: u64, packet: u64) -> u32 { dispatch_irp_thunk(device, packet) }
+    Full code KsDispatchInvalidDeviceRequest(_device: u64, packet: u64) -> u32 {
+        let Some(packet) = at(packet) else { return NtStatus::INVALID_PARAMETER.0 };
+        OwnedIrp::arrived(packet).complete(NtStatus::INVALID_DEVICE_REQUEST, 0).status().0
+    }
+    Full code KsDefaultDeviceIoCompletion(_device: u64, packet: u64) -> u32 {
+        at(packet).map_or(NtStatus::INVALID_PARAMETER, dispatch::default_device_io_completion).0
+    }
+    Full code KsCreatePin(filter: u64, connect: u64, access: u32, handle: u64) -> u32 {
+        // SAFETY: S-3: the driver gave a KSPIN_CONNECT with a KSDATAFORMAT behind it; each load is guarded.
+        let record = |length: usize| unsafe { Region::from_raw(connect, length) };
+        match connect::create_pin(&nt_ke::current(), Handle(filter), record, access) {
+            Ok(made) => {
+                store::<u64>(handle, made.0);
+                NtStatus::SUCCESS.0
+            }
+            Err(error) => error.status().0,
+        }
+    }
+    Full code KsAcquireResetValue(packet: u64, value: u64) -> u32 {
+        let Some(packet) = at(packet) else { return NtStatus::INVALID_PARAMETER.0 };
+        status(crate::property::reset_value(packet).map(|found| store::<u32>(value, found)))
+    }
+    Full code KsAddObjectCreateItemToDeviceHeader(header: u64, create: u64, context: u64, class: u64, _security: u64) -> u32 {
+        // The class is a string of wide characters that the driver keeps (KS-D-10).
+        let (Some(header), Some(create)) = (at(header), code(create)) else { return NtStatus::INVALID_PARAMETER.0 };
+        // SAFETY: S-3: a wide string with its end, at most 64 KiB long; each load is guarded.
+        let characters = unsafe { Region::from_raw(class, 0xFFFE) };
+        let length = (0..0x7FFF_usize).find(|&unit| characters.load::<u16>(unit * 2).unwrap_or(0) == 0).unwrap_or(0);
+        dispatch::add_create_item(header, create, context, characters.sub(0, length * 2)).0
+    }
+    Full code KsAddIrpToCancelableQueue(list: u64, lock: u64, packet: u64, end: u32, routine: u64) {
+        if let (Some(list), Some(lock), Some(packet)) = (at(list), at(lock), at(packet)) {
+            queue::add(list, lock, packet, queue::End::from_raw(end), code(routine));
+        }
+    }
+    Full code KsRemoveIrpFromCancelableQueue(list: u64, lock: u64, end: u32, operation: u32) -> u64 {
+        let (Some(list), Some(lock)) = (at(list), at(lock)) else { return 0 };
+        let operation = queue::Removal::from_raw(operation);
+        queue::remove(list, lock, queue::End::from_raw(end), operation).map_or(0, Foreign::addr)
+    }
+    Full code KsRemoveSpecificIrpFromCancelableQueue(packet: u64) {
+        if let Some(packet) = at(packet) { queue::remove_specific(packet); }
+    }
+    Full code KsReleaseIrpOnCancelableQueue(packet: u64, routine: u64) {
+        if let Some(packet) = at(packet) { queue::release(packet, code(routine)); }
+    }
+    Full code KsCancelIo(list: u64, lock: u64) {
+        if let (Some(list), Some(lock)) = (at(list), at(lock)) { queue::cancel_io(list, lock); }
+    }
+    Full code KsCancelRoutine(_device: u64, packet: u64) {
+        if let Some(packet) = at(packet) { queue::cancel_routine(packet); }
+    }
+    Full code KsDispatchFastReadFailure(_file: u64, _offset: u64, _length: u32, _wait: u8, _key: u32, _buffer: u64, _iosb: u64, _device: u64) -> u8 { 0 }
+    Full code KsDispatchFastIoDeviceControlFailure(_file: u64, _wait: u8, _input: u64, _input_length: u32, _output: u64, _output_length: u32, _code: u32, _iosb: u64, _device: u64) -> u8 { 0 }
+    Absent("property sets of drivers are not there yet") missing KsPropertyHandler;
     Absent("AVStream is not there yet") missing KsInitializeDriver;
 }

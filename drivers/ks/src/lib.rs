@@ -1,7 +1,19 @@
-//! Kernel Streaming: ks.sys. So far: KsWriteFile and KsReadFile; streams, pins and properties are absent and say so.
+//! Kernel Streaming: ks.sys. KsWriteFile, KsReadFile, KsStreamIo, the stream control codes with KsProbeStreamIrp, object
+//! headers and dispatch tables, cancelable queues, and the built-in devices. Absent, and say so: AVStream, property sets of drivers.
 //!
 //! Room: drivers/ks. Called by: drivers (exports), machines. Calls: `nt_io`. IRQL: PASSIVE_LEVEL. Locks: none.
-//! Source: spec/ledger/ks.md sections 3 and 4; `ntio rules` lists what is absent.
+//! Source: spec/ledger/ks.md sections 3 to 12 and 15 to 17; `ntio rules` lists what is absent.
 
 pub mod clientio;
+pub mod connect;
+pub mod device;
+pub mod dispatch;
 pub mod exports;
+pub mod header;
+pub mod object;
+pub mod pin;
+pub mod probe;
+pub mod property;
+pub mod queue;
+pub mod sink;
+pub mod streamio;

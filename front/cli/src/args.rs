@@ -125,7 +125,7 @@ pub(crate) struct RulesArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// What to measure: io; flt, ks, loader and fuse are not there yet
+    /// What to measure: io, ks; flt, loader and fuse are not there yet
     #[arg(default_value = "io")]
     pub(crate) what: String,
     /// Print JSON
@@ -233,9 +233,9 @@ pub(crate) struct MachineArgs {
     /// Leave out findings of a rule (not there yet)
     #[arg(long, value_name = "RULE")]
     suppress: Vec<String>,
-    /// A streaming device (not there yet)
+    /// A streaming device: null, rawsink:PATH
     #[arg(long, value_name = "NAME[:ARGS]")]
-    ks: Vec<String>,
+    pub(crate) ks: Vec<String>,
 }
 
 impl MachineArgs {
@@ -254,7 +254,6 @@ impl MachineArgs {
             ("--inf", self.inf.is_some(), "give the altitude as FILTER@ALTITUDE"),
             ("--image-name", self.image_name.is_some(), "leave it out"),
             ("--suppress", !self.suppress.is_empty(), "leave it out"),
-            ("--ks", !self.ks.is_empty(), "leave it out"),
         ];
         if let Some((name, _, instead)) = absent.iter().find(|(_, given, _)| *given) {
             return Err(Failure::usage(format!("option '{name}' is not there yet; {instead}")));

@@ -11,7 +11,7 @@ use nt_io::system::AsyncPolicy;
 use nt_machine::driver::{Driver, DriverError, DriverOptions, Unloaded};
 use nt_machine::report::Finding;
 use nt_machine::spec::FilterKind;
-use nt_machine::{FilterSpec, Machine, Recorder, VolumeSpec, WindowsVersion};
+use nt_machine::{FilterSpec, KsSpec, Machine, Recorder, VolumeSpec, WindowsVersion};
 use std::io::BufWriter;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -82,7 +82,14 @@ fn machine(setup: &Setup, line: &Line) -> Result<(), Refusal> {
     let usage = |error: nt_machine::SpecError| Refusal::new(USAGE, error);
     let volumes = setup.volumes.iter().map(|text| text.parse::<VolumeSpec>()).collect::<Result<Vec<_>, _>>();
     let filters = setup.filters.iter().map(|text| text.parse::<FilterSpec>()).collect::<Result<Vec<_>, _>>();
-    let (volumes, filters) = (volumes.map_err(usage)?, filters.map_err(usage)?);
+    let streams = setup.streams.iter().map(|text| text.parse::<KsSpec>()).collect::<Result<Vec<_>, _>>();
+    let (volumes, filters, mut streams) = (volumes.map_err(usage)?, filters.map_err(usage)?, streams.map_err(usage)?);
+    if setup.load.is_some() && !streams.contains(&KsSpec::Null) {
+        streams.push(KsSpec::Null); // the machine of `load` has it
+    }
+    for stream in &streams {
+        stream.check().map_err(|error| Refusal::new(BROKEN, error))?;
+    }
     let mut pending = Vec::new();
     let mut built_in = Vec::new();
     for filter in filters {
@@ -121,6 +128,9 @@ fn machine(setup: &Setup, line: &Line) -> Result<(), Refusal> {
         .debug(move |text| prints.say(&Event::Debug { driver: driver.clone(), text: text.to_owned() }));
     for volume in volumes {
         builder = builder.volume(volume);
+    }
+    for stream in streams {
+        builder = builder.ks(stream);
     }
     let machine = builder.build().map_err(|error| Refusal::new(BROKEN, format!("no machine: {:?}", error.status())))?;
     let machine = Arc::new(machine);

@@ -8,7 +8,7 @@ use crate::verdict::{BROKEN, FINDINGS, FINE, Failure, INTERRUPTED, NOT_EXECUTABL
 use crate::wire::{Event, Incoming, Setup, send};
 use clap::ValueEnum;
 use nt_machine::report::{Checks, CommandRow, Finding};
-use nt_machine::{FilterSpec, Report, VolumeSpec};
+use nt_machine::{FilterSpec, KsSpec, Report, VolumeSpec};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -94,12 +94,26 @@ fn setup(machine: &MachineArgs) -> Result<Setup, Failure> {
     for text in &machine.filters {
         text.parse::<FilterSpec>().map_err(|error| Failure::usage(error.to_string()))?;
     }
+    for (at, text) in machine.ks.iter().enumerate() {
+        let spec = text.parse::<KsSpec>().map_err(|error| Failure::usage(error.to_string()))?;
+        if machine.ks[..at]
+            .iter()
+            .filter_map(|other| other.parse::<KsSpec>().ok())
+            .any(|other| other.name() == spec.name())
+        {
+            return Err(Failure::usage(format!(
+                "there is a streaming device '{}' already; give each name once",
+                spec.name()
+            )));
+        }
+    }
     let word = |value: Option<clap::builder::PossibleValue>| {
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     };
     Ok(Setup {
         volumes: machine.volumes.clone(),
         filters: machine.filters.clone(),
+        streams: machine.ks.clone(),
         trace: machine.trace.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())),
         windows: word(machine.windows.to_possible_value()),
         completion: word(machine.completion.and_then(|completion| completion.to_possible_value())),

@@ -18,6 +18,8 @@ const LONGEST: u64 = 64 << 20;
 pub(crate) struct Setup {
     pub(crate) volumes: Vec<String>,
     pub(crate) filters: Vec<String>,
+    /// Streaming devices.
+    pub(crate) streams: Vec<String>,
     /// Where to mount `C:`; nothing is mounted without it.
     pub(crate) mount: Option<PathBuf>,
     /// A driver to load and unload.

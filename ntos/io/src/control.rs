@@ -3,22 +3,24 @@
 //! Room: ntos/io. IRQL: PASSIVE_LEVEL. Locks: the file object's, for synchronous files.
 //! Source: "Buffer descriptions for I/O control codes"; rules KS-I-02 (access bits of the code), NT-C table, NT-C-10.
 
-use crate::device;
+use crate::device::{self, Device};
+use crate::driver::{self, FastControl};
 use crate::irp::{self, IoStatus, Irp};
 use crate::observe::Request;
 use crate::rw::{own_by_service, run_service};
 use crate::system::System;
 use crate::{event, file};
 use nt_abi::io::{
-    DEVICE_OBJECT, FILE_OBJECT, FILE_READ_DATA, FILE_WRITE_DATA, IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO,
-    IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION, IRP_MJ_DEVICE_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL,
+    DEVICE_OBJECT, DRIVER_OBJECT, FAST_IO_DISPATCH, FILE_OBJECT, FILE_READ_DATA, FILE_WRITE_DATA, IO_STACK_LOCATION,
+    IRP, IRP_BUFFERED_IO, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION, IRP_MJ_DEVICE_CONTROL,
+    IRP_MJ_FILE_SYSTEM_CONTROL,
 };
 use nt_abi::{NtError, NtResult, NtStatus};
-use nt_cell::{Addr, CodePtr, Region};
+use nt_cell::{Addr, CodePtr, Foreign, Region, callout};
 use nt_ex::pool;
 use nt_ke::{Frame, Mode, dispatcher};
 use nt_ob::types::ObjectType;
-use nt_ob::{Handle, ObjectRef};
+use nt_ob::{Handle, ObjectRef, object};
 use nt_ps::counters::Operation;
 
 /// The ten arguments.
@@ -163,7 +165,7 @@ fn buffers(packet: Irp, args: &ControlArguments, kernel: bool) -> NtResult<()> {
 /// A request made by kernel code for its own use; returns the final result (KsSynchronousIoControlDevice and kin).
 pub fn synchronous(
     frame: &Frame,
-    opened: nt_cell::Foreign<FILE_OBJECT>,
+    opened: Foreign<FILE_OBJECT>,
     mode: Mode,
     code: u32,
     input: (Addr, u32),
@@ -203,4 +205,49 @@ pub fn synchronous(
     let result = file::send_for_result(frame, packet, top);
     system.end(span, result.status, result.information);
     result
+}
+
+fn fast_entry(device: Device) -> Option<(Foreign<DRIVER_OBJECT>, CodePtr)> {
+    let driver = device.ptr(DEVICE_OBJECT::DriverObject)?;
+    let table = driver.ptr(DRIVER_OBJECT::FastIoDispatch)?;
+    let slot = FAST_IO_DISPATCH::FastIoDeviceControl;
+    if table.get(FAST_IO_DISPATCH::SizeOfFastIoDispatch) as usize <= slot.offset() {
+        return None;
+    }
+    table.code(slot).map(|code| (driver, code))
+}
+
+/// Returns whether a device's driver has a FastIoDeviceControl routine.
+#[must_use]
+pub fn has_fast_control(device: Device) -> bool {
+    fast_entry(device).is_some()
+}
+
+/// Calls FastIoDeviceControl of a device's driver; `None` when it has none or refuses (KS-S-31, KS-X-05).
+#[must_use]
+pub fn call_fast(call: &FastControl) -> Option<IoStatus> {
+    let (driver, code) = fast_entry(call.device)?;
+    if object::native_key(driver) != 0
+        && let Some(native) = driver::native(driver)
+    {
+        return native.fast_device_control(call);
+    }
+    let scratch = pool::allocate(16, pool::tag(b"Fast"), pool::PoolKind::NonPaged)?;
+    let arguments = [
+        call.file.addr(),
+        u64::from(call.wait),
+        call.input.0,
+        u64::from(call.input.1),
+        call.output.0,
+        u64::from(call.output.1),
+        u64::from(call.code),
+        scratch.addr(),
+        call.device.addr(),
+    ];
+    let taken = callout::call(code, &arguments).is_ok_and(|answer| answer & 0xFF != 0);
+    let region = Region::pool(scratch, 16);
+    let status = region.load::<u32>(0).map_or(NtStatus::ACCESS_VIOLATION, NtStatus);
+    let information = region.load::<u64>(8).unwrap_or(0);
+    pool::free(scratch);
+    taken.then_some(IoStatus::new(status, information))
 }

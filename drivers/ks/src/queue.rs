@@ -1,0 +1,252 @@
+//! Cancelable queues: requests on a driver's list, each owned by whoever takes its cancel routine.
+//!
+//! Room: drivers/ks. Called by: drivers, pins. IRQL: <= DISPATCH_LEVEL. Locks: the list's own spin lock, then nothing.
+//! Source: KsAddIrpToCancelableQueue, KsRemoveIrpFromCancelableQueue, KsCancelIo pages; rules KS-Q-01 to KS-Q-08, KS-Q-13.
+//! The one rule of ownership: a request may be taken only by the one who swapped its cancel routine to NULL.
+
+use nt_abi::NtStatus;
+use nt_abi::io::{IO_STACK_LOCATION, IRP};
+use nt_abi::ke::LIST_ENTRY;
+use nt_abi::ks::KsListEntryTail;
+use nt_cell::{CodePtr, Foreign, callout};
+use nt_io::complete;
+use nt_io::exports::{acquire_cancel_lock, release_cancel_lock};
+use nt_io::irp::{self, IoStatus, Irp};
+
+nt_abi::layout! {
+    /// KSPIN_LOCK.
+    pub struct KSPIN_LOCK: 0x08 {
+        /// 0 when free.
+        Value @ 0x00: u64;
+    }
+    /// A list with its lock, for rooms that keep both in one block.
+    pub struct QUEUE_BLOCK: 0x18 {
+        /// The list.
+        List @ 0x00: LIST_ENTRY;
+        /// The lock.
+        Lock @ 0x10: KSPIN_LOCK;
+    }
+}
+
+/// A list head.
+pub type List = Foreign<LIST_ENTRY>;
+/// A spin lock.
+pub type Lock = Foreign<KSPIN_LOCK>;
+
+/// KSLIST_ENTRY_LOCATION.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// KsListEntryTail.
+    Tail,
+    /// KsListEntryHead.
+    Head,
+}
+
+impl End {
+    /// Sorts a driver's word: 0 is the tail.
+    #[must_use]
+    pub const fn from_raw(raw: u32) -> Self {
+        if raw == KsListEntryTail { Self::Tail } else { Self::Head }
+    }
+}
+
+/// KSIRP_REMOVAL_OPERATION.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Removal {
+    /// KsAcquireOnly.
+    AcquireOnly,
+    /// KsAcquireAndRemove.
+    AcquireAndRemove,
+    /// KsAcquireOnlySingleItem.
+    AcquireOnlySingleItem,
+    /// KsAcquireAndRemoveOnlySingleItem.
+    AcquireAndRemoveOnlySingleItem,
+}
+
+impl Removal {
+    /// Sorts a driver's word.
+    #[must_use]
+    pub const fn from_raw(raw: u32) -> Self {
+        match raw {
+            0 => Self::AcquireOnly,
+            1 => Self::AcquireAndRemove,
+            2 => Self::AcquireOnlySingleItem,
+            _ => Self::AcquireAndRemoveOnlySingleItem,
+        }
+    }
+}
+
+struct Held {
+    lock: Lock,
+    irql: u8,
+}
+
+impl Held {
+    fn take(lock: Lock) -> Self {
+        let irql = nt_ke::irql::current();
+        nt_cell::kpcr::set_irql(nt_ke::irql::DISPATCH_LEVEL.max(irql));
+        let mut spins = 0_u32;
+        while lock.cas64(KSPIN_LOCK::Value, 0, 1).is_err() {
+            spins += 1;
+            if spins.is_multiple_of(64) { std::thread::yield_now() } else { std::hint::spin_loop() }
+        }
+        Self { lock, irql }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.lock.set(KSPIN_LOCK::Value, 0);
+        nt_cell::kpcr::set_irql(self.irql);
+    }
+}
+
+/// Makes an empty list (InitializeListHead).
+pub fn initialize(list: List) {
+    list.set_ptr(LIST_ENTRY::Flink, Some(list));
+    list.set_ptr(LIST_ENTRY::Blink, Some(list));
+}
+
+fn link(before: List, entry: List) {
+    let after = before.ptr(LIST_ENTRY::Flink).unwrap_or(before);
+    entry.set_ptr(LIST_ENTRY::Flink, Some(after));
+    entry.set_ptr(LIST_ENTRY::Blink, Some(before));
+    after.set_ptr(LIST_ENTRY::Blink, Some(entry));
+    before.set_ptr(LIST_ENTRY::Flink, Some(entry));
+}
+
+fn unlink(entry: List) {
+    let (Some(after), Some(before)) = (entry.ptr(LIST_ENTRY::Flink), entry.ptr(LIST_ENTRY::Blink)) else { return };
+    before.set_ptr(LIST_ENTRY::Flink, Some(after));
+    after.set_ptr(LIST_ENTRY::Blink, Some(before));
+    initialize(entry);
+}
+
+/// Returns the requests of a list from one end on; the lock is held.
+fn walk(list: List, end: End) -> impl Iterator<Item = Irp> {
+    let step = match end {
+        End::Tail => LIST_ENTRY::Blink,
+        End::Head => LIST_ENTRY::Flink,
+    };
+    let on_list = move |entry: Option<List>| entry.filter(|&entry| entry != list);
+    std::iter::successors(on_list(list.ptr(step)), move |entry| on_list(entry.ptr(step)))
+        .map(|entry| entry.container(IRP::Tail_ListEntry))
+}
+
+fn lock_of(packet: Irp) -> Option<Lock> {
+    match packet.get(IRP::Tail_DriverContext.index(1)) {
+        0 => None,
+        address => Some(Foreign::of_table(address)),
+    }
+}
+
+/// Calls a cancel routine that was swapped out: with the cancel lock held (KS-Q-02).
+fn run_cancel(routine: CodePtr, packet: Irp) {
+    let device = if packet.get(IRP::CurrentLocation) <= packet.get(IRP::StackCount) {
+        irp::current(packet).addr_at(IO_STACK_LOCATION::DeviceObject)
+    } else {
+        0
+    };
+    let irql = nt_ke::irql::current();
+    acquire_cancel_lock();
+    packet.set(IRP::CancelIrql, irql);
+    let _raised = callout::call(routine, &[device, packet.addr()]);
+}
+
+/// Links a request; returns the routine to run when it is cancelled already: the request then belongs to the caller, who
+/// runs it with [`cancelled`] once it holds no lock.
+#[must_use]
+pub fn insert(list: List, lock: Lock, packet: Irp, end: End, routine: Option<CodePtr>) -> Option<CodePtr> {
+    let _held = Held::take(lock);
+    let entry = packet.at(IRP::Tail_ListEntry);
+    let before = match end {
+        End::Head => list,
+        End::Tail => list.ptr(LIST_ENTRY::Blink).unwrap_or(list),
+    };
+    link(before, entry);
+    packet.set(IRP::Tail_DriverContext.index(1), lock.addr());
+    packet.set_code(IRP::CancelRoutine, Some(routine.unwrap_or_else(crate::exports::cancel_routine)));
+    if packet.get(IRP::Cancel) == 0 { None } else { packet.swap_code(IRP::CancelRoutine, None) }
+}
+
+/// Runs what [`insert`] or [`release`] returned.
+pub fn cancelled(packet: Irp, routine: CodePtr) {
+    run_cancel(routine, packet);
+}
+
+/// KsAddIrpToCancelableQueue (KS-Q-01, KS-Q-02).
+pub fn add(list: List, lock: Lock, packet: Irp, end: End, routine: Option<CodePtr>) {
+    if let Some(routine) = insert(list, lock, packet, end, routine) {
+        run_cancel(routine, packet);
+    }
+}
+
+/// KsRemoveIrpFromCancelableQueue (KS-Q-03 to KS-Q-05).
+#[must_use]
+pub fn remove(list: List, lock: Lock, end: End, operation: Removal) -> Option<Irp> {
+    let _held = Held::take(lock);
+    let single = matches!(operation, Removal::AcquireOnlySingleItem | Removal::AcquireAndRemoveOnlySingleItem);
+    let count = if single { 1 } else { usize::MAX };
+    let taken = walk(list, end).take(count).find(|packet| packet.swap_code(IRP::CancelRoutine, None).is_some())?;
+    if matches!(operation, Removal::AcquireAndRemove | Removal::AcquireAndRemoveOnlySingleItem) {
+        unlink(taken.at(IRP::Tail_ListEntry));
+    }
+    Some(taken)
+}
+
+/// KsRemoveSpecificIrpFromCancelableQueue (KS-Q-07).
+pub fn remove_specific(packet: Irp) {
+    if let Some(lock) = lock_of(packet) {
+        let _held = Held::take(lock);
+        unlink(packet.at(IRP::Tail_ListEntry));
+    }
+}
+
+/// KsReleaseIrpOnCancelableQueue (KS-Q-06).
+pub fn release(packet: Irp, routine: Option<CodePtr>) {
+    let Some(lock) = lock_of(packet) else { return };
+    let run = {
+        let _held = Held::take(lock);
+        packet.set_code(IRP::CancelRoutine, Some(routine.unwrap_or_else(crate::exports::cancel_routine)));
+        if packet.get(IRP::Cancel) == 0 { None } else { packet.swap_code(IRP::CancelRoutine, None) }
+    };
+    if let Some(routine) = run {
+        run_cancel(routine, packet);
+    }
+}
+
+/// KsCancelIo (KS-Q-08): those that are on the list now; a request that comes while routines run stays.
+pub fn cancel_io(list: List, lock: Lock) {
+    {
+        let _held = Held::take(lock);
+        walk(list, End::Head).for_each(|packet| packet.set(IRP::Cancel, 1));
+    }
+    loop {
+        let next = {
+            let _held = Held::take(lock);
+            walk(list, End::Head).filter(|packet| packet.get(IRP::Cancel) != 0).find_map(|packet| {
+                let routine = packet.swap_code(IRP::CancelRoutine, None)?;
+                Some((packet, routine))
+            })
+        };
+        match next {
+            Some((packet, routine)) => run_cancel(routine, packet),
+            None => return,
+        }
+    }
+}
+
+/// KsCancelRoutine (KS-Q-13): called with the cancel lock held.
+pub fn cancel_routine(packet: Irp) {
+    release_cancel_lock(packet.get(IRP::CancelIrql));
+    remove_specific(packet);
+    irp::set_status(packet, IoStatus::new(NtStatus::CANCELLED, 0));
+    complete::complete_request(packet);
+}
+
+/// Returns whether nothing is linked.
+#[must_use]
+pub fn is_empty(list: List, lock: Lock) -> bool {
+    let _held = Held::take(lock);
+    list.ptr(LIST_ENTRY::Flink) == Some(list)
+}
