@@ -11,8 +11,7 @@ use crate::generated::{self, Completed, Transfer};
 use crate::operation;
 use nt_abi::flt::*;
 use nt_abi::io::{
-    DEVICE_OBJECT, DRIVER_OBJECT, FILE_OBJECT, FO_SYNCHRONOUS_IO, IRP, IRP_PAGING_IO, IRP_SYNCHRONOUS_API,
-    IRP_SYNCHRONOUS_PAGING_IO,
+    DRIVER_OBJECT, FILE_OBJECT, FO_SYNCHRONOUS_IO, IRP, IRP_PAGING_IO, IRP_SYNCHRONOUS_API, IRP_SYNCHRONOUS_PAGING_IO,
 };
 use nt_abi::ob::UNICODE_STRING;
 use nt_abi::{Bytes, NtError, NtResult, NtStatus};
@@ -172,8 +171,11 @@ struct Raw {
 
 fn transfer(raw: &Raw) -> NtResult<NtStatus> {
     let frame = nt_ke::current();
-    let instance = filter::instance_at(at(raw.instance)).ok_or(NtStatus::INVALID_PARAMETER.error())?;
-    let file = at::<FILE_OBJECT>(raw.file).ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    let (Some(instance), Some(file)) = (filter::instance_at(at(raw.instance)), at::<FILE_OBJECT>(raw.file)) else {
+        let text = "the instance or the file object is NULL or no such object (FLT-W-04)";
+        System::of(&frame.kernel).finding("FLT-V-11", "violation", "", text);
+        return NtStatus::INVALID_PARAMETER.fail();
+    };
     let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
     let offset = match raw.offset {
         0 => None,
@@ -363,12 +365,9 @@ exports! { "fltmgr.sys" =>
     Full code FltGetRequestorProcess(data: u64) -> u64 { requestor(data).map_or(0, |process| process.object().addr()) }
     Full code FltGetRequestorProcessId(data: u64) -> u32 { requestor(data).map_or(0, |process| process.id() as u32) }
     Full code FltAllocatePoolAlignedWithTag(instance: u64, kind: u32, size: u64, tag: u32) -> u64 {
-        // Blocks of a page and more are page-aligned, which is every device's AlignmentRequirement here (FLT-D-16).
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        let aligned = filter::instance_at(at(instance)).and_then(|i| i.volume.upgrade()).map_or(0, |v| v.lower.get(DEVICE_OBJECT::AlignmentRequirement));
         let kind = if kind & 1 != 0 { pool::PoolKind::Paged } else { pool::PoolKind::NonPaged };
-        let size = if aligned > 15 { size.max(4096) } else { size };
-        pool::allocate(size, tag, kind).map_or(0, Foreign::addr)
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        generated::allocate_aligned(filter::instance_at(at(instance)).as_deref(), size, tag, kind).map_or(0, Foreign::addr)
     }
     Full code FltFreePoolAlignedWithTag(_instance: u64, block: u64, _tag: u32) { if let Some(block) = at::<Bytes>(block) { pool::free(block); } }
     Full code FltObjectReference(object: u64) -> u32 {

@@ -7,22 +7,24 @@ use crate::data::BLOCK;
 use crate::dispatch;
 use crate::filter::Instance;
 use crate::operation::{Operation, Origin};
+use crate::volume::Volume;
 use nt_abi::flt::*;
 use nt_abi::io::{
-    DEVICE_OBJECT, FILE_OBJECT, FO_NO_INTERMEDIATE_BUFFERING, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IO_STACK_LOCATION,
-    IRP, IRP_MJ_READ, IRP_MJ_WRITE, IRP_NOCACHE, IRP_PAGING_IO, IRP_READ_OPERATION, IRP_SYNCHRONOUS_API,
-    IRP_SYNCHRONOUS_PAGING_IO, IRP_WRITE_OPERATION, SL_WRITE_THROUGH,
+    DEVICE_OBJECT, FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_NO_INTERMEDIATE_BUFFERING, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH,
+    IO_STACK_LOCATION, IRP, IRP_MJ_READ, IRP_MJ_WRITE, IRP_NOCACHE, IRP_PAGING_IO, IRP_READ_OPERATION,
+    IRP_SYNCHRONOUS_API, IRP_SYNCHRONOUS_PAGING_IO, IRP_WRITE_OPERATION, SL_WRITE_THROUGH,
 };
 use nt_abi::ke::KEVENT;
 use nt_abi::mm::MDL;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Addr, Foreign};
+use nt_ex::pool;
 use nt_io::event::LocalEvent;
 use nt_io::irp::{self, IoStatus};
 use nt_io::observe::Request;
 use nt_io::system::System;
 use nt_io::{device, rw};
-use nt_ke::{Frame, Mode, Mutex, WindowsVersion, dispatcher, wait};
+use nt_ke::{Frame, Mode, Mutex, WindowsVersion, dispatcher, irql, wait};
 use std::sync::Arc;
 
 const END: i64 = -1;
@@ -68,23 +70,46 @@ fn start(frame: &Frame, transfer: &Transfer) -> NtResult<i64> {
 }
 
 /// Checks that stop the call before callback data exists (FLT-W-04 to FLT-W-06, FLT-W-25, FLT-W-26, FLT-W-31).
-fn check(instance: &Instance, transfer: &Transfer) -> NtResult<()> {
+fn check(instance: &Instance, transfer: &Transfer) -> Result<Arc<Volume>, (NtStatus, &'static str)> {
+    let refused = |why| Err((NtStatus::INVALID_PARAMETER, why));
     let flags = transfer.flags;
-    let lone = flags & FLTFL_IO_OPERATION_SYNCHRONOUS_PAGING != 0 && flags & FLTFL_IO_OPERATION_PAGING == 0;
-    if flags & !KNOWN_FLAGS != 0 || lone {
-        return NtStatus::INVALID_PARAMETER.fail();
+    if flags & !KNOWN_FLAGS != 0 {
+        return refused("a flag that means nothing");
+    }
+    if flags & FLTFL_IO_OPERATION_SYNCHRONOUS_PAGING != 0 && flags & FLTFL_IO_OPERATION_PAGING == 0 {
+        return refused("SYNCHRONOUS_PAGING without PAGING (FLT-W-25)");
     }
     if transfer.mdl.is_some() && !transfer.buffer.is_null() {
-        return NtStatus::INVALID_PARAMETER.fail(); // FLT-W-40
+        return refused("both a buffer and an MDL (FLT-W-40)");
     }
     if transfer.file.addr_at(FILE_OBJECT::FsContext) == 0 {
-        return NtStatus::INVALID_PARAMETER.fail(); // FLT-W-06: not yet open
+        return refused("the file is not open yet (FLT-W-06)");
     }
-    let volume = instance.volume.upgrade().ok_or(NtStatus::FLT_DELETING_OBJECT.error())?;
+    let volume = instance.volume.upgrade().ok_or((NtStatus::FLT_DELETING_OBJECT, "the instance's volume is gone"))?;
     if device::related(transfer.file) != Some(device::top_of_stack(volume.device)) {
-        return NtStatus::INVALID_PARAMETER.fail(); // FLT-W-05
+        return refused("the file is not on the instance's volume (FLT-W-05)");
     }
-    Ok(())
+    Ok(volume)
+}
+
+/// What a checked build would stop at although the call goes on (FLT-W-06, FLT-W-22, FLT-W-36).
+fn doubts(volume: &Volume, transfer: &Transfer) -> Option<&'static str> {
+    let flags = transfer.file.get(FILE_OBJECT::Flags);
+    let paging = transfer.flags & FLTFL_IO_OPERATION_PAGING != 0;
+    if flags & FO_CLEANUP_COMPLETE != 0 && !paging {
+        return Some("the file is past its cleanup (FLT-W-06)");
+    }
+    let highest = if paging { irql::APC_LEVEL } else { irql::PASSIVE_LEVEL };
+    if irql::current() > highest {
+        return Some("called at too high an IRQL (FLT-W-36)");
+    }
+    let noncached = transfer.flags & FLTFL_IO_OPERATION_NON_CACHED != 0 || flags & FO_NO_INTERMEDIATE_BUFFERING != 0;
+    let sector = i64::from(volume.lower.get(DEVICE_OBJECT::SectorSize)).max(1);
+    let aligned = |value: i64| value.rem_euclid(sector) == 0;
+    let buffer = transfer.buffer.value() & u64::from(volume.lower.get(DEVICE_OBJECT::AlignmentRequirement)) == 0;
+    let offset = transfer.offset.is_none_or(|at| at < 0 || aligned(at));
+    (noncached && !(aligned(i64::from(transfer.length)) && buffer && offset))
+        .then_some("a noncached request that is not aligned (FLT-W-22)")
 }
 
 /// FltWriteFile, FltReadFile and their Ex forms. Without `callback` the call waits and returns the final result;
@@ -95,9 +120,15 @@ pub fn transfer(
     transfer: &Transfer,
     callback: Option<Completed>,
 ) -> NtResult<IoStatus> {
-    check(instance, transfer)?;
+    let report = |text: &str| System::of(&frame.kernel).finding("FLT-V-11", "violation", &instance.filter.name, text);
+    let volume = check(instance, transfer).map_err(|(status, why)| {
+        report(why);
+        status.error()
+    })?;
     let offset = start(frame, transfer)?;
-    let volume = instance.volume.upgrade().ok_or(NtStatus::FLT_DELETING_OBJECT.error())?;
+    if let Some(why) = doubts(&volume, transfer) {
+        report(why);
+    }
     let file = transfer.file;
     let file_flags = file.get(FILE_OBJECT::Flags);
     let stack_size = volume.lower.get(DEVICE_OBJECT::StackSize) + 1;
@@ -226,7 +257,7 @@ fn release(packet: irp::Irp) {
     if flags & nt_abi::io::IRP_DEALLOCATE_BUFFER != 0
         && let Some(buffer) = packet.ptr(IRP::AssociatedIrp_SystemBuffer)
     {
-        nt_ex::pool::free(buffer);
+        pool::free(buffer);
     }
     if let Some(mdl) = packet.ptr(IRP::MdlAddress) {
         nt_mm::mdl::release(mdl);
@@ -237,6 +268,20 @@ fn release(packet: irp::Irp) {
 /// The index of the first instance below the initiating one (FLT-W-02); an instance that is gone starts where it stood.
 fn first_below(volume: &crate::volume::Volume, instance: &Instance) -> usize {
     volume.instances().iter().take_while(|each| each.altitude >= instance.altitude).count()
+}
+
+/// FltAllocatePoolAlignedWithTag: a block that the instance's device takes in a noncached request (FLT-W-23, FLT-D-16).
+#[must_use]
+pub fn allocate_aligned(
+    instance: Option<&Instance>,
+    size: usize,
+    tag: u32,
+    kind: pool::PoolKind,
+) -> Option<Foreign<nt_abi::Bytes>> {
+    let volume = instance.and_then(|instance| instance.volume.upgrade());
+    let mask = volume.map_or(0, |volume| volume.lower.get(DEVICE_OBJECT::AlignmentRequirement));
+    // Every block is 16-aligned, and page-aligned from a page on, which is more than any device may ask for (511).
+    pool::allocate(if mask > 15 { size.max(4096) } else { size }, tag, kind)
 }
 
 /// FltCompletePendedPreOperation for filters written in Rust.

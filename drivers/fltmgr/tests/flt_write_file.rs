@@ -30,9 +30,20 @@ fn flt_write(
     offset: Option<i64>,
     flags: u32,
 ) -> Result<IoStatus, NtStatus> {
+    write_object(world, from, *file.object(), data, offset, flags)
+}
+
+fn write_object(
+    world: &World,
+    from: &Arc<Instance>,
+    file: nt_cell::Foreign<FILE_OBJECT>,
+    data: &[u8],
+    offset: Option<i64>,
+    flags: u32,
+) -> Result<IoStatus, NtStatus> {
     let block = pool_buffer(data);
     let request = Transfer {
-        file: *file.object(),
+        file,
         offset,
         length: data.len() as u32,
         buffer: Addr::from(block),
@@ -118,6 +129,36 @@ fn flt_w_05_a_file_of_another_volume_is_refused() {
 }
 
 #[test]
+fn flt_w_06_a_file_that_is_not_open_yet_is_refused() {
+    let world = World::new();
+    let (log, from) = stack(&world);
+    let findings = world.findings();
+    let unopened = nt_io::file::create(&world.frame(), world.volume.storage).expect("file object");
+    assert_eq!(write_object(&world, &from, *unopened, b"x", Some(0), 0), REFUSED);
+    assert!(log.lock().is_empty(), "nothing was sent");
+    assert_eq!(findings.take("FLT-V-11"), ["the file is not open yet (FLT-W-06)"]);
+}
+
+#[test]
+fn flt_w_06_after_cleanup_only_paging_writes_pass() {
+    let world = World::new();
+    let (log, from) = stack(&world);
+    let file = world.sync_file("w06");
+    file.write(&[1; 512], Some(0));
+    let object = file.object();
+    drop(file);
+    log.lock().clear();
+    let findings = world.findings();
+    let closed = Ok(IoStatus::new(NtStatus::FILE_CLOSED, 0));
+    assert_eq!(write_object(&world, &from, *object, b"x", Some(0), 0), closed);
+    assert_eq!(log.lock().len(), 2, "the file system's verdict, seen by the filter below");
+    assert_eq!(findings.take("FLT-V-11"), ["the file is past its cleanup (FLT-W-06)"]);
+    assert_eq!(write_object(&world, &from, *object, &[2; 512], Some(0), FLTFL_IO_OPERATION_PAGING), wrote(512));
+    assert!(findings.take("FLT-V-11").is_empty());
+    assert_eq!(world.sync_file("w06").bytes_of("w06"), [2; 512]);
+}
+
+#[test]
 fn flt_w_07_zero_bytes_travel_and_change_nothing() {
     let world = World::new();
     let (log, from) = stack(&world);
@@ -190,6 +231,22 @@ fn flt_w_13_the_position_is_put_back_when_asked() {
 }
 
 #[test]
+fn flt_w_14_filters_below_see_the_position_move_that_the_caller_does_not() {
+    let world = World::new();
+    let (log, from) = stack(&world);
+    let file = world.sync_file("w14");
+    file.seek(3);
+    let keep = FLTFL_IO_OPERATION_DO_NOT_UPDATE_BYTE_OFFSET;
+    for (offset, after) in [(20, 23), (0, 3), (-1, 26)] {
+        log.lock().clear();
+        assert_eq!(flt_write(&world, &from, &file, b"abc", Some(offset), keep), wrote(3));
+        let seen: Vec<_> = log.lock().iter().map(|seen| (seen.post, seen.position)).collect();
+        assert_eq!(seen, [(false, 3), (true, after)], "before and after the file system moved it");
+        assert_eq!(file.position(), 3);
+    }
+}
+
+#[test]
 fn flt_w_17_before_windows_8_the_special_offsets_are_refused() {
     let world = World::with(WindowsVersion::Win7, None);
     let (_, from) = stack(&world);
@@ -250,6 +307,33 @@ fn flt_w_22_misaligned_noncached_requests_get_the_file_systems_verdict() {
 }
 
 #[test]
+fn flt_w_23_aligned_pool_is_good_for_every_device() {
+    let world = World::new();
+    let (_, from) = stack(&world);
+    let file = world.sync_file("w23");
+    let findings = world.findings();
+    for mask in [0, 1, 3, 7, 0xF, 0x1F, 0x3F, 0x7F, 0xFF, 0x1FF] {
+        world.volume.device.set(nt_abi::io::DEVICE_OBJECT::AlignmentRequirement, mask);
+        for size in [0, 1, 512, 513, 4096, 70_000] {
+            let kind = nt_ex::pool::PoolKind::NonPaged;
+            let block = generated::allocate_aligned(Some(&from), size, nt_ex::pool::tag(b"tAli"), kind).expect("pool");
+            assert_eq!(block.addr() & u64::from(mask), 0, "mask {mask:#x}, {size} bytes");
+            if size == 512 {
+                let buffer = Addr::from(block);
+                let flags = FLTFL_IO_OPERATION_NON_CACHED;
+                let offset = Some(0);
+                let file = *file.object();
+                let request = Transfer { file, offset, length: 512, buffer, mdl: None, flags, key: 0, write: true };
+                let done = generated::transfer(&world.frame(), &from, &request, None).map_err(NtStatus::from);
+                assert_eq!(done, wrote(512));
+            }
+            nt_ex::pool::free(block);
+        }
+    }
+    assert!(findings.take("FLT-V-11").is_empty());
+}
+
+#[test]
 fn flt_w_24_paging_writes_follow_the_paging_rules() {
     let world = World::new();
     let (log, from) = stack(&world);
@@ -293,7 +377,7 @@ fn flt_w_27_a_call_that_waits_says_so_below() {
 fn flt_w_28_without_a_callback_the_call_waits_also_on_an_asynchronous_file() {
     let world = World::new();
     let (_, from) = stack(&world);
-    for policy in [AsyncPolicy::Inline, AsyncPolicy::Pend, AsyncPolicy::Worker] {
+    for policy in [AsyncPolicy::Inline, AsyncPolicy::Pend, AsyncPolicy::Worker, AsyncPolicy::Dispatch] {
         world.policy(policy);
         let file = world.async_file("w28");
         assert_eq!(flt_write(&world, &from, &file, b"abc", Some(0), 0), wrote(3), "{policy:?}");
@@ -304,7 +388,7 @@ fn flt_w_28_without_a_callback_the_call_waits_also_on_an_asynchronous_file() {
 fn flt_w_29_with_a_callback_it_is_called_once_with_the_result() {
     let world = World::new();
     let (log, from) = stack(&world);
-    for policy in [AsyncPolicy::Inline, AsyncPolicy::Pend, AsyncPolicy::Worker] {
+    for policy in [AsyncPolicy::Inline, AsyncPolicy::Pend, AsyncPolicy::Worker, AsyncPolicy::Dispatch] {
         world.policy(policy);
         let file = world.async_file("w29");
         let block = pool_buffer(b"abcd");
@@ -330,6 +414,60 @@ fn flt_w_29_with_a_callback_it_is_called_once_with_the_result() {
         assert!(posts_before.is_multiple_of(2), "the posts below ran first");
         assert!(receiver.recv().is_err(), "called once");
         nt_ex::pool::free(block);
+    }
+}
+
+/// Where and when a completion callback ran.
+fn asynchronous(world: &World, from: &Arc<Instance>, file: &File<'_>) -> (bool, bool, u8) {
+    let block = pool_buffer(b"abcd");
+    let request = Transfer {
+        file: *file.object(),
+        offset: Some(0),
+        length: 4,
+        buffer: Addr::from(block),
+        mdl: None,
+        flags: 0,
+        key: 0,
+        write: true,
+    };
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let gate = Arc::new(nt_ke::Mutex::new(false));
+    let returned = Arc::clone(&gate);
+    let callback: generated::Completed = Box::new(move |_, result| {
+        assert_eq!(result, IoStatus::new(NtStatus::SUCCESS, 4));
+        let thread = nt_ke::current().thread.object();
+        sender.send((thread, nt_ke::irql::current(), *returned.lock())).expect("test waits");
+    });
+    let status = {
+        // Held over the call: a callback of another thread waits until the call has returned.
+        let inline = *world.system().policy.lock() == AsyncPolicy::Inline;
+        let mut held = (!inline).then(|| gate.lock());
+        let status = generated::transfer(&world.frame(), from, &request, Some(callback)).expect("sent").status;
+        if let Some(held) = &mut held {
+            **held = true;
+        }
+        status
+    };
+    let (thread, irql, after_return) = receiver.recv().expect("called");
+    assert_eq!(status == NtStatus::PENDING, after_return);
+    world.kernel.work.drain();
+    nt_ex::pool::free(block);
+    (thread == world.frame().thread.object(), after_return, irql)
+}
+
+#[test]
+fn flt_w_30_the_callback_runs_in_any_thread_up_to_dispatch_level() {
+    use nt_ke::irql::{DISPATCH_LEVEL, PASSIVE_LEVEL};
+    let world = World::new();
+    let (_, from) = stack(&world);
+    let file = world.async_file("w30");
+    for (policy, expected) in [
+        (AsyncPolicy::Inline, (true, false, PASSIVE_LEVEL)),
+        (AsyncPolicy::Worker, (false, true, PASSIVE_LEVEL)),
+        (AsyncPolicy::Dispatch, (false, true, DISPATCH_LEVEL)),
+    ] {
+        world.policy(policy);
+        assert_eq!(asynchronous(&world, &from, &file), expected, "{policy:?}");
     }
 }
 
@@ -380,6 +518,27 @@ fn flt_w_35_writing_the_same_file_from_its_own_pre_write_does_not_deadlock() {
         [("A", false, 0), ("B", false, 100), ("B", true, 100), ("B", false, 0), ("B", true, 0), ("A", true, 0)];
     assert_eq!(order, expected);
     assert_eq!((file.position(), file.eof()), (4, 102));
+}
+
+#[test]
+fn flt_v_11_broken_preconditions_are_reported_each_by_its_rule() {
+    let world = World::new();
+    let (_, from) = stack(&world);
+    let file = world.sync_file("v11");
+    let findings = world.findings();
+    let told = |data: &[u8], offset, flags| {
+        let _status = flt_write(&world, &from, &file, data, Some(offset), flags);
+        findings.take("FLT-V-11")
+    };
+    assert!(told(b"fine", 0, 0).is_empty());
+    let noncached = FLTFL_IO_OPERATION_NON_CACHED;
+    assert!(told(&[0; 512], 512, noncached).is_empty());
+    assert_eq!(told(b"four", 0, noncached), ["a noncached request that is not aligned (FLT-W-22)"]);
+    assert_eq!(told(&[0; 512], 4, noncached), ["a noncached request that is not aligned (FLT-W-22)"]);
+    assert_eq!(told(b"x", 0, FLTFL_IO_OPERATION_SYNCHRONOUS_PAGING), ["SYNCHRONOUS_PAGING without PAGING (FLT-W-25)"]);
+    let _apc = nt_ke::irql::at(nt_ke::irql::APC_LEVEL);
+    assert_eq!(told(b"x", 0, 0), ["called at too high an IRQL (FLT-W-36)"]);
+    assert!(told(&[0; 512], 0, FLTFL_IO_OPERATION_PAGING).is_empty());
 }
 
 #[test]

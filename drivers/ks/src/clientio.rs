@@ -12,15 +12,16 @@ use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Addr, Foreign};
 use nt_io::device::Device;
 use nt_io::driver::FastCall;
-use nt_io::irp::{self, IRP_PREFIX, IoStatus};
+use nt_io::irp::{self, IRP_PREFIX, IoStatus, PREFIX_CHECK_BLOCK};
 use nt_io::observe::{self, Request};
 use nt_io::rw::{self, Direction};
 use nt_io::system::System;
 use nt_io::{device, file, port};
-use nt_ke::{Frame, Mode, dispatcher};
+use nt_ke::{Frame, Mode, Mutex, dispatcher};
 use nt_ob::object;
 use nt_ob::types::ObjectType;
 use nt_ps::counters::Operation;
+use std::sync::LazyLock;
 
 /// The arguments of KsWriteFile and KsReadFile.
 #[derive(Clone, Copy, Debug)]
@@ -59,8 +60,14 @@ fn start(frame: &Frame, transfer: &Transfer) -> NtResult<NtStatus> {
             System::of(&frame.kernel).finding("KS-V-02", "violation", "", text);
             return NtStatus::INVALID_PARAMETER.fail();
         }
+        if file::is_synchronous(transfer.file) {
+            // KS-W-23: the call goes on all the same, and both events tell its end.
+            let text = "an event was passed with a file object that was opened for synchronous I/O";
+            System::of(&frame.kernel).finding("KS-V-02", "violation", "", text);
+        }
         dispatcher::clear_event(event); // KS-W-18
     }
+    let _flight = Flight::begin(frame, transfer.file);
     if transfer.mode == Mode::User && transfer.length != 0 {
         // KS-W-14, KS-W-16: probed under a fault handler, before either path.
         let region = transfer.buffer.region(transfer.length as usize, false);
@@ -76,6 +83,45 @@ fn start(frame: &Frame, transfer: &Transfer) -> NtResult<NtStatus> {
         return Ok(status);
     }
     send(frame, transfer, top)
+}
+
+/// Calls under way on synchronous file objects, as {file object, thread}; kept only while somebody listens.
+static FLIGHTS: LazyLock<Mutex<Vec<(u64, u64)>>> = LazyLock::new(|| Mutex::new(Vec::new()));
+
+/// A call under way: the caller has to serialise them (KS-W-02), and is told when it does not (KS-V-01).
+struct Flight(Option<(u64, u64)>);
+
+impl Flight {
+    fn begin(frame: &Frame, opened: Foreign<FILE_OBJECT>) -> Self {
+        let system = System::of(&frame.kernel);
+        if !file::is_synchronous(opened) || system.observer(|_| ()).is_none() {
+            return Self(None);
+        }
+        let own = (opened.addr(), frame.thread.object());
+        let mut flights = FLIGHTS.lock();
+        let other = flights.iter().find(|each| each.0 == own.0 && each.1 != own.1).map(|each| each.1);
+        flights.push(own);
+        drop(flights);
+        if let Some(other) = other {
+            let text = format!(
+                "two calls at once on a file object opened for synchronous I/O: thread {:#x} came while {other:#x} was inside",
+                own.1
+            );
+            system.finding("KS-V-01", "violation", "", &text);
+        }
+        Self(Some(own))
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if let Some(own) = self.0 {
+            let mut flights = FLIGHTS.lock();
+            if let Some(at) = flights.iter().position(|each| *each == own) {
+                flights.swap_remove(at);
+            }
+        }
+    }
 }
 
 fn request(frame: &Frame, transfer: &Transfer, flags: u32, fast: bool) -> Request {
@@ -152,7 +198,8 @@ fn fast(frame: &Frame, transfer: &Transfer, top: Device) -> Option<NtStatus> {
 /// KS-W-12, KS-W-13: the packet, with the service's completion (KS-W-20 to KS-W-27).
 fn send(frame: &Frame, transfer: &Transfer, top: Device) -> NtResult<NtStatus> {
     let kernel = transfer.mode == Mode::Kernel;
-    let packet = irp::allocate(top.get(DEVICE_OBJECT::StackSize))?;
+    let packet = irp::allocate(top.get(DEVICE_OBJECT::StackSize));
+    let packet = packet.map_err(|_| NtStatus::INSUFFICIENT_RESOURCES.error())?; // KS-W-28
     let operation = match transfer.direction {
         Direction::Read => IRP_READ_OPERATION,
         Direction::Write => IRP_WRITE_OPERATION,
@@ -175,7 +222,7 @@ fn send(frame: &Frame, transfer: &Transfer, top: Device) -> NtResult<NtStatus> {
     let system = System::of(&frame.kernel);
     let flags = packet.get(IRP::Flags);
     let span = system.observer(|observer| observer.begin(&request(frame, transfer, flags, false))).unwrap_or(0);
-    rw::own_by_service(frame, system, packet, 0);
+    rw::own_by_service(frame, system, packet, PREFIX_CHECK_BLOCK); // KS-V-03
     if let Some(prefix) = irp::prefix(packet) {
         prefix.set(IRP_PREFIX::Span, span);
     }

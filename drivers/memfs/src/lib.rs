@@ -32,7 +32,7 @@ use nt_io::device::{self, Device, DeviceSpec};
 use nt_io::driver::{self, Answer, FastCall, NativeDriver, OwnedIrp};
 use nt_io::irp::IoStatus;
 use nt_io::system::{AsyncPolicy, System};
-use nt_ke::Kernel;
+use nt_ke::{Kernel, irql};
 use nt_ob::Node as Name;
 use std::sync::Arc;
 
@@ -104,9 +104,13 @@ fn deliver(irp: OwnedIrp, result: IoStatus) -> Answer {
             pended.complete(result.status, result.information);
             answer
         }
-        AsyncPolicy::Worker => {
+        AsyncPolicy::Worker | AsyncPolicy::Dispatch => {
             let (pended, answer) = irp.pend();
-            nt_ke::work::WorkQueue::queue(&kernel, move || pended.complete(result.status, result.information));
+            nt_ke::work::WorkQueue::queue(&kernel, move || {
+                let level = if policy == AsyncPolicy::Dispatch { irql::DISPATCH_LEVEL } else { irql::PASSIVE_LEVEL };
+                let _level = irql::at(level);
+                pended.complete(result.status, result.information);
+            });
             answer
         }
     }

@@ -122,6 +122,7 @@ fn machine(setup: &Setup, line: &Line) -> Result<(), Refusal> {
         .completion(match setup.completion.as_str() {
             "inline" => AsyncPolicy::Inline,
             "worker" => AsyncPolicy::Worker,
+            "dispatch" => AsyncPolicy::Dispatch,
             _ => AsyncPolicy::default(),
         })
         .recorder(Arc::clone(&recorder))

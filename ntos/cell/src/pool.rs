@@ -224,7 +224,9 @@ pub fn free(block: u64) -> Result<BlockInfo, FreeError> {
     Ok(info)
 }
 
-fn inside(block: u64) -> bool {
+/// Returns whether an address lies in the part of the arena that was handed out at some time.
+#[must_use]
+pub fn inside(block: u64) -> bool {
     block >= ARENA.start + HEADER as u64 && block < ARENA.next.load(Ordering::Relaxed)
 }
 

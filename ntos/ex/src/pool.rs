@@ -73,6 +73,12 @@ pub fn kind_of_block(address: u64) -> Option<PoolKind> {
     memory::containing(address).map(|(_, info)| if info.kind == 1 { PoolKind::Paged } else { PoolKind::NonPaged })
 }
 
+/// Returns whether an address lies in the memory that blocks are made of, live or not.
+#[must_use]
+pub fn is_pool(address: u64) -> bool {
+    memory::inside(address)
+}
+
 /// Returns {tag, blocks, bytes} of everything not freed.
 #[must_use]
 pub fn outstanding() -> Vec<(u32, usize, usize)> {

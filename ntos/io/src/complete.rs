@@ -6,7 +6,8 @@
 //! on the thread's address space; the order that callers can see is NT-C-11's.
 
 use crate::irp::{
-    self, IRP_PREFIX, IoStatus, Irp, PREFIX_DEFER, PREFIX_SERVICE, STATE_COMPLETED, STATE_DONE, STATE_LEFT,
+    self, IRP_PREFIX, IoStatus, Irp, PREFIX_CHECK_BLOCK, PREFIX_DEFER, PREFIX_SERVICE, STATE_COMPLETED, STATE_DONE,
+    STATE_LEFT,
 };
 use crate::port;
 use crate::system::System;
@@ -20,7 +21,7 @@ use nt_abi::{Bytes, NtStatus};
 use nt_cell::{Foreign, callout};
 use nt_ex::pool;
 use nt_ke::apc::UserApc;
-use nt_ke::dispatcher;
+use nt_ke::{dispatcher, irql};
 use nt_ob::object;
 
 /// IoCompleteRequest.
@@ -158,6 +159,8 @@ fn free_buffers(packet: Irp, result: IoStatus) -> IoStatus {
 /// Tells the caller of a service, in the order of NT-C-11. The caller of this keeps a hold on the packet.
 pub(crate) fn stage_two(packet: Irp, pended: bool) {
     let Some(prefix) = irp::prefix(packet) else { return };
+    // Windows does this in a special kernel APC: a completion at DISPATCH_LEVEL comes down to APC_LEVEL for it.
+    let _level = (irql::current() > irql::APC_LEVEL).then(|| irql::at(irql::APC_LEVEL));
     let result = free_buffers(packet, irp::status(packet));
     irp::set_status(packet, result);
     let file = packet.ptr(IRP::Tail_OriginalFileObject);
@@ -169,6 +172,9 @@ pub(crate) fn stage_two(packet: Irp, pended: bool) {
     let kernel = nt_ke::current().kernel.clone();
     let system = System::of(&kernel);
     let thread = nt_ps::process::processes(&kernel).thread_at(packet.addr_at(IRP::Tail_Thread));
+    if prefix.get(IRP_PREFIX::Kind) & PREFIX_CHECK_BLOCK != 0 && system.observer(|_| ()).is_some() {
+        check_block(system, packet.addr_at(IRP::UserIosb));
+    }
     if notify {
         if packet.addr_at(IRP::UserIosb) != 0 {
             // NT-B-09: a status block that went away is the caller's loss, silently.
@@ -205,6 +211,13 @@ pub(crate) fn stage_two(packet: Irp, pended: bool) {
     }
     if let Some(file) = file {
         object::dereference::<FILE_OBJECT>(file);
+    }
+}
+
+/// KS-V-03, as far as it can be told: the status block lies in the pool, in no live block.
+fn check_block(system: &System, iosb: u64) {
+    if pool::is_pool(iosb) && pool::kind_of_block(iosb).is_none() {
+        system.finding("KS-V-03", "violation", "", "the status block was freed before the request was complete");
     }
 }
 

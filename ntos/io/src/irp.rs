@@ -34,6 +34,8 @@ pub const PREFIX_SERVICE: u32 = 1;
 pub const PREFIX_DEFER: u32 = 2;
 /// The file object's handle was not opened for synchronous I/O, but the service is always synchronous.
 pub const PREFIX_SYNC_API: u32 = 4;
+/// The status block is kernel memory of the caller's: stage 2 reports one that was freed meanwhile (KS-V-03).
+pub const PREFIX_CHECK_BLOCK: u32 = 8;
 /// Completed without a pending mark: stage 2 is the service's.
 pub const STATE_COMPLETED: i32 = 1;
 /// The dispatch routine returned PENDING: stage 2 is the completion's.

@@ -22,6 +22,8 @@ pub enum AsyncPolicy {
     Pend,
     /// Marked pending, completed by a worker thread.
     Worker,
+    /// As `Worker`, at DISPATCH_LEVEL, as the interrupt of a device would (FLT-W-30).
+    Dispatch,
 }
 
 /// The I/O manager's state of one machine.

@@ -394,6 +394,38 @@ impl File<'_> {
     }
 }
 
+/// Everything that was reported, as {rule, driver, text}.
+#[derive(Default)]
+pub struct Findings(nt_ke::Mutex<Vec<(String, String, String)>>);
+
+impl nt_io::observe::Observer for Findings {
+    fn begin(&self, _request: &nt_io::observe::Request) -> u64 {
+        0
+    }
+    fn end(&self, _span: u64, _status: NtStatus, _information: u64) {}
+    fn finding(&self, rule: &str, _severity: &str, driver: &str, message: &str) {
+        self.0.lock().push((rule.to_owned(), driver.to_owned(), message.to_owned()));
+    }
+    fn hop(&self, _span: u64, _hop: &nt_io::observe::Hop<'_>) {}
+}
+
+impl Findings {
+    /// Takes what was reported since the last call, one text a finding.
+    pub fn take(&self, rule: &str) -> Vec<String> {
+        let all = std::mem::take(&mut *self.0.lock());
+        all.into_iter().filter(|(each, _, _)| each == rule).map(|(_, _, text)| text).collect()
+    }
+}
+
+impl World {
+    /// Listens for findings from now on.
+    pub fn findings(&self) -> Arc<Findings> {
+        let findings = Arc::new(Findings::default());
+        self.system().observe(Some(findings.clone()));
+        findings
+    }
+}
+
 /// A kernel buffer with these bytes.
 pub fn pool_buffer(data: &[u8]) -> nt_cell::Foreign<nt_abi::Bytes> {
     let block = nt_ex::pool::allocate(data.len().max(1), nt_ex::pool::tag(b"tBuf"), nt_ex::pool::PoolKind::NonPaged);

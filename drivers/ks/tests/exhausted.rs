@@ -1,0 +1,42 @@
+//! KsWriteFile when the pool is empty; a test binary of its own, because the pool belongs to the process.
+mod device;
+#[path = "../../memfs/tests/support/mod.rs"]
+mod support;
+
+use device::*;
+use nt_abi::{Bytes, NtStatus};
+use nt_cell::Foreign;
+use nt_ex::pool::{self, PoolKind};
+use nt_ob::object;
+use support::*;
+
+/// Takes all memory there is: the large pieces first, then every size that a packet could use.
+fn exhaust() -> Vec<Foreign<Bytes>> {
+    let mut taken = Vec::new();
+    let mut take = |size| {
+        while let Some(block) = pool::allocate(size, pool::tag(b"tAll"), PoolKind::NonPaged) {
+            taken.push(block);
+        }
+    };
+    (12..=40).rev().for_each(|power| take(1 << power));
+    (1..=256).rev().for_each(|units| take(units * 16));
+    taken
+}
+
+#[test]
+fn ks_w_28_no_memory_for_the_packet_sends_nothing_and_keeps_the_counts() {
+    let world = World::new();
+    let target = Target::answering(&world, SYNC, NtStatus::SUCCESS, 8);
+    let event = event_object(&world, true);
+    let counts = || (object::pointer_count(*target.file), object::pointer_count(*event));
+    let before = counts();
+    let request = nt_ks::clientio::Transfer { event: Some(*event), ..target.request() };
+    let taken = exhaust();
+    let status = target.go(&request);
+    for block in taken {
+        pool::free(block);
+    }
+    assert_eq!((status, target.came()), (NtStatus::INSUFFICIENT_RESOURCES, vec![]));
+    assert_eq!(counts(), before);
+    assert_eq!(target.go(&request), NtStatus::SUCCESS, "with memory it works");
+}
