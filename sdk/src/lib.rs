@@ -34,8 +34,11 @@
 //! ```
 
 pub use nt_abi::io::{IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_READ, IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE};
+pub use nt_abi::ks::{KSSTATE_ACQUIRE, KSSTATE_PAUSE, KSSTATE_RUN, KSSTATE_STOP};
 pub use nt_abi::{NtError, NtResult, NtStatus};
 pub use nt_fltmgr::{CallbackData, MiniFilter, PostOp, PreOp};
 pub use nt_io::irp::IoStatus;
-pub use nt_machine::file::spec;
-pub use nt_machine::{Client, Handle, Machine, MachineBuilder, WindowsVersion};
+pub use nt_machine::file::{OPEN as FILE_OPEN, spec};
+pub use nt_machine::{
+    Client, Handle, KernelClient, KernelFile, KsSpec, Machine, MachineBuilder, VolumeSpec, WindowsVersion,
+};

@@ -9,6 +9,7 @@ pub mod connect;
 pub mod device;
 pub mod dispatch;
 pub mod exports;
+pub mod frames;
 pub mod header;
 pub mod object;
 pub mod pin;

@@ -7,17 +7,20 @@ use crate::verdict::{Failure, out};
 use std::fmt::Write as _;
 
 pub(crate) fn print(args: &BenchArgs) -> Result<u8, Failure> {
-    match args.what.as_str() {
-        "io" => {}
-        name @ ("flt" | "ks" | "loader" | "fuse") => {
-            return Err(Failure::usage(format!("'bench {name}' is not there yet; there is 'bench io'")));
+    let bench = match args.what.as_str() {
+        "io" => nt_bench::io,
+        "ks" => nt_bench::ks,
+        name @ ("flt" | "loader" | "fuse") => {
+            return Err(Failure::usage(format!(
+                "'bench {name}' is not there yet; there are 'bench io' and 'bench ks'"
+            )));
         }
-        name => return Err(Failure::usage(format!("there is no bench '{name}'; there is 'bench io'"))),
-    }
+        name => return Err(Failure::usage(format!("there is no bench '{name}'; there are 'bench io' and 'bench ks'"))),
+    };
     if args.peers {
         return Err(Failure::usage("option '--peers' is not there yet; leave it out"));
     }
-    let rows = nt_bench::io(nt_bench::Effort::FULL).map_err(Failure::broken)?;
+    let rows = bench(nt_bench::Effort::FULL).map_err(Failure::broken)?;
     if args.json {
         let json = serde_json::to_string_pretty(&rows).map_err(|error| Failure::broken(error.to_string()))?;
         return out(&(json + "\n"));
