@@ -2,6 +2,7 @@
 //!
 //! Room: abi. IRQL: any. Locks: none. Source: WDK headers for names; layout tables of `spec/nt-io.md`.
 
+use crate::io::FILE_OBJECT;
 use crate::ke::{ERESOURCE, FAST_MUTEX, LIST_ENTRY};
 use crate::{Bytes, Code, Ptr, constants, layout};
 
@@ -26,6 +27,15 @@ layout! {
         AllocationSize @ 0x18: i64; FileSize @ 0x20: i64; ValidDataLength @ 0x28: i64;
         FastMutex @ 0x30: Ptr<FAST_MUTEX>; FilterContexts @ 0x38: LIST_ENTRY; PushLock @ 0x48: u64;
         FileContextSupportPointer @ 0x50: Ptr<Bytes>; Oplock @ 0x58: Ptr<Bytes>; ReservedContext @ 0x60: Ptr<Bytes>;
+    }
+    pub struct FILE_LOCK_INFO: 0x30 {
+        StartingByte @ 0x0: i64; Length @ 0x8: i64; ExclusiveLock @ 0x10: u8; Key @ 0x14: u32;
+        FileObject @ 0x18: Ptr<FILE_OBJECT>; ProcessId @ 0x20: Ptr<Bytes>; EndingByte @ 0x28: i64;
+    }
+    pub struct FILE_LOCK: 0x60 {
+        CompleteLockIrpRoutine @ 0x0: Code; UnlockRoutine @ 0x8: Code; FastIoIsQuestionable @ 0x10: u8;
+        LockInformation @ 0x18: u64; LastReturnedLockInfo @ 0x20: FILE_LOCK_INFO; LastReturnedLock @ 0x50: u64;
+        LockRequestsInProgress @ 0x58: i32;
     }
     pub struct CC_FILE_SIZES: 0x18 { AllocationSize @ 0x0: i64; FileSize @ 0x8: i64; ValidDataLength @ 0x10: i64; }
     pub struct CACHE_MANAGER_CALLBACKS: 0x20 {

@@ -37,6 +37,8 @@ oracle! {
     FAST_IO_DISPATCH 0xE0: SizeOfFastIoDispatch 0x0, FastIoCheckIfPossible 0x8, FastIoRead 0x10, FastIoWrite 0x18, FastIoQueryBasicInfo 0x20, FastIoQueryStandardInfo 0x28, FastIoLock 0x30, FastIoUnlockSingle 0x38, FastIoUnlockAll 0x40, FastIoUnlockAllByKey 0x48, FastIoDeviceControl 0x50, AcquireFileForNtCreateSection 0x58, ReleaseFileForNtCreateSection 0x60, FastIoDetachDevice 0x68, FastIoQueryNetworkOpenInfo 0x70, AcquireForModWrite 0x78, MdlRead 0x80, MdlReadComplete 0x88, PrepareMdlWrite 0x90, MdlWriteComplete 0x98, FastIoReadCompressed 0xA0, FastIoWriteCompressed 0xA8, MdlReadCompleteCompressed 0xB0, MdlWriteCompleteCompressed 0xB8, FastIoQueryOpen 0xC0, ReleaseForModWrite 0xC8, AcquireForCcFlush 0xD0, ReleaseForCcFlush 0xD8;
     VPB 0x60: Type 0x0, Size 0x2, Flags 0x4, VolumeLabelLength 0x6, DeviceObject 0x8, RealDevice 0x10, SerialNumber 0x18, ReferenceCount 0x1C, VolumeLabel 0x20;
     SECTION_OBJECT_POINTERS 0x18: DataSectionObject 0x0, SharedCacheMap 0x8, ImageSectionObject 0x10;
+    FILE_LOCK_INFO 0x30: StartingByte 0x0, Length 0x8, ExclusiveLock 0x10, Key 0x14, FileObject 0x18, ProcessId 0x20, EndingByte 0x28;
+    FILE_LOCK 0x60: CompleteLockIrpRoutine 0x0, UnlockRoutine 0x8, FastIoIsQuestionable 0x10, LockInformation 0x18, LastReturnedLockInfo 0x20, LastReturnedLock 0x50, LockRequestsInProgress 0x58;
     FSRTL_COMMON_FCB_HEADER 0x30: NodeTypeCode 0x0, NodeByteSize 0x2, Flags 0x4, IsFastIoPossible 0x5, Flags2 0x6, Resource 0x8, PagingIoResource 0x10, AllocationSize 0x18, FileSize 0x20, ValidDataLength 0x28;
     FSRTL_ADVANCED_FCB_HEADER 0x68: Resource 0x8, AllocationSize 0x18, FileSize 0x20, ValidDataLength 0x28, FastMutex 0x30, FilterContexts 0x38, PushLock 0x48, FileContextSupportPointer 0x50;
     KEVENT 0x18: Header 0x0;

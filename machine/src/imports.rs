@@ -13,6 +13,8 @@ pub fn exports() -> Vec<&'static [Export]> {
         nt_mm::exports::EXPORTS,
         nt_rtl::exports::EXPORTS,
         nt_io::exports::EXPORTS,
+        nt_io::lock::exports::EXPORTS,
+        nt_fsrtl::exports::EXPORTS,
         nt_fltmgr::exports::EXPORTS,
         nt_ks::exports::EXPORTS,
     ]

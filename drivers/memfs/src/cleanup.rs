@@ -17,6 +17,7 @@ const DONE: IoStatus = IoStatus::new(NtStatus::SUCCESS, 0);
 pub(crate) fn cleanup(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
     let open = open_of(file)?;
+    crate::lock::cleanup(&open.node, file);
     if file.get(FILE_OBJECT::Flags) & FO_FILE_MODIFIED != 0 {
         // NT-S-09: what a write changed is dated when the handle goes.
         open.node.object.modified()?;

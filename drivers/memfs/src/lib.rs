@@ -4,7 +4,7 @@
 //! Touches: FCB headers, CCBs and data chunks in pool; FILE_OBJECT members that are a file system's to change.
 //! IRQL: PASSIVE_LEVEL; paging requests up to APC_LEVEL. Locks: the tree, then one node's data.
 //! Source: nt-io.md section 18 (order of checks), house rule 8. Rules: NT-S-*, NT-A-13, NT-A-14, NT-A-18, NT-R-*.
-//! Not here: named streams, byte-range locks, oplocks, change notification; each is refused by the status NTFS gives.
+//! Not here: named streams, oplocks, change notification; each is refused by the status NTFS gives.
 
 mod backing;
 mod cleanup;
@@ -13,6 +13,7 @@ mod directory;
 mod ea;
 mod fileinfo;
 mod fsctl;
+mod lock;
 mod node;
 mod path;
 mod ram;
@@ -22,7 +23,7 @@ mod write;
 
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FO_SYNCHRONOUS_IO, IO_STACK_LOCATION, IRP, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE,
-    IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_QUERY_EA,
+    IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_LOCK_CONTROL, IRP_MJ_QUERY_EA,
     IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_EA, IRP_MJ_SET_INFORMATION,
     IRP_MJ_WRITE, IRP_PAGING_IO,
 };
@@ -136,6 +137,7 @@ impl NativeDriver for MemFs {
                 let result = outcome(read::read(&irp));
                 deliver(irp, result)
             }
+            IRP_MJ_LOCK_CONTROL => lock::control(irp),
             _ => {
                 let result = match major {
                     IRP_MJ_CREATE => create::create(volume, &irp),

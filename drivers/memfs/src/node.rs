@@ -5,20 +5,23 @@
 
 use crate::backing::{Backing, Content, Directory, Object, Sizes};
 use nt_abi::io::FILE_OBJECT;
-use nt_abi::mm::{FSRTL_ADVANCED_FCB_HEADER, SECTION_OBJECT_POINTERS};
+use nt_abi::mm::{FILE_LOCK, FSRTL_ADVANCED_FCB_HEADER, SECTION_OBJECT_POINTERS};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Foreign, Slab};
 use nt_ex::pool;
+use nt_fsrtl::filelock::{self, FileLock};
 use nt_ke::{Kernel, Mutex, RwLock};
 use std::sync::{Arc, LazyLock, Weak};
 
 nt_abi::layout! {
     /// What FsContext points at: the documented header, then ours.
-    pub struct FCB: 0xA0 {
+    pub struct FCB: 0xE0 {
         /// The header that the I/O manager, filters and FsRtl read.
         Header @ 0x00: FSRTL_ADVANCED_FCB_HEADER;
         /// What SectionObjectPointer points at.
         Sections @ 0x68: SECTION_OBJECT_POINTERS;
+        /// The byte-range locks of the stream.
+        Lock @ 0x80: FILE_LOCK;
     }
     /// What FsContext2 points at.
     pub struct CCB: 0x10 {
@@ -76,6 +79,7 @@ pub(crate) struct Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        filelock::uninitialize(self.lock());
         pool::free(self.fcb);
     }
 }
@@ -128,7 +132,18 @@ impl Node {
             fcb,
         };
         node.publish(&node.data.read());
+        filelock::initialize(node.lock(), None, None);
         Ok(Arc::new(node))
+    }
+
+    /// What filters and the I/O manager read of the stream.
+    pub(crate) fn header(&self) -> Foreign<FSRTL_ADVANCED_FCB_HEADER> {
+        self.fcb.at(FCB::Header)
+    }
+
+    /// The byte-range locks of the stream.
+    pub(crate) fn lock(&self) -> FileLock {
+        self.fcb.at(FCB::Lock)
     }
 
     pub(crate) fn id(&self) -> u64 {

@@ -5,7 +5,7 @@
 
 use crate::node::{Open, open_of};
 use crate::write::{buffer, start_caching};
-use crate::{SECTOR, set_position};
+use crate::{SECTOR, lock, set_position};
 use nt_abi::io::{FILE_OBJECT, FO_CLEANUP_COMPLETE, IO_STACK_LOCATION, IRP, IRP_NOCACHE, IRP_PAGING_IO};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
@@ -34,6 +34,9 @@ pub(crate) fn read(irp: &OwnedIrp) -> NtResult<IoStatus> {
     }
     if flags & (IRP_NOCACHE | IRP_PAGING_IO) == 0 {
         start_caching(file, &open.node)?;
+    }
+    if flags & IRP_PAGING_IO == 0 {
+        lock::may_read(&open.node, irp)?; // NT-R-07
     }
     let count = copy(&open, start, buffer(irp, length as usize)?)?;
     if flags & IRP_PAGING_IO == 0 {
@@ -65,6 +68,9 @@ pub(crate) fn fast_read(call: &FastCall) -> Option<IoStatus> {
     }
     if call.length == 0 {
         return Some(IoStatus::new(NtStatus::SUCCESS, 0));
+    }
+    if !lock::may_fast_read(&open.node, call) {
+        return None;
     }
     match copy(&open, call.offset as u64, call.buffer) {
         Ok(count) => {

@@ -4,7 +4,7 @@
 //! Source: nt-io.md section 18; rules NT-S-01 to NT-S-20, NT-W-03 to NT-W-09, NT-O-14, NT-O-15, NT-K-07 to NT-K-09.
 
 use crate::node::{Data, Node, open_of};
-use crate::{SECTOR, set_position};
+use crate::{SECTOR, lock, set_position};
 use nt_abi::io::{
     FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP,
     IRP_NOCACHE, IRP_PAGING_IO,
@@ -64,7 +64,8 @@ pub(crate) fn write(irp: &OwnedIrp) -> NtResult<IoStatus> {
         start_caching(file, &open.node)?;
     }
     let request = Request { offset, noncached };
-    let written = write_data(&open.node, request, from)?;
+    let may = |start| lock::may_write(&open.node, irp, start);
+    let written = write_data(&open.node, request, from, may)?;
     done(file, written);
     Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(length)))
 }
@@ -92,8 +93,9 @@ fn done(file: Foreign<FILE_OBJECT>, written: Written) {
     }
 }
 
-/// Writes a range that lies inside the file with the data shared, all else exclusively (NT-S-15).
-fn write_data(node: &Node, request: Request, from: Region) -> NtResult<Written> {
+/// Writes a range that lies inside the file with the data shared, all else exclusively (NT-S-15). `may` asks the byte-range
+/// locks, once the start is known and before anything grows (NT-L-10).
+fn write_data(node: &Node, request: Request, from: Region, may: impl Fn(u64) -> NtResult<()>) -> NtResult<Written> {
     let length = from.len() as u64;
     if request.noncached
         && (!length.is_multiple_of(u64::from(SECTOR))
@@ -106,6 +108,7 @@ fn write_data(node: &Node, request: Request, from: Region) -> NtResult<Written> 
         let end = end_of(start, length)?;
         let data = node.data.read();
         if end <= data.valid && data.content.holds(start, from.len()) {
+            may(start)?;
             data.content.write(start, from)?; // NT-B-10
             return Ok(Written { end, grew: false });
         }
@@ -117,6 +120,7 @@ fn write_data(node: &Node, request: Request, from: Region) -> NtResult<Written> 
         return NtStatus::INVALID_PARAMETER.fail(); // NT-N-05
     }
     let end = end_of(start, length)?;
+    may(start)?;
     extend(&mut data, end)?;
     data.content.reserve(start, from.len())?;
     if let Err(error) = data.content.write(start, from) {
@@ -194,8 +198,9 @@ pub(crate) fn fast_write(call: &FastCall) -> Option<IoStatus> {
     if call.offset >= 0 && call.offset as u64 > eof.saturating_add(0x2000) {
         return None;
     }
-    let written = write_data(&open.node, Request { offset: call.offset, noncached: false }, call.buffer);
-    match written {
+    let request = Request { offset: call.offset, noncached: false };
+    let may = |start| lock::may_fast_write(&open.node, call, start);
+    match write_data(&open.node, request, call.buffer, may) {
         Ok(written) => {
             done(call.file, written);
             Some(IoStatus::new(NtStatus::SUCCESS, u64::from(call.length)))

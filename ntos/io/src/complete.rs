@@ -147,6 +147,7 @@ fn free_buffers(packet: Irp, result: IoStatus) -> IoStatus {
             packet.set_ptr(IRP::AssociatedIrp_SystemBuffer, None);
         }
     }
+    crate::lock::free_auxiliary(packet);
     let mut next = packet.ptr(IRP::MdlAddress);
     while let Some(mdl) = next {
         next = mdl.ptr(nt_abi::mm::MDL::Next);

@@ -41,7 +41,7 @@ fn need<T>(address: u64) -> NtResult<Foreign<T>> {
 }
 
 /// Takes an address that a service was called with: a kernel caller vouches for its own, a user caller for nothing.
-fn given(frame: &Frame, address: u64) -> Addr {
+pub(crate) fn given(frame: &Frame, address: u64) -> Addr {
     match frame.mode() {
         Mode::User => Addr::user(address),
         // SAFETY: S-3: the caller runs in kernel mode and answers for the address by the service's contract.
@@ -54,7 +54,7 @@ fn vouched(address: u64) -> Addr {
     unsafe { Addr::vouched(address) }
 }
 
-fn code(address: u64) -> Option<CodePtr> {
+pub(crate) fn code(address: u64) -> Option<CodePtr> {
     // SAFETY: the driver gave it as a routine of the documented arity; the border answers for faults (S-3).
     unsafe { CodePtr::from_raw(address) }
 }
@@ -64,7 +64,7 @@ fn status(result: NtResult<NtStatus>) -> u32 {
 }
 
 /// Runs a service as Zw does: previous mode kernel (NT-B-11).
-fn zw<R>(body: impl FnOnce(&Rc<Frame>) -> R) -> R {
+pub(crate) fn zw<R>(body: impl FnOnce(&Rc<Frame>) -> R) -> R {
     let frame = nt_ke::current();
     frame.with_mode(Mode::Kernel, || body(&frame))
 }

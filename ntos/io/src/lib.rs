@@ -19,6 +19,7 @@ pub mod file;
 pub mod flush;
 pub mod info;
 pub mod irp;
+pub mod lock;
 pub mod observe;
 pub mod port;
 pub mod read;

@@ -6,6 +6,7 @@ use nt_cell::Addr;
 use nt_cell::arena::UserBlock;
 use nt_io::create::{self, CreateSpec};
 use nt_io::info::{self, InfoArguments, class};
+use nt_io::lock::LockArguments;
 use nt_io::rw::Arguments;
 use nt_io::system::{AsyncPolicy, System};
 use nt_io::{event, read, write};
@@ -289,6 +290,51 @@ impl File<'_> {
         let mut args = self.arguments(Addr::NULL, 0, Some(0), None);
         change(&mut args);
         let returned = read::nt_read_file(&self.world.frame(), &args);
+        Done { returned, iosb: self.iosb() }
+    }
+
+    /// NtWriteFile with a key.
+    pub fn write_keyed(&self, data: &[u8], offset: Option<i64>, key: Option<u32>) -> Done {
+        let buffer = UserBlock::new(data.len().max(1)).expect("arena");
+        buffer.region().sub(0, data.len()).write_from(data).expect("buffer");
+        let args = self.arguments(Addr::user(buffer.addr()), data.len() as u32, offset, key);
+        let returned = write::nt_write_file(&self.world.frame(), &args);
+        Done { returned, iosb: self.iosb() }
+    }
+
+    /// The arguments of a lock: exclusive or shared, at once or waiting.
+    pub fn lock_arguments(&self, start: u64, length: u64, key: u32, exclusive: bool, wait: bool) -> LockArguments {
+        let region = self.block.region();
+        region.store::<u64>(0, PATTERN).expect("block");
+        region.store::<u64>(8, PATTERN).expect("block");
+        region.store::<u64>(32, start).expect("block");
+        region.store::<u64>(40, length).expect("block");
+        let at = self.block.addr();
+        LockArguments {
+            handle: self.handle,
+            event: self.event,
+            apc_routine: None,
+            apc_context: self.context,
+            iosb: Addr::user(at),
+            byte_offset: Addr::user(at + 32),
+            length: Addr::user(at + 40),
+            key,
+            fail_immediately: !wait,
+            exclusive,
+        }
+    }
+
+    /// NtLockFile, FailImmediately.
+    pub fn lock(&self, start: u64, length: u64, key: u32, exclusive: bool) -> Done {
+        let args = self.lock_arguments(start, length, key, exclusive, false);
+        let returned = nt_io::lock::nt_lock_file(&self.world.frame(), &args);
+        Done { returned, iosb: self.iosb() }
+    }
+
+    /// NtUnlockFile.
+    pub fn unlock(&self, start: u64, length: u64, key: u32) -> Done {
+        let args = self.lock_arguments(start, length, key, false, false);
+        let returned = nt_io::lock::nt_unlock_file(&self.world.frame(), &args);
         Done { returned, iosb: self.iosb() }
     }
 

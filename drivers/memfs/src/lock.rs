@@ -1,0 +1,71 @@
+//! IRP_MJ_LOCK_CONTROL, and what byte-range locks forbid.
+//!
+//! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: none of ours; the file lock's own while it is asked.
+//! Source: FsRtlProcessFileLock page; rules NT-L-01 to NT-L-11, NT-R-07, NT-O-15, NT-K-07. Paging I/O is never asked (NT-L-10).
+
+use crate::node::{Node, open_of};
+use crate::set_position;
+use nt_abi::io::FILE_OBJECT;
+use nt_abi::mm::{FSRTL_ADVANCED_FCB_HEADER, FastIoIsNotPossible, FastIoIsPossible, FastIoIsQuestionable};
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::Foreign;
+use nt_fsrtl::filelock;
+use nt_io::driver::{Answer, FastCall, OwnedIrp};
+
+/// Takes, waits for or drops a lock.
+pub(crate) fn control(irp: OwnedIrp) -> Answer {
+    let open = match irp.file().map(open_of) {
+        Some(Ok(open)) if !open.node.is_directory() => open,
+        _ => return irp.complete(NtStatus::INVALID_PARAMETER, 0),
+    };
+    let status = filelock::process(open.node.lock(), irp.into_irp(), 0);
+    tell(&open.node);
+    OwnedIrp::answered(status)
+}
+
+/// Shows in the FCB header whether fast I/O has to ask first.
+fn tell(node: &Node) {
+    let possible = match (node.is_directory(), filelock::any(node.lock())) {
+        (true, _) => FastIoIsNotPossible,
+        (false, true) => FastIoIsQuestionable,
+        (false, false) => FastIoIsPossible,
+    };
+    node.header().set(FSRTL_ADVANCED_FCB_HEADER::IsFastIoPossible, possible);
+}
+
+/// The last handle of a file object is gone, and its locks with it (NT-L-11).
+pub(crate) fn cleanup(node: &Node, file: Foreign<FILE_OBJECT>) {
+    let _none = filelock::unlock_all(node.lock(), file.addr(), None, None, 0);
+    tell(node);
+}
+
+/// May this packet write from `start`? A refusal has moved the position there already (NT-O-15 b).
+pub(crate) fn may_write(node: &Node, irp: &OwnedIrp, start: u64) -> NtResult<()> {
+    if filelock::packet_may_write_at(node.lock(), irp.irp(), start) {
+        return Ok(());
+    }
+    if let Some(file) = irp.file() {
+        set_position(file, start as i64);
+    }
+    NtStatus::FILE_LOCK_CONFLICT.fail()
+}
+
+/// May this packet read?
+pub(crate) fn may_read(node: &Node, irp: &OwnedIrp) -> NtResult<()> {
+    if filelock::packet_may_read(node.lock(), irp.irp()) { Ok(()) } else { NtStatus::FILE_LOCK_CONFLICT.fail() }
+}
+
+/// May this fast call write from `start`? A refusal sends a packet, which fails for the caller.
+pub(crate) fn may_fast_write(node: &Node, call: &FastCall, start: u64) -> NtResult<()> {
+    let lock = node.lock();
+    let may = !filelock::any(lock)
+        || filelock::may_write(lock, start, u64::from(call.length), filelock::caller(call.file, call.key));
+    if may { Ok(()) } else { NtStatus::FILE_LOCK_CONFLICT.fail() }
+}
+
+/// May this fast call read?
+pub(crate) fn may_fast_read(node: &Node, call: &FastCall) -> bool {
+    let lock = node.lock();
+    !filelock::any(lock)
+        || filelock::may_read(lock, call.offset as u64, u64::from(call.length), filelock::caller(call.file, call.key))
+}

@@ -1,0 +1,107 @@
+//! What the file system run-time library exports: byte-range locks.
+//!
+//! Room: ntos/fsrtl. Called by: compiled file systems and filters, through the loader. Calls: `filelock`.
+//! IRQL: <= APC_LEVEL. Locks: none here. Source: ntifs.h, the FsRtl*FileLock* pages.
+#![expect(unsafe_code, reason = "unsafe home 3: entry points take a driver's pointers")]
+
+use crate::filelock::{self, FileLock, Owner, Request};
+use nt_abi::NtStatus;
+use nt_abi::io::IRP;
+use nt_abi::mm::FILE_LOCK;
+use nt_cell::{CodePtr, Foreign, Region, exports};
+use nt_ex::pool;
+use nt_io::irp::Irp;
+
+fn lock_at(address: u64) -> FileLock {
+    // SAFETY: the driver passes a pointer to its FILE_LOCK, as the header declares (S-3).
+    unsafe { Foreign::from_raw(address) }.expect("a driver passed a NULL FILE_LOCK")
+}
+
+fn packet_at(address: u64) -> Option<Irp> {
+    // SAFETY: the driver passes a pointer to an IRP that it owns (S-3).
+    unsafe { Foreign::from_raw(address) }
+}
+
+fn code(address: u64) -> Option<CodePtr> {
+    // SAFETY: the driver gave it as a routine of the documented arity; the border answers for faults (S-3).
+    unsafe { CodePtr::from_raw(address) }
+}
+
+fn number(address: u64) -> u64 {
+    // SAFETY: the header declares a pointer to a LARGE_INTEGER; the load is guarded.
+    unsafe { Region::from_raw(address, 8) }.load::<u64>(0).unwrap_or(0)
+}
+
+fn store_status(iosb: u64, status: NtStatus) {
+    if iosb != 0 {
+        // SAFETY: the header declares a pointer to an IO_STATUS_BLOCK; the stores are guarded.
+        let block = unsafe { Region::from_raw(iosb, 16) };
+        let _gone = block.store::<u64>(8, 0).and_then(|()| block.store::<u32>(0, status.0));
+    }
+}
+
+extern "win64" fn cancel_entry(_device: u64, packet: u64) {
+    nt_cell::export::body("the cancel routine of lock requests", move || {
+        let Some(packet) = packet_at(packet) else { return };
+        nt_io::exports::release_cancel_lock(packet.get(IRP::CancelIrql));
+        filelock::cancel(packet);
+    });
+}
+
+/// What stands in Irp->CancelRoutine while a lock request waits.
+pub(crate) fn cancel_routine() -> CodePtr {
+    let routine: extern "win64" fn(u64, u64) = cancel_entry;
+    // SAFETY: the address of a win64 routine of this process with a cancel routine's two arguments.
+    unsafe { CodePtr::from_raw(routine as usize as u64) }.expect("a function has an address")
+}
+
+exports! { "ntoskrnl.exe" =>
+    Full code FsRtlAllocateFileLock(complete: u64, unlock: u64) -> u64 {
+        let made = pool::zeroed::<FILE_LOCK>(pool::tag(b"FsLk"));
+        if let Some(lock) = made { filelock::initialize(lock, code(complete), code(unlock)); }
+        made.map_or(0, Foreign::addr)
+    }
+    Full code FsRtlFreeFileLock(lock: u64) {
+        let lock = lock_at(lock);
+        filelock::uninitialize(lock);
+        pool::free(lock);
+    }
+    Full code FsRtlInitializeFileLock(lock: u64, complete: u64, unlock: u64) {
+        filelock::initialize(lock_at(lock), code(complete), code(unlock));
+    }
+    Full code FsRtlUninitializeFileLock(lock: u64) { filelock::uninitialize(lock_at(lock)); }
+    Full code FsRtlProcessFileLock(lock: u64, packet: u64, context: u64) -> u32 {
+        packet_at(packet).map_or(NtStatus::INVALID_PARAMETER, |packet| filelock::process(lock_at(lock), packet, context)).0
+    }
+    Full code FsRtlCheckLockForReadAccess(lock: u64, packet: u64) -> u8 {
+        u8::from(packet_at(packet).is_some_and(|packet| filelock::packet_may_read(lock_at(lock), packet)))
+    }
+    Full code FsRtlCheckLockForWriteAccess(lock: u64, packet: u64) -> u8 {
+        u8::from(packet_at(packet).is_some_and(|packet| filelock::packet_may_write(lock_at(lock), packet)))
+    }
+    Full code FsRtlFastCheckLockForRead(lock: u64, start: u64, length: u64, key: u32, file: u64, process: u64) -> u8 {
+        u8::from(filelock::may_read(lock_at(lock), number(start), number(length), Owner { file, process, key }))
+    }
+    Full code FsRtlFastCheckLockForWrite(lock: u64, start: u64, length: u64, key: u32, file: u64, process: u64) -> u8 {
+        u8::from(filelock::may_write(lock_at(lock), number(start), number(length), Owner { file, process, key }))
+    }
+    Full code FsRtlPrivateLock(lock: u64, file: u64, start: u64, length: u64, process: u64, key: u32, fail: u8, exclusive: u8, iosb: u64, packet: u64, context: u64, _synchronized: u8) -> u8 {
+        let owner = Owner { file, process, key };
+        let wanted = Request { start: number(start), length: number(length), owner, fail_immediately: fail != 0, exclusive: exclusive != 0 };
+        let done = filelock::request(lock_at(lock), &wanted, packet_at(packet), context);
+        store_status(iosb, done.unwrap_or(NtStatus::PENDING));
+        u8::from(done.is_some())
+    }
+    Full code FsRtlFastUnlockSingle(lock: u64, file: u64, start: u64, length: u64, process: u64, key: u32, context: u64, _synchronized: u8) -> u32 {
+        filelock::unlock_single(lock_at(lock), number(start), number(length), Owner { file, process, key }, context).0
+    }
+    Full code FsRtlFastUnlockAll(lock: u64, file: u64, process: u64, context: u64) -> u32 {
+        filelock::unlock_all(lock_at(lock), file, Some(process), None, context).0
+    }
+    Full code FsRtlFastUnlockAllByKey(lock: u64, file: u64, process: u64, key: u32, context: u64) -> u32 {
+        filelock::unlock_all(lock_at(lock), file, Some(process), Some(key), context).0
+    }
+    Full code FsRtlGetNextFileLock(lock: u64, restart: u8) -> u64 {
+        filelock::next(lock_at(lock), restart != 0).map_or(0, Foreign::addr)
+    }
+}

@@ -1,0 +1,12 @@
+//! File system run-time library: what file systems share.
+//!
+//! Room: ntos/fsrtl (ntoskrnl.exe, FsRtl*). Called by: file systems (native and compiled), filters (exports).
+//! Calls: `nt_io` (completes the lock requests that it holds). Touches: FILE_LOCK, FILE_LOCK_INFO, lock IRPs.
+//! IRQL: <= APC_LEVEL. Locks: one lock of a FILE_LOCK's state, never held while a routine of a driver runs.
+//! Not here: names and wild cards (`nt_rtl`), copies through the cache.
+
+pub mod exports;
+pub mod filelock;
+mod range;
+
+pub use filelock::{Owner, Request};
