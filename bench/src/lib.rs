@@ -264,12 +264,8 @@ fn streams(frame: &Frame, pin: &KernelFile, frames: &FrameList, count: u32, roun
 mod tests {
     use super::*;
 
-    /// What a machine left in the pool is counted for the process: one at a time.
-    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-
     #[test]
     fn the_bench_of_writes_runs_and_every_figure_has_its_limit() {
-        let _one = ONE.lock();
         let rows = io(Effort::TINY).expect("bench");
         assert_eq!(rows.len(), 9);
         assert!(rows.iter().all(|row| row.ns > 0.0 && row.limit_ns > 0.0));
@@ -277,7 +273,6 @@ mod tests {
 
     #[test]
     fn the_bench_of_streams_runs_and_every_figure_has_its_limit() {
-        let _one = ONE.lock();
         let rows = ks(Effort::TINY).expect("bench");
         assert_eq!(rows.len(), 9);
         assert!(rows.iter().all(|row| row.ns > 0.0 && row.limit_ns > 0.0));

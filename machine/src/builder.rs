@@ -77,7 +77,6 @@ impl MachineBuilder {
 
     /// Builds the machine.
     pub fn build(self) -> NtResult<Machine> {
-        let pool_before = pool_now();
         let kernel = Kernel::new(self.windows);
         kernel.set_debug_sink(self.debug);
         let io = nt_io::System::install(&kernel);
@@ -111,7 +110,7 @@ impl MachineBuilder {
             recorder.start(&kernel);
             io.observe(Some(Arc::clone(recorder) as nt_io::observe::SharedObserver));
         }
-        Ok(Machine { kernel, processes, io, volumes, streams, recorder: self.recorder, system_thread, pool_before })
+        Ok(Machine { kernel, processes, io, volumes, streams, recorder: self.recorder, system_thread })
     }
 }
 
@@ -122,9 +121,4 @@ fn sink_error(error: &std::io::Error) -> NtError {
         std::io::ErrorKind::IsADirectory => NtStatus::FILE_IS_A_DIRECTORY.error(),
         _ => NtStatus::IO_DEVICE_ERROR.error(),
     }
-}
-
-/// What the pool holds by tag.
-pub(crate) fn pool_now() -> Vec<(u32, usize, usize)> {
-    nt_ex::pool::outstanding().into_iter().collect()
 }

@@ -49,8 +49,6 @@ pub struct Machine {
     streams: Vec<BuiltIn>,
     recorder: Option<Arc<Recorder>>,
     system_thread: Arc<Thread>,
-    /// Pool tags that were outstanding before the machine was built: other machines' and the process's own.
-    pool_before: Vec<(u32, usize, usize)>,
 }
 
 impl std::fmt::Debug for Machine {
@@ -187,20 +185,18 @@ impl Machine {
         drop(self.streams);
         self.io.shutdown();
         drop(entered);
-        leaks.pool = pool_growth(&self.pool_before);
+        leaks.pool = pool_left(&self.kernel);
+        nt_ex::pool::forget(self.kernel.id());
         leaks
     }
 }
 
-/// Returns what is outstanding in the pool beyond `before`. Tags of kernel objects that live as long as somebody holds
-/// the machine's own values (threads, processes) are not leaks of a driver and are left out.
-fn pool_growth(before: &[(u32, usize, usize)]) -> Vec<(String, usize, usize)> {
-    let now = builder::pool_now().into_iter().filter(|(tag, ..)| !matches!(&tag.to_le_bytes(), b"Proc" | b"Thre"));
-    let grown = now.filter_map(|(tag, blocks, bytes)| {
-        let (was, was_bytes) = before.iter().find(|(t, ..)| *t == tag).map_or((0, 0), |(_, b, n)| (*b, *n));
-        (blocks > was).then(|| (tag_text(tag), blocks - was, bytes.saturating_sub(was_bytes)))
-    });
-    grown.collect()
+/// Returns what a machine has in the pool. Tags of kernel objects that live as long as somebody holds the machine's own
+/// values (threads, processes) are not leaks of a driver and are left out.
+fn pool_left(kernel: &Kernel) -> Vec<(String, usize, usize)> {
+    let left = nt_ex::pool::outstanding(kernel.id()).into_iter();
+    let left = left.filter(|(tag, ..)| !matches!(&tag.to_le_bytes(), b"Proc" | b"Thre"));
+    left.map(|(tag, blocks, bytes)| (tag_text(tag), blocks, bytes)).collect()
 }
 
 /// Spells a pool tag as drivers write it.

@@ -173,7 +173,7 @@ fn transfer(raw: &Raw) -> NtResult<NtStatus> {
     let frame = nt_ke::current();
     let (Some(instance), Some(file)) = (filter::instance_at(at(raw.instance)), at::<FILE_OBJECT>(raw.file)) else {
         let text = "the instance or the file object is NULL or no such object (FLT-W-04)";
-        System::of(&frame.kernel).finding("FLT-V-11", "violation", "", text);
+        System::of(&frame.kernel).finding("FLT-V-11", "warning", "", text);
         return NtStatus::INVALID_PARAMETER.fail();
     };
     let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();

@@ -120,7 +120,7 @@ pub fn transfer(
     transfer: &Transfer,
     callback: Option<Completed>,
 ) -> NtResult<IoStatus> {
-    let report = |text: &str| System::of(&frame.kernel).finding("FLT-V-11", "violation", &instance.filter.name, text);
+    let report = |text: &str| System::of(&frame.kernel).finding("FLT-V-11", "warning", &instance.filter.name, text);
     let volume = check(instance, transfer).map_err(|(status, why)| {
         report(why);
         status.error()

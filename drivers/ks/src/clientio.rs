@@ -57,7 +57,7 @@ fn start(frame: &Frame, transfer: &Transfer) -> NtResult<NtStatus> {
     if let Some(event) = transfer.event {
         if object::kind_of(event) != Some(ObjectType::Event) {
             let text = "the event passed to KsWriteFile or KsReadFile was not made by the object manager";
-            System::of(&frame.kernel).finding("KS-V-02", "violation", "", text);
+            System::of(&frame.kernel).finding("KS-V-02", "warning", "", text);
             return NtStatus::INVALID_PARAMETER.fail();
         }
         if file::is_synchronous(transfer.file) {

@@ -88,7 +88,7 @@ fn start(frame: &Frame, request: &StreamRequest) -> NtResult<NtStatus> {
         // KS-S-13, KS-S-14: a synchronous request's event may be any KEVENT, so what lies in front of it is not looked at.
         if !request.synchronous() && object::kind_of(event) != Some(ObjectType::Event) {
             let text = "the event passed to KsStreamIo without KSSTREAM_SYNCHRONOUS was not made by the object manager";
-            System::of(&frame.kernel).finding("KS-V-02", "violation", "", text);
+            System::of(&frame.kernel).finding("KS-V-02", "warning", "", text);
             return NtStatus::INVALID_PARAMETER.fail();
         }
         dispatcher::clear_event(event); // KS-S-12

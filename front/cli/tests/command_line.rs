@@ -262,3 +262,29 @@ fn a_drivers_own_checks_are_printed_and_counted() {
     assert!(ok > 20 && !printed.contains("not ok "), "{printed}");
     assert_eq!(stderr(&loaded).lines().last(), Some(format!("{ok} ok, 0 not ok").as_str()));
 }
+
+#[test]
+fn load_runs_the_five_calls_of_a_compiled_driver() {
+    let loaded = ntio(&["load", &fixture("t_five.sys")]);
+    assert_eq!(code(&loaded), Some(0), "{}", stderr(&loaded));
+    let said = String::from_utf8_lossy(&loaded.stdout).into_owned();
+    let counted = said.lines().filter(|line| line.starts_with("ok ")).count();
+    assert!(counted >= 150, "{counted} checks only:\n{said}");
+    let last = stderr(&loaded).lines().last().map(str::to_owned);
+    assert_eq!(last, Some(format!("{counted} ok, 0 not ok")));
+}
+
+#[test]
+fn a_streaming_device_that_cannot_be_is_refused_by_name() {
+    let null = fixture("t_null.sys");
+    for (words, expected, names) in [
+        (vec!["--ks", "speaker"], 2, "'speaker'"),
+        (vec!["--ks", "rawsink"], 2, "rawsink:out.raw"),
+        (vec!["--ks", "null", "--ks", "null"], 2, "'null'"),
+        (vec!["--ks", "rawsink:/no/such/directory/file"], 125, "/no/such/directory/file"),
+    ] {
+        let refused = ntio(&[vec!["load", null.as_str()], words.clone()].concat());
+        assert_eq!(code(&refused), Some(expected), "{words:?}");
+        assert!(stderr(&refused).contains(names), "{}", stderr(&refused));
+    }
+}

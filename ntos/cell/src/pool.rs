@@ -1,13 +1,14 @@
 //! Memory for pool blocks: an arena of its own, size classes, a header in front of each small block.
 //!
 //! Room: ntos/cell. Called by: `nt_ex` only. IRQL: <= DISPATCH_LEVEL. Locks: a class's shared list, the table of large
-//! blocks; a thread's own lists need none. The pool is process-wide by nature: addresses are.
+//! blocks; a thread's own lists need none. The pool is process-wide by nature: addresses are; what is live is counted by
+//! machine and tag.
 //! Memory of the arena is never unmapped and never handed to Rust, so a stale address reads stale pool bytes (S-2).
 //! Free blocks are listed in Rust memory: a driver that writes to a freed block cannot lead the allocator astray.
 
 use nt_abi::Bytes;
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -32,6 +33,8 @@ pub struct BlockInfo {
     pub size: usize,
     /// The owner's word for the kind of pool.
     pub kind: u8,
+    /// The machine that it was allocated for, 0 for none.
+    pub machine: u32,
 }
 
 /// Why a block could not be freed.
@@ -62,14 +65,17 @@ struct Large {
 }
 
 struct Count {
-    tag: AtomicU64,
+    /// Tag, and above it the machine; 0 is a slot that never was anybody's.
+    key: AtomicU64,
     blocks: AtomicUsize,
     bytes: AtomicUsize,
 }
 
-const TAGS: usize = 2048;
+/// A slot whose machine is gone.
+const GONE: u64 = u64::MAX;
+const TAGS: usize = 8192;
 static COUNTS: [Count; TAGS] =
-    [const { Count { tag: AtomicU64::new(0), blocks: AtomicUsize::new(0), bytes: AtomicUsize::new(0) } }; TAGS];
+    [const { Count { key: AtomicU64::new(0), blocks: AtomicUsize::new(0), bytes: AtomicUsize::new(0) } }; TAGS];
 
 static ARENA: LazyLock<Arena> = LazyLock::new(|| {
     // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no memory of Rust's.
@@ -111,35 +117,83 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn count(tag: u32, blocks: isize, bytes: isize) {
-    let key = u64::from(tag) | 1 << 32;
-    let mut at = (tag.wrapping_mul(0x9E37_79B9) >> 21) as usize % TAGS;
+thread_local! {
+    static MACHINE: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Says which machine this host thread allocates for from now on, 0 for none; returns which it was.
+pub fn charge(machine: u32) -> u32 {
+    MACHINE.replace(machine & MACHINES)
+}
+
+/// Machines are told apart by so many bits.
+pub const MACHINES: u32 = 0xFF_FFFF;
+
+/// Finds the slot of a key, or makes it.
+fn slot(key: u64) -> Option<&'static Count> {
+    let mut at = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 51) as usize % TAGS;
+    let mut free = None;
     for _ in 0..TAGS {
         let slot = &COUNTS[at];
-        let there = slot.tag.load(Ordering::Relaxed);
-        let ours = there == key
-            || (there == 0
-                && match slot.tag.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed) {
-                    Ok(_) => true,
-                    Err(other) => other == key,
-                });
-        if ours {
-            slot.blocks.fetch_add(blocks as usize, Ordering::Relaxed);
-            slot.bytes.fetch_add(bytes as usize, Ordering::Relaxed);
-            return;
+        match slot.key.load(Ordering::Relaxed) {
+            there if there == key => return Some(slot),
+            GONE => free = free.or(Some(slot)),
+            0 => {
+                // Two threads may make a slot each for one key: readers add them up.
+                let (slot, was) = free.map_or((slot, 0), |slot| (slot, GONE));
+                match slot.key.compare_exchange(was, key, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => return Some(slot),
+                    Err(there) if there == key => return Some(slot),
+                    Err(_) => {
+                        free = None;
+                        continue;
+                    }
+                }
+            }
+            _ => {}
         }
         at = (at + 1) % TAGS;
     }
+    None
 }
 
-/// Returns {tag, blocks, bytes} of every tag with live blocks.
+fn count(info: BlockInfo, blocks: isize) {
+    let key = u64::from(info.tag) | u64::from(info.machine) << 32 | 1 << 63;
+    if let Some(slot) = slot(key) {
+        slot.blocks.fetch_add(blocks as usize, Ordering::Relaxed);
+        slot.bytes.fetch_add((info.size as isize * blocks) as usize, Ordering::Relaxed);
+    }
+}
+
+/// Returns {tag, blocks, bytes} of every tag with live blocks of a machine.
 #[must_use]
-pub fn outstanding() -> Vec<(u32, usize, usize)> {
-    let live = COUNTS.iter().filter_map(|slot| {
-        let blocks = slot.blocks.load(Ordering::Relaxed);
-        (blocks != 0).then(|| (slot.tag.load(Ordering::Relaxed) as u32, blocks, slot.bytes.load(Ordering::Relaxed)))
-    });
-    live.collect()
+pub fn outstanding(machine: u32) -> Vec<(u32, usize, usize)> {
+    let mut found: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
+    for slot in &COUNTS {
+        let key = slot.key.load(Ordering::Relaxed);
+        if key != 0 && key != GONE && (key >> 32) as u32 & MACHINES == machine & MACHINES {
+            let sum = found.entry(key as u32).or_default();
+            sum.0 = sum.0.wrapping_add(slot.blocks.load(Ordering::Relaxed));
+            sum.1 = sum.1.wrapping_add(slot.bytes.load(Ordering::Relaxed));
+        }
+    }
+    found
+        .into_iter()
+        .filter(|(_, (blocks, _))| *blocks != 0)
+        .map(|(tag, (blocks, bytes))| (tag, blocks, bytes))
+        .collect()
+}
+
+/// Gives a machine's slots back: it is gone, and what it left was told.
+pub fn forget(machine: u32) {
+    for slot in &COUNTS {
+        let key = slot.key.load(Ordering::Relaxed);
+        let ours = key != 0 && key != GONE && (key >> 32) as u32 & MACHINES == machine & MACHINES;
+        if ours && slot.blocks.load(Ordering::Relaxed) == 0 {
+            slot.bytes.store(0, Ordering::Relaxed);
+            slot.key.store(GONE, Ordering::Relaxed);
+        }
+    }
 }
 
 fn carve(bytes: usize) -> Option<u64> {
@@ -176,12 +230,15 @@ fn small(class: usize) -> Option<u64> {
 /// Allocates `size` zeroed bytes, 16-aligned, page-aligned from a page on.
 #[must_use]
 pub fn allocate(size: usize, tag: u32, kind: u8) -> Option<Foreign<Bytes>> {
-    let body = if size > LARGEST { large(size, tag, kind)? } else { small_block(size, tag, kind)? };
-    count(tag, 1, size as isize);
+    let machine = MACHINE.try_with(Cell::get).unwrap_or(0);
+    let info = BlockInfo { tag, size, kind, machine };
+    let body = if size > LARGEST { large(info)? } else { small_block(info)? };
+    count(info, 1);
     Some(Foreign::of_table(body))
 }
 
-fn small_block(size: usize, tag: u32, kind: u8) -> Option<u64> {
+fn small_block(info: BlockInfo) -> Option<u64> {
+    let BlockInfo { tag, size, kind, machine } = info;
     let class = class_of(size + HEADER);
     let block = small(class)?;
     let header = block as *mut u32;
@@ -190,15 +247,15 @@ fn small_block(size: usize, tag: u32, kind: u8) -> Option<u64> {
     unsafe {
         header.write(tag);
         header.add(1).write(size as u32);
-        header.add(2).write(u32::from(kind));
+        header.add(2).write(u32::from(kind) | machine << 8);
         header.add(3).write(LIVE);
         core::ptr::write_bytes((block as usize + HEADER) as *mut u8, 0, size);
     }
     Some(block + HEADER as u64)
 }
 
-fn large(size: usize, tag: u32, kind: u8) -> Option<u64> {
-    let pages = size.checked_next_multiple_of(PAGE)?;
+fn large(info: BlockInfo) -> Option<u64> {
+    let pages = info.size.checked_next_multiple_of(PAGE)?;
     let mut table = lock(&ARENA.large);
     let reused = table.free.get_mut(&pages).and_then(Vec::pop);
     let block = match reused {
@@ -208,7 +265,7 @@ fn large(size: usize, tag: u32, kind: u8) -> Option<u64> {
             spare.next_multiple_of(PAGE as u64)
         }
     };
-    table.live.insert(block, BlockInfo { tag, size, kind });
+    table.live.insert(block, info);
     drop(table);
     if reused.is_some() {
         // SAFETY: the block is `pages` bytes of the arena that no one else was given (it came off the free list).
@@ -220,7 +277,7 @@ fn large(size: usize, tag: u32, kind: u8) -> Option<u64> {
 /// Frees a block.
 pub fn free(block: u64) -> Result<BlockInfo, FreeError> {
     let info = take_back(block)?;
-    count(info.tag, -1, -(info.size as isize));
+    count(info, -1);
     Ok(info)
 }
 
@@ -273,7 +330,7 @@ fn header(block: u64) -> Result<BlockInfo, FreeError> {
     };
     match words[3] {
         LIVE if words[1] as usize <= LARGEST => {
-            Ok(BlockInfo { tag: words[0], size: words[1] as usize, kind: words[2] as u8 })
+            Ok(BlockInfo { tag: words[0], size: words[1] as usize, kind: words[2] as u8, machine: words[2] >> 8 })
         }
         FREE => Err(FreeError::Twice(words[0])),
         _ => Err(FreeError::NotABlock),
@@ -331,12 +388,29 @@ mod tests {
         for size in [1, 16, 31, 100, 4000, 4096, 70_000] {
             let block = allocate(size, tag, 1).unwrap();
             assert!(block.addr().is_multiple_of(16) && (size < PAGE || block.addr().is_multiple_of(PAGE as u64)));
-            assert_eq!(info(block.addr()), Some(BlockInfo { tag, size, kind: 1 }));
+            assert_eq!(info(block.addr()), Some(BlockInfo { tag, size, kind: 1, machine: 0 }));
             assert_eq!(crate::Region::pool(block, size).to_vec().unwrap(), vec![0; size]);
             crate::Region::pool(block, size).fill(0xFF).unwrap();
             assert!(free(block.addr()).is_ok());
         }
-        assert!(outstanding().iter().all(|(each, _, _)| *each != tag));
+        assert!(outstanding(0).iter().all(|(each, _, _)| *each != tag));
+    }
+
+    #[test]
+    fn blocks_are_counted_for_the_machine_that_they_were_made_for() {
+        let tag = u32::from_le_bytes(*b"tSt3");
+        let (one, two) = (0xFFFF01, 0xFFFF02);
+        let was = charge(one);
+        let first = [allocate(40, tag, 0).unwrap(), allocate(5000, tag, 0).unwrap()];
+        assert_eq!((charge(two), outstanding(two)), (one, Vec::new()));
+        let second = allocate(1, tag, 0).unwrap();
+        charge(was);
+        assert_eq!((outstanding(one), outstanding(two)), (vec![(tag, 2, 5040)], vec![(tag, 1, 1)]));
+        assert!(first.iter().all(|block| free(block.addr()).is_ok()), "by a thread of another machine");
+        forget(one);
+        forget(two);
+        assert_eq!((outstanding(one), outstanding(two)), (Vec::new(), vec![(tag, 1, 1)]), "what is live stays counted");
+        assert!(free(second.addr()).is_ok() && outstanding(two).is_empty());
     }
 
     #[test]

@@ -79,8 +79,13 @@ pub fn is_pool(address: u64) -> bool {
     memory::inside(address)
 }
 
-/// Returns {tag, blocks, bytes} of everything not freed.
+/// Returns {tag, blocks, bytes} of everything of a machine that is not freed; 0 is what belongs to no machine.
 #[must_use]
-pub fn outstanding() -> Vec<(u32, usize, usize)> {
-    memory::outstanding().into_iter().filter(|(each, _, _)| *each != tag(b"Perm")).collect()
+pub fn outstanding(machine: u64) -> Vec<(u32, usize, usize)> {
+    memory::outstanding(machine as u32).into_iter().filter(|(each, _, _)| *each != tag(b"Perm")).collect()
+}
+
+/// Ends the counting for a machine that is gone.
+pub fn forget(machine: u64) {
+    memory::forget(machine as u32);
 }

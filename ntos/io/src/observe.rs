@@ -35,7 +35,8 @@ pub trait Observer: Send + Sync {
     fn begin(&self, request: &Request) -> u64;
     /// The request ended.
     fn end(&self, span: u64, status: NtStatus, information: u64);
-    /// A rule was broken.
+    /// A rule was broken. Severity: "violation" when the request went on or something was lost, so that the run fails;
+    /// "warning" when the call was refused by a status that its caller sees; "note" for what is merely worth knowing.
     fn finding(&self, rule: &str, severity: &str, driver: &str, message: &str);
     /// A pre- or post-operation callback ran for the request.
     fn hop(&self, span: u64, hop: &Hop<'_>);

@@ -62,6 +62,7 @@ impl Frame {
 #[derive(Debug)]
 pub struct Entered {
     irql: u8,
+    charged: u32,
     frame: Rc<Frame>,
 }
 
@@ -82,7 +83,8 @@ pub fn enter(kernel: &Arc<Kernel>, thread: &Arc<Thread>, mode: Mode) -> Entered 
     nt_cell::kpcr::set_current_thread(thread.object());
     let frame = Rc::new(Frame { kernel: Arc::clone(kernel), thread: Arc::clone(thread), mode: Cell::new(mode) });
     STACK.with_borrow_mut(|stack| stack.push(Rc::clone(&frame)));
-    Entered { irql, frame }
+    let charged = nt_cell::pool::charge(kernel.id() as u32);
+    Entered { irql, charged, frame }
 }
 
 impl Drop for Entered {
@@ -91,6 +93,7 @@ impl Drop for Entered {
             stack.pop();
             stack.last().map_or(0, |frame| frame.thread.object())
         });
+        nt_cell::pool::charge(self.charged);
         nt_cell::kpcr::set_irql(self.irql);
         nt_cell::kpcr::set_current_thread(outer);
     }
