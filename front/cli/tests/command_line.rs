@@ -118,7 +118,6 @@ fn what_is_not_there_yet_is_refused_by_name() {
         (&["check", "x.sys"], "check"),
         (&["fltmc", "filters"], "fltmc"),
         (&["ddk", "somewhere"], "ddk"),
-        (&["bench", "ks"], "bench ks"),
     ] {
         let refused = ntio(words);
         assert_eq!(code(&refused), Some(2), "{words:?}");
