@@ -4,14 +4,11 @@
 //! Source: FLT_CALLBACK_DATA, FLT_IO_PARAMETER_BLOCK, FLT_RELATED_OBJECTS; rules FLT-D-01 to FLT-D-04, FLT-O-25.
 
 use nt_abi::flt::*;
-use nt_abi::io::{
-    FILE_OBJECT, IO_STACK_LOCATION, IO_STATUS_BLOCK, IRP, IRP_MJ_CREATE, IRP_MJ_QUERY_INFORMATION, IRP_MJ_READ,
-    IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE,
-};
+use nt_abi::io::{FILE_OBJECT, IO_STATUS_BLOCK, IRP};
 use nt_abi::{Bytes, NtResult, NtStatus, Ptr};
 use nt_cell::Foreign;
 use nt_ex::pool;
-use nt_io::irp::{self, IoStatus, Irp};
+use nt_io::irp::IoStatus;
 
 nt_abi::layout! {
     /// One operation's block: what filters see, then ours.
@@ -78,71 +75,6 @@ pub fn restore(block: Foreign<BLOCK>, snapshot: &Snapshot) {
     }
 }
 
-/// Fills the parameter block from a packet's current location (FLT-D-01, FLT-D-02).
-pub fn from_packet(block: Foreign<BLOCK>, packet: Irp) {
-    let stack = irp::current(packet);
-    let iopb = block.at(BLOCK::Iopb);
-    let major = stack.get(IO_STACK_LOCATION::MajorFunction);
-    iopb.set(FLT_IO_PARAMETER_BLOCK::IrpFlags, packet.get(IRP::Flags));
-    iopb.set(FLT_IO_PARAMETER_BLOCK::MajorFunction, major);
-    iopb.set(FLT_IO_PARAMETER_BLOCK::MinorFunction, stack.get(IO_STACK_LOCATION::MinorFunction));
-    iopb.set(FLT_IO_PARAMETER_BLOCK::OperationFlags, stack.get(IO_STACK_LOCATION::Flags));
-    block.at(BLOCK::Data).set(FLT_CALLBACK_DATA::RequestorMode, packet.get(IRP::RequestorMode));
-    block.set_ptr(BLOCK::Packet, Some(packet));
-    let system = packet.addr_at(IRP::AssociatedIrp_SystemBuffer);
-    match major {
-        IRP_MJ_READ | IRP_MJ_WRITE => {
-            iopb.set(FLT_IO_PARAMETER_BLOCK::Write_Length, stack.get(IO_STACK_LOCATION::Write_Length));
-            iopb.set(FLT_IO_PARAMETER_BLOCK::Write_Key, stack.get(IO_STACK_LOCATION::Write_Key));
-            iopb.set(FLT_IO_PARAMETER_BLOCK::Write_ByteOffset, stack.get(IO_STACK_LOCATION::Write_ByteOffset));
-            let buffer = if system != 0 { system } else { packet.addr_at(IRP::UserBuffer) };
-            if system != 0 {
-                block.at(BLOCK::Data).or32(FLT_CALLBACK_DATA::Flags, FLTFL_CALLBACK_DATA_SYSTEM_BUFFER);
-            }
-            iopb.set_addr(FLT_IO_PARAMETER_BLOCK::Write_WriteBuffer, buffer);
-            iopb.set_ptr(FLT_IO_PARAMETER_BLOCK::Write_MdlAddress, packet.ptr(IRP::MdlAddress));
-        }
-        IRP_MJ_CREATE => {
-            let security = stack.ptr(IO_STACK_LOCATION::Create_SecurityContext);
-            iopb.set_ptr(FLT_IO_PARAMETER_BLOCK::Create_SecurityContext, security);
-            iopb.set(FLT_IO_PARAMETER_BLOCK::Create_Options, stack.get(IO_STACK_LOCATION::Create_Options));
-            let attributes = stack.get(IO_STACK_LOCATION::Create_FileAttributes);
-            iopb.set(FLT_IO_PARAMETER_BLOCK::Create_FileAttributes, attributes);
-            iopb.set(FLT_IO_PARAMETER_BLOCK::Create_ShareAccess, stack.get(IO_STACK_LOCATION::Create_ShareAccess));
-            iopb.set(FLT_IO_PARAMETER_BLOCK::Create_EaLength, stack.get(IO_STACK_LOCATION::Create_EaLength));
-            iopb.set_addr(FLT_IO_PARAMETER_BLOCK::Create_EaBuffer, system);
-        }
-        IRP_MJ_QUERY_INFORMATION | IRP_MJ_SET_INFORMATION => {
-            let length = stack.get(IO_STACK_LOCATION::SetFile_Length);
-            iopb.set(FLT_IO_PARAMETER_BLOCK::SetFileInformation_Length, length);
-            let class = stack.get(IO_STACK_LOCATION::SetFile_FileInformationClass);
-            iopb.set(FLT_IO_PARAMETER_BLOCK::SetFileInformation_FileInformationClass, class);
-            let words = iopb.view::<IOPB_WORDS>();
-            // InfoBuffer: right after the class in a query, after the rename parameters in a set.
-            let at = if major == IRP_MJ_QUERY_INFORMATION { 5 } else { 7 };
-            words.set(IOPB_WORDS::Words.index(at), system);
-        }
-        _ => {}
-    }
-}
-
-/// Puts changed parameters of a read or write into the packet's next location (FLT-D-03).
-pub fn to_packet(block: Foreign<BLOCK>, packet: Irp, stack: irp::Stack) {
-    let iopb = block.at(BLOCK::Iopb);
-    stack.set(IO_STACK_LOCATION::MinorFunction, iopb.get(FLT_IO_PARAMETER_BLOCK::MinorFunction));
-    stack.set(IO_STACK_LOCATION::Flags, iopb.get(FLT_IO_PARAMETER_BLOCK::OperationFlags));
-    if matches!(iopb.get(FLT_IO_PARAMETER_BLOCK::MajorFunction), IRP_MJ_READ | IRP_MJ_WRITE) {
-        stack.set(IO_STACK_LOCATION::Write_Length, iopb.get(FLT_IO_PARAMETER_BLOCK::Write_Length));
-        stack.set(IO_STACK_LOCATION::Write_Key, iopb.get(FLT_IO_PARAMETER_BLOCK::Write_Key));
-        stack.set(IO_STACK_LOCATION::Write_ByteOffset, iopb.get(FLT_IO_PARAMETER_BLOCK::Write_ByteOffset));
-        let buffer = iopb.addr_at(FLT_IO_PARAMETER_BLOCK::Write_WriteBuffer);
-        if packet.addr_at(IRP::AssociatedIrp_SystemBuffer) == 0 {
-            packet.set_addr(IRP::UserBuffer, buffer);
-        }
-        packet.set_ptr(IRP::MdlAddress, iopb.ptr(FLT_IO_PARAMETER_BLOCK::Write_MdlAddress));
-    }
-}
-
 /// Reads IoStatus.
 #[must_use]
 pub fn status(block: Foreign<BLOCK>) -> IoStatus {
@@ -167,7 +99,9 @@ impl CallbackData {
     pub(crate) fn new(block: Foreign<BLOCK>) -> Self {
         Self { block }
     }
-    fn iopb(self) -> Foreign<FLT_IO_PARAMETER_BLOCK> {
+    /// Returns the parameter block.
+    #[must_use]
+    pub fn iopb(self) -> Foreign<FLT_IO_PARAMETER_BLOCK> {
         self.block.at(BLOCK::Iopb)
     }
     /// Returns the address of the block, which stays the same from pre to post.
@@ -209,6 +143,16 @@ impl CallbackData {
     #[must_use]
     pub fn is_fast_io(self) -> bool {
         self.flags() & FLTFL_CALLBACK_DATA_FAST_IO_OPERATION != 0
+    }
+    /// Is this the notice of a teardown (FLT-O-19)?
+    #[must_use]
+    pub fn is_draining(self) -> bool {
+        self.flags() & FLTFL_CALLBACK_DATA_DRAINING_IO != 0
+    }
+    /// FltDecodeParameters (FLT-D-12).
+    #[must_use]
+    pub fn decode(self) -> Option<crate::parameters::Decoded> {
+        crate::parameters::decode(self.iopb())
     }
     /// Returns the length of a read or write.
     #[must_use]

@@ -5,17 +5,19 @@
 
 use crate::data::{self, BLOCK};
 use crate::operation::{Operation, Origin, PostEnd, PreEnd};
+use crate::parameters;
 use crate::volume::{self, Volume};
 use nt_abi::NtStatus;
 use nt_abi::flt::*;
 use nt_abi::io::{
-    IO_STACK_LOCATION, IRP, IRP_MJ_READ, IRP_MJ_WRITE, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
+    IO_STACK_LOCATION, IRP, IRP_MJ_DEVICE_CONTROL, IRP_MJ_READ, IRP_MJ_WRITE, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR,
+    SL_INVOKE_ON_SUCCESS,
 };
 use nt_abi::ke::KEVENT;
 use nt_io::device::Device;
 use nt_io::driver::{Answer, FastCall, FastControl, NativeDriver, OwnedIrp};
 use nt_io::irp::{self, IoStatus, Irp};
-use nt_io::{complete, observe, rw, send};
+use nt_io::{complete, control, observe, rw, send};
 use nt_ke::{Mode, dispatcher, wait};
 use std::sync::Arc;
 
@@ -54,8 +56,12 @@ impl NativeDriver for FltDriver {
     fn fast_read(&self, call: &FastCall) -> Option<IoStatus> {
         fast(rw::Direction::Read, call)
     }
-    fn fast_device_control(&self, _call: &FastControl) -> Option<IoStatus> {
-        None
+    fn fast_device_control(&self, call: &FastControl) -> Option<IoStatus> {
+        let volume = volume::of_device(call.device)?;
+        if volume.wants(IRP_MJ_DEVICE_CONTROL) {
+            return None; // the filters that asked for control requests see the packet
+        }
+        control::call_fast(&FastControl { device: volume.lower, ..*call })
     }
 }
 
@@ -64,8 +70,12 @@ pub(crate) fn prepare(operation: &Operation, packet: Irp, flags: u32) {
     let block = operation.block;
     block.at(BLOCK::Data).or32(FLT_CALLBACK_DATA::Flags, flags);
     block.at(BLOCK::Data).set_addr(FLT_CALLBACK_DATA::Thread, packet.addr_at(IRP::Tail_Thread));
-    data::from_packet(block, packet);
-    *operation.original.lock() = (packet.addr_at(IRP::UserBuffer), packet.addr_at(IRP::MdlAddress));
+    parameters::from_packet(block, packet);
+    *operation.original.lock() = [
+        packet.addr_at(IRP::UserBuffer),
+        packet.addr_at(IRP::MdlAddress),
+        packet.addr_at(IRP::AssociatedIrp_SystemBuffer),
+    ];
     operation.begin();
 }
 
@@ -87,7 +97,7 @@ fn send_down(operation: &Arc<Operation>, packet: Irp) -> NtStatus {
     irp::copy_current_to_next(packet);
     let next = irp::next(packet);
     if operation.changed() {
-        data::to_packet(operation.block, packet, next);
+        parameters::to_packet(operation.block, packet, next);
     }
     next.set_code(IO_STACK_LOCATION::CompletionRoutine, Some(crate::exports::completion_routine()));
     next.set_addr(IO_STACK_LOCATION::Context, operation.key);
@@ -122,15 +132,12 @@ fn fail(operation: &Arc<Operation>, packet: Irp, status: NtStatus) -> NtStatus {
 fn settle_packet(operation: &Operation, packet: Irp) {
     data::set_status(operation.block, irp::status(packet));
     if operation.changed() {
-        let (buffer, mdl) = *operation.original.lock();
+        let [buffer, mdl, system] = *operation.original.lock();
         let swapped = packet.ptr(IRP::MdlAddress).filter(|there| there.addr() != mdl);
-        if packet.addr_at(IRP::AssociatedIrp_SystemBuffer) == 0 {
-            packet.set_addr(IRP::UserBuffer, buffer);
-        }
+        packet.set_addr(IRP::UserBuffer, buffer);
+        packet.set_addr(IRP::AssociatedIrp_SystemBuffer, system);
         packet.set_addr(IRP::MdlAddress, mdl);
-        if let Some(swapped) = swapped {
-            nt_mm::mdl::release(swapped);
-        }
+        *operation.swapped.lock() = swapped.filter(|swapped| !operation.locked.lock().contains(swapped));
     }
 }
 

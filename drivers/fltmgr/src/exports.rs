@@ -9,6 +9,7 @@ use crate::dispatch;
 use crate::filter::{self, Filter, FltMgr, Opaque, Registration, Routines};
 use crate::generated::{self, Completed, Transfer};
 use crate::operation;
+use crate::{buffers, parameters};
 use nt_abi::flt::*;
 use nt_abi::io::{
     DRIVER_OBJECT, FILE_OBJECT, FO_SYNCHRONOUS_IO, IRP, IRP_PAGING_IO, IRP_SYNCHRONOUS_API, IRP_SYNCHRONOUS_PAGING_IO,
@@ -358,6 +359,17 @@ exports! { "fltmgr.sys" =>
         flags_of(data).map_or(0, |data| u8::from(data.get(FLT_CALLBACK_DATA::Flags) & FLTFL_CALLBACK_DATA_DIRTY != 0))
     }
     Full code FltIsOperationSynchronous(data: u64) -> u8 { flags_of(data).map_or(1, |data| u8::from(is_synchronous(data))) }
+    Full code FltLockUserBuffer(data: u64) -> u32 {
+        let operation = operation_of(data).ok_or(NtStatus::INVALID_PARAMETER.error());
+        status(operation.and_then(|operation| buffers::lock_user_buffer(&operation)).map(|()| NtStatus::SUCCESS))
+    }
+    Full code FltDecodeParameters(data: u64, mdl: u64, buffer: u64, length: u64, access: u64) -> u32 {
+        status(decode_parameters(data, mdl, buffer, length, access))
+    }
+    Full code FltGetSwappedBufferMdlAddress(data: u64) -> u64 {
+        operation_of(data).and_then(|operation| buffers::swapped(&operation)).map_or(0, Foreign::addr)
+    }
+    Full code FltRetainSwappedBufferMdlAddress(data: u64) { if let Some(operation) = operation_of(data) { buffers::retain(&operation); } }
     Full code FltIsIoCanceled(data: u64) -> u8 {
         let block = flags_of(data).and_then(data::block_of);
         block.and_then(|block| block.ptr(BLOCK::Packet)).map_or(0, |packet| u8::from(packet.get(IRP::Cancel) != 0))
@@ -425,9 +437,22 @@ exports! { "fltmgr.sys" =>
     Absent("communication ports are not there yet") missing FltCreateCommunicationPort;
     Absent("communication ports are not there yet") missing FltCloseCommunicationPort;
     Absent("communication ports are not there yet") missing FltSendMessage;
-    Absent("locking a caller's buffer from a callback is not there yet") missing FltLockUserBuffer;
     Absent("requests built from callback data are not there yet") missing FltAllocateCallbackData;
     Absent("requests built from callback data are not there yet") missing FltPerformSynchronousIo;
+}
+
+/// FLT-D-12: pointers to the members; NULL where the major has none.
+fn decode_parameters(data: u64, mdl: u64, buffer: u64, length: u64, access: u64) -> NtResult<NtStatus> {
+    let iopb = flags_of(data).and_then(|data| data.ptr(FLT_CALLBACK_DATA::Iopb));
+    let iopb = iopb.ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    let decoded = parameters::decode(iopb).ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    store(mdl, decoded.mdl.map_or(0, |field| iopb.addr() + field.offset() as u64));
+    store(buffer, iopb.addr() + decoded.buffer.offset() as u64);
+    store(length, decoded.length.map_or(0, |field| iopb.addr() + field.offset() as u64));
+    if access != 0 {
+        let _gone = bytes(access, 4).store::<u32>(0, decoded.access as u32);
+    }
+    Ok(NtStatus::SUCCESS)
 }
 
 fn requestor(data: u64) -> Option<Arc<nt_ps::Process>> {

@@ -9,6 +9,7 @@
 //! Not here: contexts, communication ports, name providers; the export table says so.
 
 pub mod altitude;
+pub mod buffers;
 pub mod data;
 mod dispatch;
 pub mod exports;
@@ -17,6 +18,7 @@ pub mod generated;
 mod manual;
 pub mod native;
 mod operation;
+pub mod parameters;
 pub mod spy;
 pub mod volume;
 

@@ -9,6 +9,7 @@ use crate::native::{PostOp, PreOp};
 use crate::volume::Volume;
 use nt_abi::flt::*;
 use nt_abi::io::{FILE_OBJECT, FO_VOLUME_OPEN, IRP_MJ_READ, IRP_MJ_WRITE, IRP_NOCACHE, IRP_PAGING_IO};
+use nt_abi::mm::MDL;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Foreign, Slab, callout};
 use nt_ex::pool;
@@ -41,8 +42,12 @@ pub(crate) struct Operation {
     pub(crate) origin: Origin,
     pub(crate) span: u64,
     pub(crate) kernel: Arc<Kernel>,
-    /// The buffer and MDL that the packet arrived with.
-    pub(crate) original: Mutex<(u64, u64)>,
+    /// The buffer, MDL and system buffer that the packet arrived with.
+    pub(crate) original: Mutex<[u64; 3]>,
+    /// The MDL that a filter put in the place of the packet's (FLT-D-08, FLT-D-09).
+    pub(crate) swapped: Mutex<Option<Foreign<MDL>>>,
+    /// What FltLockUserBuffer locked: it goes with the callback data (FLT-D-11).
+    pub(crate) locked: Mutex<Vec<Foreign<MDL>>>,
     /// What a synchronized operation's own thread waits for.
     pub(crate) done: Mutex<Option<Arc<nt_io::event::LocalEvent>>>,
     state: Mutex<State>,
@@ -119,6 +124,9 @@ pub(crate) fn by_key(key: u64) -> Option<Arc<Operation>> {
 
 impl Drop for Operation {
     fn drop(&mut self) {
+        for mdl in self.swapped.lock().take().into_iter().chain(self.locked.lock().drain(..)) {
+            nt_mm::mdl::release(mdl);
+        }
         self.block.set(BLOCK::Mark, 0);
         pool::free(self.block);
     }
@@ -151,7 +159,9 @@ impl Operation {
             origin,
             span,
             kernel: Arc::clone(kernel),
-            original: Mutex::new((0, 0)),
+            original: Mutex::new([0; 3]),
+            swapped: Mutex::new(None),
+            locked: Mutex::new(Vec::new()),
             done: Mutex::new(None),
             state: Mutex::new(State { next: start, ..State::default() }),
         });

@@ -18,7 +18,7 @@ const OK: NtStatus = NtStatus::SUCCESS;
 
 #[test]
 fn flt_o_01_pre_from_high_to_low_and_post_from_low_to_high() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     world.probe("B", "200000", &log);
     world.probe("A", "400000", &log);
@@ -29,7 +29,7 @@ fn flt_o_01_pre_from_high_to_low_and_post_from_low_to_high() {
 
 #[test]
 fn flt_tr_01_the_first_write_is_a_packet() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     world.probe("A", "400000", &log);
     world.probe("B", "200000", &log);
@@ -46,7 +46,7 @@ fn flt_tr_01_the_first_write_is_a_packet() {
 
 #[test]
 fn flt_tr_02_the_second_write_is_fast_io() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     world.probe("A", "400000", &log);
     world.probe("B", "200000", &log);
@@ -62,7 +62,7 @@ fn flt_tr_02_the_second_write_is_fast_io() {
 
 #[test]
 fn flt_tr_03_disallowed_fast_io_comes_back_as_a_packet() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     world.probe("A", "400000", &log);
     world.deciding(
@@ -95,7 +95,7 @@ fn flt_tr_03_disallowed_fast_io_comes_back_as_a_packet() {
 
 #[test]
 fn flt_tr_04_a_filter_that_completes_is_seen_above_only() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     world.probe("A", "400000", &log);
     world.deciding("B", "200000", &log, |_, _| PreOp::Complete(IoStatus::new(NtStatus::ACCESS_DENIED, 0)));
@@ -110,7 +110,7 @@ fn flt_tr_04_a_filter_that_completes_is_seen_above_only() {
 
 #[test]
 fn flt_o_07_a_completed_write_changes_no_file() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     world.deciding("B", "200000", &log, |_, data| {
         PreOp::Complete(IoStatus::new(NtStatus::SUCCESS, u64::from(data.length())))
@@ -122,7 +122,7 @@ fn flt_o_07_a_completed_write_changes_no_file() {
 
 #[test]
 fn flt_tr_06_a_pended_write_on_a_synchronous_handle_blocks_until_resumed() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     world.probe("A", "400000", &log);
     let kernel = world.kernel.clone();
@@ -142,7 +142,7 @@ fn flt_tr_06_a_pended_write_on_a_synchronous_handle_blocks_until_resumed() {
 
 #[test]
 fn flt_tr_07_on_an_asynchronous_handle_the_call_returns_pending() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     let kernel = world.kernel.clone();
     world.deciding("B", "200000", &log, move |_, data| {
@@ -165,7 +165,7 @@ fn flt_tr_07_on_an_asynchronous_handle_the_call_returns_pending() {
 
 #[test]
 fn flt_o_12_a_pended_operation_may_be_resumed_before_the_callback_returns() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     world.deciding("B", "200000", &log, |_, data| {
         generated::complete_pended_pre(data, PreOp::Complete(IoStatus::new(NtStatus::CANCELLED, 0)));
@@ -177,7 +177,7 @@ fn flt_o_12_a_pended_operation_may_be_resumed_before_the_callback_returns() {
 
 #[test]
 fn flt_tr_08_a_post_callback_may_hold_the_completion() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     world.probe("A", "400000", &log);
     let kernel = world.kernel.clone();
@@ -213,7 +213,7 @@ fn flt_o_03_skip_flags_bypass_the_callbacks() {
         (FLTFL_OPERATION_REGISTRATION_SKIP_NON_CACHED_NON_PAGING_IO, true, 0),
         (FLTFL_OPERATION_REGISTRATION_SKIP_NON_DASD_IO, false, 0),
     ] {
-        let world = World::new();
+        let world = filtered();
         let log = Log::default();
         world.filter("S", "200000", flags, &log, |_, _| PreOp::WithCallback(0), |_, _| PostOp::Finished);
         let options = if noncached { SYNC | NONCACHED } else { SYNC };
@@ -225,7 +225,7 @@ fn flt_o_03_skip_flags_bypass_the_callbacks() {
 
 #[test]
 fn flt_o_18_a_post_callback_may_change_the_status() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     world.probe("A", "400000", &log);
     world.filter(
@@ -247,7 +247,7 @@ fn flt_o_18_a_post_callback_may_change_the_status() {
 
 #[test]
 fn flt_o_22_no_post_without_a_request_for_one() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     world.deciding("B", "200000", &log, |_, _| PreOp::NoCallback);
     world.sync_file("o22").write(b"abcd", None);
@@ -256,7 +256,7 @@ fn flt_o_22_no_post_without_a_request_for_one() {
 
 #[test]
 fn flt_o_15_a_synchronized_operation_runs_its_post_in_the_same_thread() {
-    let world = World::new();
+    let world = filtered();
     world.policy(nt_io::system::AsyncPolicy::Worker);
     let log = Log::default();
     let (pre_thread, post_thread) = (Arc::new(nt_ke::Mutex::new(0)), Arc::new(nt_ke::Mutex::new(0)));
@@ -284,7 +284,7 @@ fn flt_o_15_a_synchronized_operation_runs_its_post_in_the_same_thread() {
 #[test]
 fn flt_d_03_changes_count_only_with_the_dirty_bit() {
     for dirty in [false, true] {
-        let world = World::new();
+        let world = filtered();
         let log = Log::default();
         world.probe("A", "400000", &log);
         world.deciding("M", "300000", &log, move |_, data| {
@@ -315,7 +315,7 @@ fn flt_d_03_changes_count_only_with_the_dirty_bit() {
 
 #[test]
 fn flt_d_04_each_filter_sees_its_own_parameters() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     world.deciding("M", "300000", &log, |_, data| {
         data.set_offset(100);
@@ -330,7 +330,7 @@ fn flt_d_04_each_filter_sees_its_own_parameters() {
 
 #[test]
 fn flt_i_03_one_instance_an_altitude() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     world.probe("A", "400000", &log);
     struct Same;
@@ -351,7 +351,7 @@ fn flt_i_03_one_instance_an_altitude() {
 
 #[test]
 fn flt_r_09_a_filter_starts_once() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     let filter = world.probe("A", "400000", &log);
     let manager = FltMgr::of(&world.kernel).expect("room");
@@ -361,7 +361,7 @@ fn flt_r_09_a_filter_starts_once() {
 
 #[test]
 fn flt_r_12_an_unregistered_filter_sees_nothing_more() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     let filter = world.probe("A", "400000", &log);
     let file = world.sync_file("r12");
@@ -374,7 +374,7 @@ fn flt_r_12_an_unregistered_filter_sees_nothing_more() {
 
 #[test]
 fn flt_s_01_a_filter_without_callbacks_changes_nothing() {
-    let world = World::new();
+    let world = filtered();
     struct Null;
     impl nt_fltmgr::MiniFilter for Null {
         fn name(&self) -> &str {

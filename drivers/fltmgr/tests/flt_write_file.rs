@@ -66,7 +66,7 @@ const REFUSED: Result<IoStatus, NtStatus> = Err(NtStatus::INVALID_PARAMETER);
 
 #[test]
 fn flt_w_01_writes_data_to_an_open_file() {
-    let world = World::new();
+    let world = filtered();
     let (_, from) = stack(&world);
     let file = world.sync_file("w01");
     assert_eq!(flt_write(&world, &from, &file, b"abc", Some(0), 0), wrote(3));
@@ -75,7 +75,7 @@ fn flt_w_01_writes_data_to_an_open_file() {
 
 #[test]
 fn flt_w_02_only_instances_below_see_the_request() {
-    let world = World::new();
+    let world = filtered();
     let (log, from) = stack(&world);
     let file = world.sync_file("w02");
     flt_write(&world, &from, &file, b"abc", Some(0), 0).expect("write");
@@ -86,7 +86,7 @@ fn flt_w_02_only_instances_below_see_the_request() {
 
 #[test]
 fn flt_w_03_never_as_fast_io_straight_to_the_file_system() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     let lowest = world.probe("L", "100", &log);
     let from = world.instance(&lowest);
@@ -100,7 +100,7 @@ fn flt_w_03_never_as_fast_io_straight_to_the_file_system() {
 
 #[test]
 fn flt_w_05_a_file_of_another_volume_is_refused() {
-    let world = World::new();
+    let world = filtered();
     let (_, from) = stack(&world);
     let other = nt_memfs::mount(&world.kernel, 2, None).expect("second volume");
     let spec = nt_io::create::CreateSpec {
@@ -130,7 +130,7 @@ fn flt_w_05_a_file_of_another_volume_is_refused() {
 
 #[test]
 fn flt_w_06_a_file_that_is_not_open_yet_is_refused() {
-    let world = World::new();
+    let world = filtered();
     let (log, from) = stack(&world);
     let findings = world.findings();
     let unopened = nt_io::file::create(&world.frame(), world.volume.storage).expect("file object");
@@ -141,7 +141,7 @@ fn flt_w_06_a_file_that_is_not_open_yet_is_refused() {
 
 #[test]
 fn flt_w_06_after_cleanup_only_paging_writes_pass() {
-    let world = World::new();
+    let world = filtered();
     let (log, from) = stack(&world);
     let file = world.sync_file("w06");
     file.write(&[1; 512], Some(0));
@@ -160,7 +160,7 @@ fn flt_w_06_after_cleanup_only_paging_writes_pass() {
 
 #[test]
 fn flt_w_07_zero_bytes_travel_and_change_nothing() {
-    let world = World::new();
+    let world = filtered();
     let (log, from) = stack(&world);
     let file = world.sync_file("w07");
     assert_eq!(flt_write(&world, &from, &file, b"", Some(5), 0), wrote(0));
@@ -183,7 +183,7 @@ fn flt_w_08_to_16_offsets_and_positions() {
         (false, Some(-1), false, 10, 0),
         (false, Some(1), true, 1, 0),
     ] {
-        let world = World::new();
+        let world = filtered();
         let (log, from) = stack(&world);
         world.sync_file("t").write(b"0123456789", Some(0));
         let file = if synchronous { world.sync_file("t") } else { world.async_file("t") };
@@ -204,7 +204,7 @@ fn flt_w_08_to_16_offsets_and_positions() {
 
 #[test]
 fn flt_w_09_the_file_pointer_value_needs_a_synchronous_file() {
-    let world = World::new();
+    let world = filtered();
     let (log, from) = stack(&world);
     let file = world.async_file("w09");
     assert_eq!(flt_write(&world, &from, &file, b"x", Some(-2), 0), REFUSED);
@@ -213,7 +213,7 @@ fn flt_w_09_the_file_pointer_value_needs_a_synchronous_file() {
 
 #[test]
 fn flt_w_11_no_offset_needs_a_synchronous_file() {
-    let world = World::new();
+    let world = filtered();
     let (log, from) = stack(&world);
     let file = world.async_file("w11");
     assert_eq!(flt_write(&world, &from, &file, b"x", None, 0), REFUSED);
@@ -222,7 +222,7 @@ fn flt_w_11_no_offset_needs_a_synchronous_file() {
 
 #[test]
 fn flt_w_13_the_position_is_put_back_when_asked() {
-    let world = World::new();
+    let world = filtered();
     let (_, from) = stack(&world);
     let file = world.sync_file("w13");
     file.seek(3);
@@ -232,7 +232,7 @@ fn flt_w_13_the_position_is_put_back_when_asked() {
 
 #[test]
 fn flt_w_14_filters_below_see_the_position_move_that_the_caller_does_not() {
-    let world = World::new();
+    let world = filtered();
     let (log, from) = stack(&world);
     let file = world.sync_file("w14");
     file.seek(3);
@@ -248,7 +248,7 @@ fn flt_w_14_filters_below_see_the_position_move_that_the_caller_does_not() {
 
 #[test]
 fn flt_w_17_before_windows_8_the_special_offsets_are_refused() {
-    let world = World::with(WindowsVersion::Win7, None);
+    let world = filtered_with(WindowsVersion::Win7, None);
     let (_, from) = stack(&world);
     let file = world.sync_file("w17");
     assert_eq!(flt_write(&world, &from, &file, b"x", Some(-1), 0), REFUSED);
@@ -258,7 +258,7 @@ fn flt_w_17_before_windows_8_the_special_offsets_are_refused() {
 
 #[test]
 fn flt_w_18_other_negative_offsets_are_refused() {
-    let world = World::new();
+    let world = filtered();
     let (_, from) = stack(&world);
     for file in [world.sync_file("w18"), world.async_file("w18")] {
         for offset in [-3, -20, i64::MIN] {
@@ -269,7 +269,7 @@ fn flt_w_18_other_negative_offsets_are_refused() {
 
 #[test]
 fn flt_w_20_noncached_by_flag_or_by_open() {
-    let world = World::new();
+    let world = filtered();
     let (log, from) = stack(&world);
     let cached = world.sync_file("w20");
     let noncached = world.file("w20", GENERIC_READ | GENERIC_WRITE | SYNCHRONIZE, SYNC | NONCACHED);
@@ -284,7 +284,7 @@ fn flt_w_20_noncached_by_flag_or_by_open() {
 
 #[test]
 fn flt_w_21_a_cached_read_sees_a_noncached_write() {
-    let world = World::new();
+    let world = filtered();
     let (_, from) = stack(&world);
     let file = world.sync_file("w21");
     file.write(&[1; 1024], Some(0));
@@ -296,7 +296,7 @@ fn flt_w_21_a_cached_read_sees_a_noncached_write() {
 
 #[test]
 fn flt_w_22_misaligned_noncached_requests_get_the_file_systems_verdict() {
-    let world = World::new();
+    let world = filtered();
     let (log, from) = stack(&world);
     let file = world.sync_file("w22");
     let flags = FLTFL_IO_OPERATION_NON_CACHED;
@@ -308,7 +308,7 @@ fn flt_w_22_misaligned_noncached_requests_get_the_file_systems_verdict() {
 
 #[test]
 fn flt_w_23_aligned_pool_is_good_for_every_device() {
-    let world = World::new();
+    let world = filtered();
     let (_, from) = stack(&world);
     let file = world.sync_file("w23");
     let findings = world.findings();
@@ -335,7 +335,7 @@ fn flt_w_23_aligned_pool_is_good_for_every_device() {
 
 #[test]
 fn flt_w_24_paging_writes_follow_the_paging_rules() {
-    let world = World::new();
+    let world = filtered();
     let (log, from) = stack(&world);
     let file = world.sync_file("w24");
     file.write(&[1; 600], Some(0));
@@ -347,7 +347,7 @@ fn flt_w_24_paging_writes_follow_the_paging_rules() {
 
 #[test]
 fn flt_w_25_synchronous_paging_goes_with_paging_only() {
-    let world = World::new();
+    let world = filtered();
     let (log, from) = stack(&world);
     let file = world.sync_file("w25");
     file.write(&[1; 512], Some(0));
@@ -360,14 +360,14 @@ fn flt_w_25_synchronous_paging_goes_with_paging_only() {
 
 #[test]
 fn flt_w_26_unknown_flags_are_refused() {
-    let world = World::new();
+    let world = filtered();
     let (_, from) = stack(&world);
     assert_eq!(flt_write(&world, &from, &world.sync_file("w26"), b"x", Some(0), 0x10), REFUSED);
 }
 
 #[test]
 fn flt_w_27_a_call_that_waits_says_so_below() {
-    let world = World::new();
+    let world = filtered();
     let (log, from) = stack(&world);
     flt_write(&world, &from, &world.async_file("w27"), b"x", Some(0), 0).expect("write");
     assert_ne!(log.lock()[0].irp_flags & IRP_SYNCHRONOUS_API, 0);
@@ -375,7 +375,7 @@ fn flt_w_27_a_call_that_waits_says_so_below() {
 
 #[test]
 fn flt_w_28_without_a_callback_the_call_waits_also_on_an_asynchronous_file() {
-    let world = World::new();
+    let world = filtered();
     let (_, from) = stack(&world);
     for policy in [AsyncPolicy::Inline, AsyncPolicy::Pend, AsyncPolicy::Worker, AsyncPolicy::Dispatch] {
         world.policy(policy);
@@ -386,7 +386,7 @@ fn flt_w_28_without_a_callback_the_call_waits_also_on_an_asynchronous_file() {
 
 #[test]
 fn flt_w_29_with_a_callback_it_is_called_once_with_the_result() {
-    let world = World::new();
+    let world = filtered();
     let (log, from) = stack(&world);
     for policy in [AsyncPolicy::Inline, AsyncPolicy::Pend, AsyncPolicy::Worker, AsyncPolicy::Dispatch] {
         world.policy(policy);
@@ -458,7 +458,7 @@ fn asynchronous(world: &World, from: &Arc<Instance>, file: &File<'_>) -> (bool, 
 #[test]
 fn flt_w_30_the_callback_runs_in_any_thread_up_to_dispatch_level() {
     use nt_ke::irql::{DISPATCH_LEVEL, PASSIVE_LEVEL};
-    let world = World::new();
+    let world = filtered();
     let (_, from) = stack(&world);
     let file = world.async_file("w30");
     for (policy, expected) in [
@@ -473,7 +473,7 @@ fn flt_w_30_the_callback_runs_in_any_thread_up_to_dispatch_level() {
 
 #[test]
 fn flt_w_34_the_status_of_a_filter_below_is_returned() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     let upper = world.probe("U", "300000", &log);
     world.deciding("V", "200000", &log, |_, _| PreOp::Complete(IoStatus::new(NtStatus::ACCESS_DENIED, 0)));
@@ -484,7 +484,7 @@ fn flt_w_34_the_status_of_a_filter_below_is_returned() {
 
 #[test]
 fn flt_w_35_writing_the_same_file_from_its_own_pre_write_does_not_deadlock() {
-    let world = World::new();
+    let world = filtered();
     let log = Log::default();
     let kernel = world.kernel.clone();
     world.probe("B", "200000", &log);
@@ -522,7 +522,7 @@ fn flt_w_35_writing_the_same_file_from_its_own_pre_write_does_not_deadlock() {
 
 #[test]
 fn flt_v_11_broken_preconditions_are_reported_each_by_its_rule() {
-    let world = World::new();
+    let world = filtered();
     let (_, from) = stack(&world);
     let file = world.sync_file("v11");
     let findings = world.findings();
@@ -543,7 +543,7 @@ fn flt_v_11_broken_preconditions_are_reported_each_by_its_rule() {
 
 #[test]
 fn flt_w_42_flt_read_file_reads_below() {
-    let world = World::new();
+    let world = filtered();
     let (log, from) = stack(&world);
     let file = world.sync_file("w42");
     file.write(b"0123456789", Some(0));
@@ -572,7 +572,7 @@ fn flt_w_42_flt_read_file_reads_below() {
 
 #[test]
 fn flt_w_47_paging_uses_the_position_and_leaves_it() {
-    let world = World::new();
+    let world = filtered();
     let (_, from) = stack(&world);
     let file = world.sync_file("w47");
     file.write(&[1; 1024], Some(0));

@@ -5,7 +5,7 @@ use nt_abi::NtStatus;
 use nt_fltmgr::{CallbackData, FltMgr, MiniFilter, PreOp, register_native};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use support::World;
+use support::filtered;
 
 #[derive(Default)]
 struct Counter {
@@ -34,7 +34,7 @@ impl MiniFilter for Counter {
 
 #[test]
 fn flt_i_07_a_second_instance_needs_its_own_name_and_altitude() {
-    let world = World::new();
+    let world = filtered();
     let manager = FltMgr::of(&world.kernel).expect("room");
     let counter = Arc::new(Counter::default());
     let filter = register_native(&world.kernel, counter.clone()).expect("registered");
@@ -55,7 +55,7 @@ fn flt_i_07_a_second_instance_needs_its_own_name_and_altitude() {
 #[test]
 fn flt_i_08_detaching_asks_the_filter_and_says_what_is_not_there() {
     for may_leave in [false, true] {
-        let world = World::new();
+        let world = filtered();
         let manager = FltMgr::of(&world.kernel).expect("room");
         let counter = Arc::new(Counter { may_leave, ..Counter::default() });
         let filter = register_native(&world.kernel, counter.clone()).expect("registered");
@@ -73,7 +73,7 @@ fn flt_i_08_detaching_asks_the_filter_and_says_what_is_not_there() {
 
 #[test]
 fn flt_i_13_volumes_are_found_by_name() {
-    let world = World::new();
+    let world = filtered();
     let manager = FltMgr::of(&world.kernel).expect("room");
     let there = manager.volumes().remove(0);
     let found = manager.volume_named(&there.name().to_uppercase()).expect("found");

@@ -1,5 +1,5 @@
 //! A machine with one `ram` volume, and a user process on it, for tests of the write path.
-#![expect(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use nt_abi::NtStatus;
 use nt_cell::Addr;
@@ -33,6 +33,7 @@ pub struct World {
     pub process: Arc<Process>,
     pub volume: MountedVolume,
     entered: Option<Entered>,
+    end: Option<fn(&Kernel)>,
 }
 
 impl World {
@@ -48,7 +49,12 @@ impl World {
         let process = processes.create_process(&kernel, "test.exe").expect("process");
         let thread = processes.create_thread(&kernel, &process).expect("thread");
         let entered = nt_ke::enter(&kernel, &thread, Mode::User);
-        Self { kernel, processes, process, volume, entered: Some(entered) }
+        Self { kernel, processes, process, volume, entered: Some(entered), end: None }
+    }
+
+    /// What else ends with the machine, before its devices go.
+    pub fn at_end(&mut self, end: fn(&Kernel)) {
+        self.end = Some(end);
     }
 
     pub fn frame(&self) -> Rc<Frame> {
@@ -111,6 +117,9 @@ impl Drop for World {
             assert_eq!(in_flight, 0, "requests in flight at shutdown");
         }
         self.kernel.stop();
+        if let Some(end) = self.end {
+            end(&self.kernel);
+        }
         self.system().shutdown();
         self.entered = None;
     }
