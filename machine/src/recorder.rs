@@ -95,6 +95,7 @@ struct Event {
     generated: bool,
     process: u64,
     hops: Vec<serde_json::Value>,
+    marks: Vec<&'static str>,
 }
 
 type Trace = Box<dyn Write + Send>;
@@ -205,7 +206,7 @@ impl Recorder {
             "seq": span, "t_ns": live.begun, "ns": self.now().saturating_sub(live.begun), "pid": event.process,
             "op": major_name(live.major), "file": event.file, "offset": event.offset, "length": event.length,
             "flags": event.flags, "status": format!("{:#010x}", status.0), "information": information,
-            "fast": live.fast, "generated": event.generated, "rules": [], "hops": event.hops,
+            "fast": live.fast, "generated": event.generated, "rules": [], "marks": event.marks, "hops": event.hops,
         });
         if writeln!(trace.lock(), "{line}").is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -289,6 +290,7 @@ impl Observer for Recorder {
                 generated: request.generated,
                 process: request.process,
                 hops: Vec::new(),
+                marks: Vec::new(),
             })
         });
         let live = Live { major: request.major, fast: request.fast, begun: self.now(), event };
@@ -321,6 +323,13 @@ impl Observer for Recorder {
             message: message.to_owned(),
             place: String::new(),
         });
+    }
+
+    fn mark(&self, span: u64, mark: &'static str) {
+        let mut shard = self.shard(span).lock();
+        if let Some(event) = shard.get_mut(&span).and_then(|live| live.event.as_mut()) {
+            event.marks.push(mark);
+        }
     }
 
     fn hop(&self, span: u64, hop: &Hop<'_>) {

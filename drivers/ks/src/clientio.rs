@@ -12,7 +12,7 @@ use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Addr, Foreign};
 use nt_io::device::Device;
 use nt_io::driver::FastCall;
-use nt_io::irp::{self, IRP_PREFIX, IoStatus, PREFIX_CHECK_BLOCK};
+use nt_io::irp::{self, IRP_PREFIX, IoStatus, PREFIX_CHECK_BLOCK, PREFIX_NO_ALERT};
 use nt_io::observe::{self, Request};
 use nt_io::rw::{self, Direction};
 use nt_io::system::System;
@@ -222,7 +222,7 @@ fn send(frame: &Frame, transfer: &Transfer, top: Device) -> NtResult<NtStatus> {
     let system = System::of(&frame.kernel);
     let flags = packet.get(IRP::Flags);
     let span = system.observer(|observer| observer.begin(&request(frame, transfer, flags, false))).unwrap_or(0);
-    rw::own_by_service(frame, system, packet, PREFIX_CHECK_BLOCK); // KS-V-03
+    rw::own_by_service(frame, system, packet, PREFIX_CHECK_BLOCK | PREFIX_NO_ALERT); // KS-V-03, KS-W-20
     if let Some(prefix) = irp::prefix(packet) {
         prefix.set(IRP_PREFIX::Span, span);
     }

@@ -7,6 +7,7 @@
 //! KS-I-04.
 
 use crate::object::{self, ObjectCall};
+use crate::verify;
 use nt_abi::io::{
     DEVICE_OBJECT, DRIVER_OBJECT, FAST_IO_DISPATCH, FILE_OBJECT, IO_STACK_LOCATION, IRP, IRP_MJ_CLEANUP, IRP_MJ_CLOSE,
     IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_QUERY_SECURITY, IRP_MJ_READ,
@@ -238,6 +239,7 @@ fn accept_input_list(packet: Irp) {
         && input != 0
         && stack.get(IO_STACK_LOCATION::DeviceIoControl_OutputBufferLength) == 0
     {
+        verify::list_came_as_input(packet);
         packet.set_addr(IRP::UserBuffer, stack.addr_at(IO_STACK_LOCATION::DeviceIoControl_Type3InputBuffer));
         stack.set_addr(IO_STACK_LOCATION::DeviceIoControl_Type3InputBuffer, 0);
         stack.set(IO_STACK_LOCATION::DeviceIoControl_OutputBufferLength, input);

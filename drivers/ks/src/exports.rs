@@ -4,6 +4,7 @@
 #![expect(unsafe_code, reason = "entry points that take raw pointers: SOUNDNESS.md, S-3 and S-4")]
 
 use crate::clientio::{self, Transfer};
+use crate::completion::{self, Completed};
 use crate::dispatch::{self, KS_CONTEXT};
 use crate::object::ObjectCall;
 use crate::streamio::{self, Completion, ControlRequest, StreamRequest};
@@ -117,6 +118,14 @@ thunk! {
             queue::cancel_routine(packet);
         }
         0
+    }
+}
+
+thunk! {
+    /// What stands in a packet for a completion routine that is written in Rust.
+    native_completion, native_completion_thunk(device: u64, packet: u64, context: u64) -> u32 {
+        let Some(packet) = at(packet) else { return NtStatus::SUCCESS.0 };
+        completion::run(context, &Completed { device: at(device), packet }).0
     }
 }
 

@@ -5,6 +5,7 @@
 //! Source: spec/ledger/ks.md sections 3 to 12 and 15 to 17; `ntio rules` lists what is absent.
 
 pub mod clientio;
+pub mod completion;
 pub mod connect;
 pub mod device;
 pub mod dispatch;
@@ -18,3 +19,4 @@ pub mod property;
 pub mod queue;
 pub mod sink;
 pub mod streamio;
+mod verify;

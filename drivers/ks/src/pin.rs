@@ -13,7 +13,7 @@ use crate::header::{StreamHeader, violation};
 use crate::object::{KsObject, ObjectCall};
 use crate::property::{self, Property, Request, Value};
 use crate::queue::{self, End, QUEUE_BLOCK, Removal};
-use crate::{dispatch, probe};
+use crate::{dispatch, probe, verify};
 use nt_abi::io::{DEVICE_OBJECT, IO_STACK_LOCATION, IRP};
 use nt_abi::ke::{DISPATCHER_HEADER, KEVENT};
 use nt_abi::ks::{
@@ -316,7 +316,9 @@ impl Pin {
                 Ok(frame) => frame,
                 Err(error) => return Some(Err(error)),
             };
-            let data = frame.frame.map(|whole| whole.sub(0, frame.header.used as usize));
+            verify::header_time(frame.header.options, frame.header.time);
+            // A kernel caller's list lies where it is: what it says now may be more than what was judged.
+            let data = frame.frame.map(|whole| whole.sub(0, whole.len().min(frame.header.used as usize)));
             if frame.header.options & KSSTREAM_HEADER_OPTIONSF_TYPECHANGED != 0 {
                 change = self.take_format(&frame.header, data).err();
                 return None;

@@ -19,10 +19,15 @@ pub struct Sink {
     requests: AtomicU64,
 }
 
-#[derive(Debug)]
 enum To {
     Nothing,
-    File(Mutex<File>),
+    Writer(Mutex<Box<dyn Write + Send>>),
+}
+
+impl std::fmt::Debug for To {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if matches!(self, Self::Nothing) { "Nothing" } else { "Writer" })
+    }
 }
 
 /// Bytes that go to a host file in one step.
@@ -47,30 +52,32 @@ impl Sink {
     /// # Errors
     /// The host's.
     pub fn file(path: &Path) -> io::Result<Self> {
-        let file = File::options().append(true).create(true).open(path)?;
-        Ok(Self { to: To::File(Mutex::new(file)), ..Self::nothing() })
+        Ok(Self::writer(File::options().append(true).create(true).open(path)?))
     }
 
-    /// Takes the frames of one request, in order and without another request's between them; returns how many bytes.
-    pub fn take(&self, frames: impl Iterator<Item = NtResult<Region>>) -> NtResult<u64> {
+    /// Gives the bytes to a writer, in the order in which requests are taken.
+    pub fn writer(to: impl Write + Send + 'static) -> Self {
+        Self { to: To::Writer(Mutex::new(Box::new(to))), ..Self::nothing() }
+    }
+
+    /// Takes the frames of one request, in order and without another request's between them; returns how many bytes. A
+    /// destination that fails after some bytes has taken those (KS-H-09).
+    pub fn take(&self, mut frames: impl Iterator<Item = NtResult<Region>>) -> NtResult<u64> {
         let mut taken = 0;
-        match &self.to {
-            To::Nothing => {
-                for frame in frames {
-                    taken += frame?.len() as u64;
-                }
+        let end = match &self.to {
+            To::Nothing => frames.try_for_each(|frame| {
+                taken += frame?.len() as u64;
+                Ok(())
+            }),
+            To::Writer(writer) => {
+                let mut writer = writer.lock();
+                frames.try_for_each(|frame| write(&mut **writer, frame?, &mut taken))
             }
-            To::File(file) => {
-                let mut file = file.lock();
-                for frame in frames {
-                    let frame = frame?;
-                    for at in (0..frame.len()).step_by(PIECE) {
-                        let piece = frame.sub(at, PIECE.min(frame.len() - at)).to_vec().map_err(violation)?;
-                        file.write_all(&piece).map_err(|error| status_of(&error).error())?;
-                        taken += piece.len() as u64;
-                    }
-                }
-            }
+        };
+        if let Err(error) = end
+            && taken == 0
+        {
+            return Err(error);
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(taken, Ordering::Relaxed);
@@ -80,7 +87,7 @@ impl Sink {
     /// Returns whether taking a frame looks at its bytes.
     #[must_use]
     pub fn looks(&self) -> bool {
-        matches!(self.to, To::File(_))
+        matches!(self.to, To::Writer(_))
     }
 
     /// Returns {requests, bytes} taken so far.
@@ -88,4 +95,24 @@ impl Sink {
     pub fn taken(&self) -> (u64, u64) {
         (self.requests.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
+}
+
+/// Writes a frame piece by piece; `taken` counts what went through, also when the rest does not.
+fn write(to: &mut dyn Write, frame: Region, taken: &mut u64) -> NtResult<()> {
+    for at in (0..frame.len()).step_by(PIECE) {
+        let piece = frame.sub(at, PIECE.min(frame.len() - at)).to_vec().map_err(violation)?;
+        let mut left = piece.as_slice();
+        while !left.is_empty() {
+            match to.write(left) {
+                Ok(0) => return NtStatus::IO_DEVICE_ERROR.fail(),
+                Ok(count) => {
+                    *taken += count as u64;
+                    left = &left[count..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return status_of(&error).fail(),
+            }
+        }
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@
 //! Nothing here looks at the headers, but for the MDLs of nonpaged data: the driver's KsProbeStreamIrp judges them (KS-S-05).
 
 use crate::object::ObjectCall;
-use crate::{dispatch, probe};
+use crate::{dispatch, probe, verify};
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IO_STATUS_BLOCK, IRP, IRP_MJ_DEVICE_CONTROL, IRP_SYNCHRONOUS_API,
     SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
@@ -19,7 +19,7 @@ use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Addr, CodePtr, Foreign, Region};
 use nt_io::device::Device;
 use nt_io::driver::FastControl;
-use nt_io::irp::{self, IRP_PREFIX, IoStatus, Irp};
+use nt_io::irp::{self, IRP_PREFIX, IoStatus, Irp, PREFIX_CHECK_BLOCK, PREFIX_NO_ALERT};
 use nt_io::observe::{self, Request};
 use nt_io::rw::{self, Direction};
 use nt_io::system::System;
@@ -93,6 +93,7 @@ fn start(frame: &Frame, request: &StreamRequest) -> NtResult<NtStatus> {
         }
         dispatcher::clear_event(event); // KS-S-12
     }
+    verify::stream_request(frame, request);
     // KS-S-09.
     let forbidden = request.mode == Mode::User && frame.mode() == Mode::Kernel;
     if !forbidden && let Some(result) = fast(frame, request, top) {
@@ -175,7 +176,7 @@ fn send(frame: &Frame, request: &StreamRequest, top: Device) -> NtResult<NtStatu
     let system = System::of(&frame.kernel);
     let flags = packet.get(IRP::Flags);
     let span = system.observer(|observer| observer.begin(&observed(frame, request, flags, false))).unwrap_or(0);
-    rw::own_by_service(frame, system, packet, 0);
+    rw::own_by_service(frame, system, packet, PREFIX_CHECK_BLOCK | PREFIX_NO_ALERT);
     if let Some(prefix) = irp::prefix(packet) {
         prefix.set(IRP_PREFIX::Span, span);
     }

@@ -73,6 +73,17 @@ pub fn kind_of_block(address: u64) -> Option<PoolKind> {
     memory::containing(address).map(|(_, info)| if info.kind == 1 { PoolKind::Paged } else { PoolKind::NonPaged })
 }
 
+/// Returns which pool a span lies in, if one live block holds all of it; quick where the span starts with the block.
+#[must_use]
+pub fn kind_of_span(address: u64, len: usize) -> Option<PoolKind> {
+    let (start, info) = match memory::info(address) {
+        Some(info) => (address, info),
+        None => memory::containing(address)?,
+    };
+    let held = address.checked_add(len as u64).is_some_and(|end| end <= start + info.size as u64);
+    held.then_some(if info.kind == 1 { PoolKind::Paged } else { PoolKind::NonPaged })
+}
+
 /// Returns whether an address lies in the memory that blocks are made of, live or not.
 #[must_use]
 pub fn is_pool(address: u64) -> bool {

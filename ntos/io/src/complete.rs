@@ -6,8 +6,8 @@
 //! on the thread's address space; the order that callers can see is NT-C-11's.
 
 use crate::irp::{
-    self, IRP_PREFIX, IoStatus, Irp, PREFIX_CHECK_BLOCK, PREFIX_DEFER, PREFIX_SERVICE, STATE_COMPLETED, STATE_DONE,
-    STATE_LEFT,
+    self, IRP_PREFIX, IoStatus, Irp, PREFIX_CHECK_BLOCK, PREFIX_DEFER, PREFIX_KEPT, PREFIX_SERVICE, STATE_COMPLETED,
+    STATE_DONE, STATE_LEFT,
 };
 use crate::port;
 use crate::system::System;
@@ -30,6 +30,9 @@ use nt_ob::object;
 /// On a packet that is already complete (bug check 0x44) or whose status is PENDING (NT-M-09).
 pub fn complete_request(packet: Irp) {
     let count = packet.get(IRP::StackCount);
+    if packet.get(IRP::CurrentLocation) > count && resume_kept(packet) {
+        return finish(packet, packet.get(IRP::PendingReturned) != 0);
+    }
     assert!(
         packet.get(IRP::CurrentLocation) <= count && irp::status(packet).status != NtStatus::PENDING,
         "bug check 0x44 MULTIPLE_IRP_COMPLETE_REQUESTS: IRP {:#x}",
@@ -55,9 +58,16 @@ pub fn complete_request(packet: Irp) {
             Some(routine) => {
                 let owner = if at_top { 0 } else { irp::current(packet).addr_at(IO_STACK_LOCATION::DeviceObject) };
                 let context = done.addr_at(IO_STACK_LOCATION::Context);
+                let offered = at_top && offer(packet);
                 let answer = callout::call(routine, &[owner, packet.addr(), context]);
                 if answer.is_ok_and(|status| NtStatus(status as u32) == NtStatus::MORE_PROCESSING_REQUIRED) {
-                    return;
+                    if offered {
+                        kept();
+                    }
+                    return; // from here on the packet is the routine's, and may be gone
+                }
+                if offered {
+                    resume_kept(packet);
                 }
             }
             None if pended && !at_top => irp::mark_pending(packet),
@@ -65,6 +75,37 @@ pub fn complete_request(packet: Irp) {
         }
     }
     finish(packet, pended);
+}
+
+/// Before the routine of a service's own submitter runs: should it keep the packet (KS-S-23), nobody waits for the packet
+/// any more, and the thread that sent it has no hold on it. False for a packet that is no service's.
+fn offer(packet: Irp) -> bool {
+    let service = |prefix: &Foreign<IRP_PREFIX>| prefix.get(IRP_PREFIX::Kind) & PREFIX_SERVICE != 0;
+    let Some(prefix) = irp::prefix(packet).filter(service) else { return false };
+    prefix.or32(IRP_PREFIX::Kind, PREFIX_KEPT);
+    let kernel = nt_ke::current().kernel.clone();
+    if let Some(thread) = nt_ps::process::processes(&kernel).thread_at(packet.addr_at(IRP::Tail_Thread)) {
+        thread.remove_irp(packet.addr());
+    }
+    System::of(&kernel).in_flight.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    true
+}
+
+/// KS-V-06. A packet that its owner frees takes the counts of file and event with it.
+#[cold]
+fn kept() {
+    let text = "a completion routine kept a service's packet: file and event stay referenced until it is completed";
+    System::of(&nt_ke::current().kernel).finding("KS-V-06", "warning", "", text);
+}
+
+/// Takes up a packet that was [`offer`]ed to its routine; false for any other.
+fn resume_kept(packet: Irp) -> bool {
+    let Some(prefix) = irp::prefix(packet) else { return false };
+    let kept = prefix.and32(IRP_PREFIX::Kind, !PREFIX_KEPT) & PREFIX_KEPT != 0;
+    if kept {
+        System::of(&nt_ke::current().kernel).in_flight.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+    kept
 }
 
 /// What follows the walk: associated packets, paging packets, packets of services; a driver's own has nothing more.

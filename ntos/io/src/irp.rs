@@ -36,6 +36,10 @@ pub const PREFIX_DEFER: u32 = 2;
 pub const PREFIX_SYNC_API: u32 = 4;
 /// The status block is kernel memory of the caller's: stage 2 reports one that was freed meanwhile (KS-V-03).
 pub const PREFIX_CHECK_BLOCK: u32 = 8;
+/// The service's wait for a synchronous file is not alertable, whatever the file was opened with (KS-W-20, KS-S-16).
+pub const PREFIX_NO_ALERT: u32 = 16;
+/// The submitter's completion routine kept the packet: it is the routine's until it completes or frees it (KS-S-23).
+pub const PREFIX_KEPT: u32 = 32;
 /// Completed without a pending mark: stage 2 is the service's.
 pub const STATE_COMPLETED: i32 = 1;
 /// The dispatch routine returned PENDING: stage 2 is the completion's.

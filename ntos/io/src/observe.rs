@@ -40,6 +40,8 @@ pub trait Observer: Send + Sync {
     fn finding(&self, rule: &str, severity: &str, driver: &str, message: &str);
     /// A pre- or post-operation callback ran for the request.
     fn hop(&self, span: u64, hop: &Hop<'_>);
+    /// A driver says what is special about the request.
+    fn mark(&self, _span: u64, _mark: &'static str) {}
 }
 
 /// One callback of one filter.

@@ -6,7 +6,9 @@
 
 use crate::device::{self, Device};
 use crate::driver::{self, FastCall};
-use crate::irp::{self, IRP_PREFIX, IoStatus, Irp, PREFIX_DEFER, PREFIX_SERVICE, STATE_COMPLETED, STATE_LEFT};
+use crate::irp::{
+    self, IRP_PREFIX, IoStatus, Irp, PREFIX_DEFER, PREFIX_NO_ALERT, PREFIX_SERVICE, STATE_COMPLETED, STATE_LEFT,
+};
 use crate::observe::{self, Request};
 use crate::system::System;
 use crate::{complete, event, file, send};
@@ -461,7 +463,8 @@ pub fn run_service(
 
 /// Waits for a pended request of a synchronous file; an alertable wait that is interrupted cancels it (NT-X-05).
 fn wait_for_file(frame: &Frame, packet: Irp, opened: Foreign<FILE_OBJECT>) {
-    let alertable = opened.get(FILE_OBJECT::Flags) & FO_ALERTABLE_IO != 0;
+    let never = irp::prefix(packet).is_some_and(|prefix| prefix.get(IRP_PREFIX::Kind) & PREFIX_NO_ALERT != 0);
+    let alertable = opened.get(FILE_OBJECT::Flags) & FO_ALERTABLE_IO != 0 && !never;
     let header = opened.at(FILE_OBJECT::Event).at(KEVENT::Header);
     if alertable {
         let status = wait::wait_for_single(frame, header, frame.mode(), true, None);
