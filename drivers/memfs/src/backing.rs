@@ -73,6 +73,10 @@ pub(crate) trait Backing: Send + Sync {
     fn space(&self) -> NtResult<Space>;
     /// Makes all of it durable.
     fn sync(&self) -> NtResult<()>;
+    /// The bytes of its sectors, where it has any.
+    fn sectors(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A file or directory: identity, metadata, and for a directory its names.

@@ -3,7 +3,7 @@
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the tree. Source: rules NT-M-20, NT-S-09, NT-DEL family.
 
 use crate::create::unshare;
-use crate::node::{CCB, Node, OPENS, Open, Volume, open_of};
+use crate::node::{CCB, Node, OPENS, Open, Volume, open_any, open_of};
 use nt_abi::io::{FILE_OBJECT, FO_FILE_MODIFIED, FO_VOLUME_OPEN};
 use nt_abi::{NtResult, NtStatus};
 use nt_ex::pool;
@@ -16,7 +16,8 @@ const DONE: IoStatus = IoStatus::new(NtStatus::SUCCESS, 0);
 /// The last handle of a file object is gone: times, sharing, delete.
 pub(crate) fn cleanup(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
-    let open = open_of(file)?;
+    let open = open_any(file)?;
+    volume.mount.leave(Some(file));
     crate::lock::cleanup(&open.node, file);
     if file.get(FILE_OBJECT::Flags) & FO_FILE_MODIFIED != 0 {
         // NT-S-09: what a write changed is dated when the handle goes.
@@ -28,6 +29,9 @@ pub(crate) fn cleanup(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     }
     let _tree = volume.tree.lock();
     unshare(&open);
+    if open.generation != volume.mount.generation() {
+        return Ok(DONE); // of a mount that is gone
+    }
     if *open.delete_on_close.lock() {
         *open.node.delete_pending.lock() = true;
     }

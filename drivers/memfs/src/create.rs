@@ -14,6 +14,7 @@ use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
 use nt_ke::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 const READS: u32 = FILE_READ_DATA | FILE_EXECUTE;
 const WRITES: u32 = FILE_WRITE_DATA | FILE_APPEND_DATA;
@@ -60,19 +61,38 @@ pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             Some((Arc::clone(&open.node), path))
         }
     };
-    if name.is_empty() && related.is_none() {
-        return open_volume(volume, file, &request);
-    }
     let _tree = volume.tree.lock();
-    let place = path::walk(volume, related, &name, request.exact)?;
+    volume.mount.enter()?;
+    let made = (|| {
+        if name.is_empty() && related.is_none() {
+            return open_volume(volume, file, &request);
+        }
+        open_file(volume, file, &request, related, &name, eas)
+    })();
+    if made.is_err() {
+        volume.mount.leave(None);
+    }
+    made
+}
+
+/// An open of a file or directory by its name.
+fn open_file(
+    volume: &Volume,
+    file: Foreign<FILE_OBJECT>,
+    request: &Request,
+    related: Option<(Arc<Node>, Vec<u16>)>,
+    name: &[u16],
+    eas: Vec<Attribute>,
+) -> NtResult<IoStatus> {
+    let place = path::walk(volume, related, name, request.exact)?;
     let trailing = name.last() == Some(&(b'\\' as u16)) && name.len() > 1;
     let (node, information) = match &place.found {
-        Some(node) => existing(node, &request, trailing)?,
-        None => (make(&place, &request, trailing, eas)?, FILE_CREATED),
+        Some(node) => existing(node, request, trailing)?,
+        None => (make(&place, request, trailing, eas)?, FILE_CREATED),
     };
-    share(&node, &request)?;
+    share(&node, request)?;
     if matches!(information, FILE_OVERWRITTEN | FILE_SUPERSEDED) {
-        overwrite(&node, &request)?;
+        overwrite(&node, request)?;
     }
     if request.allocation > 0 && information != FILE_OPENED {
         let mut data = node.data.write();
@@ -82,11 +102,11 @@ pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             node.publish(&data);
         }
     }
-    attach(file, node, place, &request)?;
+    attach(volume, file, node, place, request)?;
     Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(information)))
 }
 
-/// An open of the volume itself: its root, for queries; writing to it is refused (NT-S-16).
+/// An open of the volume itself: its root, for queries; `dasd` has its sectors.
 fn open_volume(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request) -> NtResult<IoStatus> {
     if request.disposition != FILE_OPEN && request.disposition != FILE_OPEN_IF {
         return NtStatus::ACCESS_DENIED.fail();
@@ -94,7 +114,7 @@ fn open_volume(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request) -
     file.or32(FILE_OBJECT::Flags, FO_VOLUME_OPEN);
     let place = Place { parent: None, name: Vec::new(), found: None, path: Vec::new() };
     share(&volume.root, request)?;
-    attach(file, Arc::clone(&volume.root), place, request)?;
+    attach(volume, file, Arc::clone(&volume.root), place, request)?;
     Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(FILE_OPENED)))
 }
 
@@ -221,7 +241,13 @@ pub(crate) fn unshare(open: &Open) {
     s.share_delete -= u32::from(open.share & FILE_SHARE_DELETE != 0);
 }
 
-fn attach(file: Foreign<FILE_OBJECT>, node: Arc<Node>, place: Place, request: &Request) -> NtResult<()> {
+fn attach(
+    volume: &Volume,
+    file: Foreign<FILE_OBJECT>,
+    node: Arc<Node>,
+    place: Place,
+    request: &Request,
+) -> NtResult<()> {
     let ccb = pool::zeroed::<CCB>(pool::tag(b"RamC")).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
     let fcb = node.fcb;
     let open = Open {
@@ -232,6 +258,10 @@ fn attach(file: Foreign<FILE_OBJECT>, node: Arc<Node>, place: Place, request: &R
         delete_on_close: Mutex::new(request.options & FILE_DELETE_ON_CLOSE != 0),
         posix_delete: Mutex::new(false),
         scan: Mutex::new(Scan::default()),
+        mount: Arc::clone(&volume.mount),
+        generation: volume.mount.generation(),
+        dismounted: AtomicBool::new(false),
+        extended: AtomicBool::new(false),
         node,
     };
     ccb.set(CCB::Key, OPENS.insert(Arc::new(open)));

@@ -3,7 +3,8 @@
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: none. Source: FSCTL_SET_REPARSE_POINT and kin; rules
 //! NT-REP. Every other code is INVALID_DEVICE_REQUEST (TW-06, NT-L-12 for oplocks).
 
-use crate::node::open_of;
+use crate::dasd;
+use crate::node::{Volume, open_of};
 use nt_abi::io::{IO_STACK_LOCATION, IRP};
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::Fault;
@@ -18,14 +19,18 @@ fn bad(_: Fault) -> NtError {
     NtStatus::INVALID_USER_BUFFER.error()
 }
 
-pub(crate) fn control(irp: &OwnedIrp) -> NtResult<IoStatus> {
+pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let stack = irp.stack();
     let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    let code = stack.get(IO_STACK_LOCATION::DeviceIoControl_IoControlCode);
+    if let Some(result) = dasd::control(volume, file, code) {
+        return result;
+    }
     let open = open_of(file)?;
     let input = stack.get(IO_STACK_LOCATION::DeviceIoControl_InputBufferLength) as usize;
     let output = stack.get(IO_STACK_LOCATION::DeviceIoControl_OutputBufferLength) as usize;
     let region = irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, input.max(output));
-    match stack.get(IO_STACK_LOCATION::DeviceIoControl_IoControlCode) {
+    match code {
         FSCTL_SET_REPARSE_POINT => {
             if !(8..=16384).contains(&input) {
                 return NtStatus::IO_REPARSE_DATA_INVALID.fail();

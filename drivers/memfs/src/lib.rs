@@ -9,11 +9,13 @@
 mod backing;
 mod cleanup;
 mod create;
+mod dasd;
 mod directory;
 mod ea;
 mod fileinfo;
 mod fsctl;
 mod lock;
+mod mount;
 mod node;
 mod path;
 mod ram;
@@ -70,7 +72,7 @@ pub fn mount(kernel: &Arc<Kernel>, index: u32, size: Option<u64>) -> NtResult<Mo
 }
 
 fn mount_on(kernel: &Arc<Kernel>, index: u32, backing: Box<dyn backing::Backing>) -> NtResult<MountedVolume> {
-    let volume = Volume::new(index, backing);
+    let volume = Volume::new(index, backing)?;
     let fs = Arc::new(MemFs { volume: Arc::clone(&volume) });
     let driver = driver::create_native(kernel, &format!("\\FileSystem\\NtioFs{index}"), fs)?;
     let name = format!("\\Device\\HarddiskVolume{index}");
@@ -130,11 +132,11 @@ impl NativeDriver for MemFs {
         let volume = &self.volume;
         match major {
             IRP_MJ_WRITE => {
-                let result = outcome(write::write(&irp));
+                let result = outcome(write::write(volume, &irp));
                 deliver(irp, result)
             }
             IRP_MJ_READ => {
-                let result = outcome(read::read(&irp));
+                let result = outcome(read::read(volume, &irp));
                 deliver(irp, result)
             }
             IRP_MJ_LOCK_CONTROL => lock::control(irp),
@@ -149,7 +151,7 @@ impl NativeDriver for MemFs {
                     IRP_MJ_QUERY_VOLUME_INFORMATION => volinfo::query(volume, &irp),
                     IRP_MJ_QUERY_EA => ea::query(&irp),
                     IRP_MJ_SET_EA => ea::set(&irp),
-                    IRP_MJ_FILE_SYSTEM_CONTROL => fsctl::control(&irp),
+                    IRP_MJ_FILE_SYSTEM_CONTROL => fsctl::control(volume, &irp),
                     IRP_MJ_FLUSH_BUFFERS => cleanup::flush(volume, &irp),
                     _ => NtStatus::INVALID_DEVICE_REQUEST.fail(),
                 };

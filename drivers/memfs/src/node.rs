@@ -4,6 +4,7 @@
 //! Source: FSRTL_ADVANCED_FCB_HEADER (FsContext), house rule 8.
 
 use crate::backing::{Backing, Content, Directory, Object, Sizes};
+use crate::dasd::Sectors;
 use nt_abi::io::FILE_OBJECT;
 use nt_abi::mm::{FILE_LOCK, FSRTL_ADVANCED_FCB_HEADER, SECTION_OBJECT_POINTERS};
 use nt_abi::{NtResult, NtStatus};
@@ -11,7 +12,10 @@ use nt_cell::{Foreign, Slab};
 use nt_ex::pool;
 use nt_fsrtl::filelock::{self, FileLock};
 use nt_ke::{Kernel, Mutex, RwLock};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock, Weak};
+
+pub(crate) use crate::mount::Mount;
 
 nt_abi::layout! {
     /// What FsContext points at: the documented header, then ours.
@@ -40,6 +44,8 @@ pub struct Volume {
     pub(crate) tree: Mutex<()>,
     pub(crate) root: Arc<Node>,
     pub(crate) created: i64,
+    pub(crate) mount: Arc<Mount>,
+    pub(crate) sectors: RwLock<Sectors>,
 }
 
 impl std::fmt::Debug for Volume {
@@ -95,6 +101,12 @@ pub(crate) struct Open {
     pub(crate) delete_on_close: Mutex<bool>,
     pub(crate) posix_delete: Mutex<bool>,
     pub(crate) scan: Mutex<Scan>,
+    /// The mount that it belongs to, and which one that was.
+    pub(crate) mount: Arc<Mount>,
+    pub(crate) generation: u64,
+    /// A volume handle that dismounted it; one that may go past its end.
+    pub(crate) dismounted: AtomicBool,
+    pub(crate) extended: AtomicBool,
 }
 
 /// Where a directory enumeration stands: a snapshot of the names, in the order of NT-DIR-12, taken at its start.
@@ -108,8 +120,14 @@ pub(crate) struct Scan {
 
 pub(crate) static OPENS: LazyLock<Slab<Arc<Open>>> = LazyLock::new(Slab::new);
 
-/// Returns the open behind a file object of ours.
+/// Returns the open behind a file object of ours; VOLUME_DISMOUNTED when its mount is gone (NT-S-02).
 pub(crate) fn open_of(file: Foreign<FILE_OBJECT>) -> NtResult<Arc<Open>> {
+    let open = open_any(file)?;
+    if open.generation == open.mount.generation() { Ok(open) } else { NtStatus::VOLUME_DISMOUNTED.fail() }
+}
+
+/// As [`open_of`], also of a volume that was dismounted since.
+pub(crate) fn open_any(file: Foreign<FILE_OBJECT>) -> NtResult<Arc<Open>> {
     let ccb = file.ptr(FILE_OBJECT::FsContext2).ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
     let key = ccb.view::<CCB>().get(CCB::Key);
     OPENS.get(key).map(|open| Arc::clone(&open)).ok_or(NtStatus::FILE_CLOSED.error())
@@ -207,11 +225,21 @@ pub(crate) fn upcase(name: &[u16]) -> Units {
 }
 
 impl Volume {
-    pub(crate) fn new(index: u32, backing: Box<dyn Backing>) -> Arc<Self> {
+    pub(crate) fn new(index: u32, backing: Box<dyn Backing>) -> NtResult<Arc<Self>> {
         let root = backing.root();
         let created = root.object.meta().map_or(0, |meta| meta.created);
-        Arc::new(Self { index, backing, tree: Mutex::new(()), root, created })
+        let sectors = match backing.sectors() {
+            Some(size) => Sectors::formatted(size, serial(index))?,
+            None => Sectors::default(),
+        };
+        let (tree, mount) = (Mutex::new(()), Arc::default());
+        Ok(Arc::new(Self { index, backing, tree, root, created, mount, sectors: RwLock::new(sectors) }))
     }
+}
+
+/// The volume's serial number.
+pub(crate) fn serial(index: u32) -> u32 {
+    0x4E54_494F + index
 }
 
 /// The machine's system time.

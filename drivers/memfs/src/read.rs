@@ -3,21 +3,26 @@
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL, paging <= APC_LEVEL. Locks: the node's data, shared.
 //! Source: nt-io.md, NT-R; rules NT-R-02 to NT-R-06, NT-C-14, NT-K-05.
 
-use crate::node::{Open, open_of};
+use crate::node::{Open, Volume, open_of};
 use crate::write::{buffer, start_caching};
-use crate::{SECTOR, lock, set_position};
-use nt_abi::io::{FILE_OBJECT, FO_CLEANUP_COMPLETE, IO_STACK_LOCATION, IRP, IRP_NOCACHE, IRP_PAGING_IO};
+use crate::{SECTOR, dasd, lock, set_position};
+use nt_abi::io::{
+    FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_VOLUME_OPEN, IO_STACK_LOCATION, IRP, IRP_NOCACHE, IRP_PAGING_IO,
+};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
 use nt_io::driver::{FastCall, OwnedIrp};
 use nt_io::irp::IoStatus;
 
-pub(crate) fn read(irp: &OwnedIrp) -> NtResult<IoStatus> {
+pub(crate) fn read(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let stack = irp.stack();
     let file = irp.file().ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
     let flags = irp.irp().get(IRP::Flags);
     let length = stack.get(IO_STACK_LOCATION::Read_Length);
     let offset = stack.get(IO_STACK_LOCATION::Read_ByteOffset);
+    if file.get(FILE_OBJECT::Flags) & FO_VOLUME_OPEN != 0 {
+        return dasd::read(volume, irp, file);
+    }
     let open = open_of(file)?;
     if open.node.is_directory() {
         return NtStatus::INVALID_DEVICE_REQUEST.fail();

@@ -44,7 +44,7 @@ pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let used = match class {
         1 => {
             out.store::<i64>(0, volume.created).map_err(bad)?;
-            out.store::<u32>(8, 0x4E54_494F + volume.index).map_err(bad)?;
+            out.store::<u32>(8, crate::node::serial(volume.index)).map_err(bad)?;
             return text(out, 18, 12, "ntio");
         }
         3 => sizes(out, &[total, available])?,

@@ -3,11 +3,11 @@
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL, paging <= APC_LEVEL. Locks: the node's data, exclusively when sizes move.
 //! Source: nt-io.md section 18; rules NT-S-01 to NT-S-20, NT-W-03 to NT-W-09, NT-O-14, NT-O-15, NT-K-07 to NT-K-09.
 
-use crate::node::{Data, Node, open_of};
-use crate::{SECTOR, lock, set_position};
+use crate::node::{Data, Node, Volume, open_of};
+use crate::{SECTOR, dasd, lock, set_position};
 use nt_abi::io::{
-    FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP,
-    IRP_NOCACHE, IRP_PAGING_IO,
+    FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_VOLUME_OPEN, FO_WRITE_THROUGH,
+    IO_STACK_LOCATION, IRP, IRP_NOCACHE, IRP_PAGING_IO,
 };
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Foreign, Region};
@@ -35,13 +35,16 @@ pub(crate) fn buffer(irp: &OwnedIrp, length: usize) -> NtResult<Region> {
     }
 }
 
-pub(crate) fn write(irp: &OwnedIrp) -> NtResult<IoStatus> {
+pub(crate) fn write(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let stack = irp.stack();
     let file = irp.file().ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
     let flags = irp.irp().get(IRP::Flags);
     let paging = flags & IRP_PAGING_IO != 0;
     let length = stack.get(IO_STACK_LOCATION::Write_Length);
     let offset = stack.get(IO_STACK_LOCATION::Write_ByteOffset);
+    if file.get(FILE_OBJECT::Flags) & FO_VOLUME_OPEN != 0 {
+        return dasd::write(volume, irp, file);
+    }
     let open = open_of(file)?;
     if open.node.is_directory() {
         return NtStatus::INVALID_DEVICE_REQUEST.fail(); // NT-S-04

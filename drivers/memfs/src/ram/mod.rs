@@ -6,6 +6,7 @@
 
 mod store;
 
+use crate::SECTOR;
 use crate::backing::{Attribute, Backing, Change, Content, Directory, Entry, Meta, New, Object, Sizes, Space};
 use crate::node::{Node, Units, now, upcase};
 use nt_abi::io::{FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_REPARSE_POINT};
@@ -92,6 +93,9 @@ impl Backing for Ram {
     }
     fn sync(&self) -> NtResult<()> {
         Ok(())
+    }
+    fn sectors(&self) -> Option<u64> {
+        Some(self.shared.size / u64::from(SECTOR) * u64::from(SECTOR))
     }
 }
 

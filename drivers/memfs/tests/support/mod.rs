@@ -4,6 +4,7 @@
 use nt_abi::NtStatus;
 use nt_cell::Addr;
 use nt_cell::arena::UserBlock;
+use nt_io::control::{self, ControlArguments};
 use nt_io::create::{self, CreateSpec};
 use nt_io::info::{self, InfoArguments, class};
 use nt_io::lock::LockArguments;
@@ -83,6 +84,23 @@ impl World {
             .map_err(NtStatus::from)
     }
 
+    /// Opens the volume itself, for synchronous use.
+    pub fn volume(&self, access: u32) -> File<'_> {
+        let spec = CreateSpec {
+            access: access | SYNCHRONIZE,
+            name: "\\??\\C:".encode_utf16().collect(),
+            options: SYNC,
+            ..CreateSpec::default()
+        };
+        let (handle, _) = create::nt_create_file(&self.frame(), &spec).expect("the volume");
+        self.adopt(handle)
+    }
+
+    /// Takes over a handle.
+    pub fn adopt(&self, handle: Handle) -> File<'_> {
+        File { world: self, handle, block: UserBlock::new(64).expect("arena"), event: Handle::NULL, context: 0 }
+    }
+
     /// A file handle for synchronous reading and writing, created if absent.
     pub fn sync_file(&self, name: &str) -> File<'_> {
         self.file(name, GENERIC_READ | GENERIC_WRITE | SYNCHRONIZE, SYNC)
@@ -95,7 +113,7 @@ impl World {
 
     pub fn file(&self, name: &str, access: u32, options: u32) -> File<'_> {
         let (handle, _) = self.try_open(name, access, options, 3).unwrap_or_else(|status| panic!("{name}: {status}"));
-        File { world: self, handle, block: UserBlock::new(64).expect("arena"), event: Handle::NULL, context: 0 }
+        self.adopt(handle)
     }
 
     pub fn event(&self, signaled: bool) -> Handle {
@@ -279,6 +297,33 @@ impl File<'_> {
         };
         let status = info::nt_set_information_file(&self.world.frame(), &args);
         (status, iosb_at(&iosb))
+    }
+
+    /// NtFsControlFile: the status, the status block, the output buffer (filled with EE before).
+    pub fn control(&self, code: u32, input: &[u8], output: usize) -> (NtStatus, Iosb, Vec<u8>) {
+        let from = UserBlock::new(input.len().max(1)).expect("arena");
+        from.region().sub(0, input.len()).write_from(input).expect("arena");
+        let to = UserBlock::new(output.max(1)).expect("arena");
+        to.region().fill(0xEE).expect("arena");
+        let iosb = pattern_block();
+        let args = ControlArguments {
+            handle: self.handle,
+            event: Handle::NULL,
+            apc_routine: None,
+            apc_context: 0,
+            iosb: Addr::user(iosb.addr()),
+            code,
+            input: (if input.is_empty() { Addr::NULL } else { Addr::user(from.addr()) }, input.len() as u32),
+            output: (if output == 0 { Addr::NULL } else { Addr::user(to.addr()) }, output as u32),
+            file_system: true,
+        };
+        let status = control::nt_control_file(&self.world.frame(), &args);
+        (status, iosb_at(&iosb), to.region().sub(0, output).to_vec().expect("arena"))
+    }
+
+    /// A control without data: its status.
+    pub fn fsctl(&self, code: u32) -> NtStatus {
+        self.control(code, &[], 0).0
     }
 
     pub fn position(&self) -> i64 {
