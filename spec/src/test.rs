@@ -16,6 +16,8 @@ pub struct Test {
     pub file: String,
     /// The line, from 1.
     pub line: usize,
+    /// The doors that it was seen to go through (`native`, `sys`, `fuse`): known of the cases of tests/conformance only.
+    pub doors: Vec<String>,
 }
 
 /// Folders that hold sources of the tree.
@@ -26,6 +28,10 @@ pub const FOLDERS: [&str; 13] = [
 
 /// Folders whose tests run drivers in a machine; those of the loader map images without one.
 const RUNNERS: [&str; 4] = ["front", "machine", "sdk", "tests"];
+
+/// Where the table of cases stands, and the list of the doors that each went through, which a test of that crate keeps true.
+const CASES: &str = "tests/conformance/src/cases";
+const DOORS: &str = "tests/conformance/doors.txt";
 
 /// What ids begin with.
 const FAMILIES: [&str; 3] = ["nt", "flt", "ks"];
@@ -55,10 +61,14 @@ pub fn sources(root: &Path) -> Vec<PathBuf> {
 pub fn tests(root: &Path) -> Vec<Test> {
     let mut found = BTreeSet::new();
     let mut images = BTreeSet::new();
+    let doors = std::fs::read_to_string(root.join(DOORS)).unwrap_or_default();
     for file in sources(root) {
         let text = std::fs::read_to_string(root.join(&file)).unwrap_or_default();
         let is_test = file.components().any(|part| part.as_os_str() == "tests") || text.contains("#[test]");
         rust_tests(&text, &file.to_string_lossy(), &mut found);
+        if file.starts_with(CASES) {
+            table_cases(&text, &file.to_string_lossy(), &doors, &mut found);
+        }
         if is_test && RUNNERS.iter().any(|runner| file.starts_with(runner)) {
             images.extend(text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(image_names));
         }
@@ -93,9 +103,26 @@ fn rust_tests(text: &str, file: &str, found: &mut BTreeSet<Test>) {
         };
         let name = after.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
         if marked && !before.contains("//") && claim(name).is_some() {
-            found.insert(Test { name: name.to_owned(), file: file.to_owned(), line: at + 1 });
+            found.insert(Test { name: name.to_owned(), file: file.to_owned(), line: at + 1, doors: Vec::new() });
         }
         marked = false;
+    }
+}
+
+/// Takes the cases of a list `cases![...]`: each is a function that every door runs which can express it. One that no door carried
+/// through is not in `doors` with any, and proves nothing.
+fn table_cases(text: &str, file: &str, doors: &str, found: &mut BTreeSet<Test>) {
+    let Some((_, rest)) = text.split_once("cases![") else { return };
+    let list = rest.split("];").next().unwrap_or_default();
+    for name in list.split(',').map(str::trim).filter(|name| claim(name).is_some()) {
+        let mut words = doors.lines().map(str::split_whitespace);
+        let through =
+            words.find_map(|mut words| (words.next() == Some(name)).then(|| words.map(str::to_owned).collect()));
+        let line = text.lines().position(|line| line.contains(&format!("fn {name}("))).map_or(0, |at| at + 1);
+        let through: Vec<String> = through.unwrap_or_default();
+        if !through.is_empty() && line > 0 {
+            found.insert(Test { name: name.to_owned(), file: file.to_owned(), line, doors: through });
+        }
     }
 }
 
@@ -124,7 +151,7 @@ fn driver_checks(root: &Path, name: &str, seen: &mut BTreeSet<String>, found: &m
             filter |= driver_checks(root, other, seen, found);
         }
         for name in line.split('"').skip(1).step_by(2).filter(|text| claim(text).is_some()) {
-            found.insert(Test { name: name.to_owned(), file: file.clone(), line: at + 1 });
+            found.insert(Test { name: name.to_owned(), file: file.clone(), line: at + 1, doors: Vec::new() });
         }
     }
     filter
@@ -153,6 +180,17 @@ mod tests {
             found.iter().map(|t| (t.name.as_str(), t.line)).collect::<Vec<_>>(),
             [("nt_w_01_a", 2), ("nt_w_03_c", 6)]
         );
+    }
+
+    #[test]
+    fn a_case_counts_with_the_doors_that_carried_it_through() {
+        let text =
+            "cases![\n    nt_w_01_a,\n    nt_w_02_b,\n    plain,\n];\nfn nt_w_01_a(t: &R) {}\nfn nt_w_02_b(t: &R) {}\n";
+        let mut found = BTreeSet::new();
+        table_cases(text, "x.rs", "# written\nnt_w_01_a native fuse\nnt_w_02_b\nplain native\n", &mut found);
+        let test = found.first().expect("one");
+        assert_eq!((found.len(), &*test.name, test.line), (1, "nt_w_01_a", 6));
+        assert_eq!(test.doors, ["native", "fuse"]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ const STOREYS: [&[&str]; 11] = [
     &["nt_fltmgr", "nt_ks", "nt_memfs", "nt_ldr"],
     &["nt_machine", "ntio_rules"],
     &["ntio_fuse", "ntio", "nt_bench"],
-    &["ntio_cli", "xtask"],
+    &["ntio_cli", "ntio_conformance", "xtask"],
 ];
 
 /// Arrows inside a storey, with the reason.

@@ -15,8 +15,14 @@ pub(super) fn check(root: &Path) -> Result<Vec<String>, String> {
     let mut proved = BTreeSet::new();
     for test in tests(root) {
         if let Some(id) = claim(&test.name) {
-            if !known.contains(id.as_str()) {
-                findings.push(format!("{}:{}: {}: there is no rule {id}", test.file, test.line, test.name));
+            match rules.iter().find(|rule| rule.id == id) {
+                None => findings.push(format!("{}:{}: {}: there is no rule {id}", test.file, test.line, test.name)),
+                Some(rule) => {
+                    let place = format!("{}:{}: {}", test.file, test.line, test.name);
+                    for door in test.doors.iter().filter(|door| !rule.doors.contains(door)) {
+                        findings.push(format!("{place} goes through {door}, which {id} does not name among its doors"));
+                    }
+                }
             }
             proved.insert(id);
         }
