@@ -297,6 +297,33 @@ impl<T> Foreign<T> {
     }
 }
 
+macro_rules! routines {
+    ($($(#[$doc:meta])* fn($($arg:ty),*) -> $ret:ty;)*) => {$(
+        impl From<extern "win64" fn($($arg),*) -> $ret> for CodePtr {
+            $(#[$doc])*
+            #[inline]
+            fn from(routine: extern "win64" fn($($arg),*) -> $ret) -> Self {
+                // A safe routine of up to four words: a call passes at least four, so each it reads was given (callout).
+                Self(routine as usize as u64)
+            }
+        }
+    )*};
+}
+routines! {
+    /// Names a routine of this program: an ApcRoutine, a completion or cancel routine written in Rust.
+    fn(u64, u64, u64) -> u64;
+    /// As above, with two arguments.
+    fn(u64, u64) -> u64;
+    /// As above, with one.
+    fn(u64) -> u64;
+    /// As above, with four.
+    fn(u64, u64, u64, u64) -> u64;
+    /// As above; what it leaves in RAX means nothing.
+    fn(u64, u64, u64) -> ();
+    /// As above, with two arguments.
+    fn(u64, u64) -> ();
+}
+
 impl CodePtr {
     /// Names code at `addr`, or returns `None` for 0.
     ///

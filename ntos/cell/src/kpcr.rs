@@ -114,6 +114,34 @@ impl Block {
     }
 }
 
+/// Where an NT thread runs: the block of its host thread, if it runs at all. Other threads may ask for its IRQL.
+#[derive(Default, Debug)]
+pub struct Place(AtomicU64);
+
+impl Place {
+    /// The NT thread runs on the calling host thread.
+    #[inline]
+    pub fn here(&self) {
+        self.0.store(current().0, Ordering::Relaxed);
+    }
+
+    /// The NT thread runs nowhere.
+    #[inline]
+    pub fn nowhere(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// Returns the IRQL of the host thread; 0 when there is none.
+    #[must_use]
+    pub fn irql(&self) -> u8 {
+        match self.0.load(Ordering::Relaxed) {
+            0 => 0,
+            // Invariant 1 of `Block`: an address that `here` stored stays that of a mapped block for ever.
+            addr => Block(addr).byte(IRQL).load(Ordering::Relaxed),
+        }
+    }
+}
+
 /// Returns this thread's block; the first call of a thread makes it, points GS at it and gives the thread an alternate
 /// signal stack.
 #[inline(always)]

@@ -206,6 +206,7 @@ exports! { "ntoskrnl.exe" =>
         let was = mutex.get(FAST_MUTEX::OldIrql) as u8;
         release_fast_mutex(mutex);
         kpcr::set_irql(was);
+        nt_ke::current().thread.special_apcs_enabled();
     }
     Full code ExAcquireFastMutexUnsafe(mutex: u64) { if let Some(mutex) = at::<FAST_MUTEX>(mutex) { acquire_fast_mutex(mutex); } }
     Full code ExReleaseFastMutexUnsafe(mutex: u64) { if let Some(mutex) = at::<FAST_MUTEX>(mutex) { release_fast_mutex(mutex); } }

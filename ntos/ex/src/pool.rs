@@ -7,6 +7,7 @@
 use nt_abi::Bytes;
 use nt_cell::Foreign;
 use nt_cell::pool::{self as memory, FreeError};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Which pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,9 +27,38 @@ pub const fn tag(name: &[u8; 4]) -> u32 {
     u32::from_le_bytes(*name)
 }
 
+thread_local! {
+    /// The tag whose allocations fail in this thread.
+    static STARVED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+static STARVING: AtomicU32 = AtomicU32::new(0);
+
+/// Low resources, simulated: until the result goes, allocations with this tag fail in the calling thread.
+#[must_use]
+pub fn starve(tag: u32) -> Starved {
+    STARVING.fetch_add(1, Ordering::Relaxed);
+    Starved { was: STARVED.replace(tag) }
+}
+
+/// Ends what [`starve`] began.
+#[derive(Debug)]
+pub struct Starved {
+    was: u32,
+}
+
+impl Drop for Starved {
+    fn drop(&mut self) {
+        STARVED.set(self.was);
+        STARVING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Allocates zeroed memory: 16-aligned, page-aligned from a page on; length 0 gets a block too.
 #[must_use]
 pub fn allocate(len: usize, tag: u32, kind: PoolKind) -> Option<Foreign<Bytes>> {
+    if STARVING.load(Ordering::Relaxed) != 0 && STARVED.get() == tag {
+        return None;
+    }
     memory::allocate(len.max(1), tag, kind as u8)
 }
 

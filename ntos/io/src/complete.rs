@@ -3,11 +3,12 @@
 //! Room: ntos/io. IRQL: <= DISPATCH_LEVEL. Locks: none held while a routine runs.
 //! Source: IoCompleteRequest, IoCompletion routine pages; rules NT-M-05 to NT-M-10, NT-C-01 to NT-C-12, NT-P-06, NT-Q-05.
 //! Stage 2 runs where the completion happens, in place of Windows' special kernel APC, because nothing of ours depends
-//! on the thread's address space; the order that callers can see is NT-C-11's.
+//! on the thread's address space; while the thread has such APCs disabled it waits for them (NT-E-02, NT-M-16). The order
+//! that callers can see is NT-C-11's.
 
 use crate::irp::{
-    self, IRP_PREFIX, IoStatus, Irp, PREFIX_CHECK_BLOCK, PREFIX_DEFER, PREFIX_KEPT, PREFIX_SERVICE, STATE_COMPLETED,
-    STATE_DONE, STATE_LEFT,
+    self, IRP_PREFIX, IoStatus, Irp, PREFIX_CHECK_BLOCK, PREFIX_CLOSED, PREFIX_DEFER, PREFIX_KEPT, PREFIX_SERVICE,
+    STATE_COMPLETED, STATE_DONE, STATE_LEFT,
 };
 use crate::port;
 use crate::system::System;
@@ -20,7 +21,7 @@ use nt_abi::ke::KEVENT;
 use nt_abi::{Bytes, NtStatus};
 use nt_cell::{Foreign, callout};
 use nt_ex::pool;
-use nt_ke::apc::UserApc;
+use nt_ke::apc::{Held, UserApc};
 use nt_ke::{dispatcher, irql};
 use nt_ob::object;
 
@@ -124,8 +125,23 @@ fn finish(packet: Irp, pended: bool) {
         return;
     }
     // A packet whose driver returned PENDING without the mark is treated as pended (NT-C-09).
-    stage_two(packet, pended || late);
-    irp::release(packet);
+    let thread = thread_of(packet);
+    let work = move |thread: Option<&nt_ke::Thread>| {
+        stage_two(packet, pended || late, thread);
+        irp::release(packet);
+    };
+    match thread {
+        // NT-M-16: a special kernel APC of the requesting thread. It waits while the thread has them disabled (NT-E-02).
+        Some(thread) => {
+            let kept = std::sync::Arc::clone(&thread);
+            nt_ke::apc::special(&thread, Box::new(move || work(Some(&kept))));
+        }
+        None => work(None),
+    }
+}
+
+fn thread_of(packet: Irp) -> Option<std::sync::Arc<nt_ke::Thread>> {
+    nt_ps::process::processes(&nt_ke::current().kernel).thread_at(packet.addr_at(IRP::Tail_Thread))
 }
 
 /// The master packet is completed when its last associated one is.
@@ -199,7 +215,7 @@ fn free_buffers(packet: Irp, result: IoStatus) -> IoStatus {
 }
 
 /// Tells the caller of a service, in the order of NT-C-11. The caller of this keeps a hold on the packet.
-pub(crate) fn stage_two(packet: Irp, pended: bool) {
+pub(crate) fn stage_two(packet: Irp, pended: bool, thread: Option<&nt_ke::Thread>) {
     let Some(prefix) = irp::prefix(packet) else { return };
     // Windows does this in a special kernel APC: a completion at DISPATCH_LEVEL comes down to APC_LEVEL for it.
     let _level = (irql::current() > irql::APC_LEVEL).then(|| irql::at(irql::APC_LEVEL));
@@ -210,10 +226,11 @@ pub(crate) fn stage_two(packet: Irp, pended: bool) {
     let flags = file.map_or(0, |file| file.get(FILE_OBJECT::Flags));
     let synchronous = flags & FO_SYNCHRONOUS_IO != 0;
     let own_event = packet.get(IRP::Flags) & IRP_SYNCHRONOUS_API != 0;
-    let notify = !result.status.is_error() || (pended && !synchronous);
+    // NT-Q-14: its process closed its last handle. Nobody is told, but for the packet of a port.
+    let closed = prefix.get(IRP_PREFIX::Kind) & PREFIX_CLOSED != 0 && result.status == NtStatus::CANCELLED;
+    let notify = !closed && (!result.status.is_error() || (pended && !synchronous));
     let kernel = nt_ke::current().kernel.clone();
     let system = System::of(&kernel);
-    let thread = nt_ps::process::processes(&kernel).thread_at(packet.addr_at(IRP::Tail_Thread));
     if prefix.get(IRP_PREFIX::Kind) & PREFIX_CHECK_BLOCK != 0 && system.observer(|_| ()).is_some() {
         check_block(system, packet.addr_at(IRP::UserIosb));
     }
@@ -239,11 +256,11 @@ pub(crate) fn stage_two(packet: Irp, pended: bool) {
             dispatcher::set_event(file.at(FILE_OBJECT::Event));
         }
     }
-    if let Some(thread) = &thread {
+    if let Some(thread) = thread {
         thread.remove_irp(packet.addr());
     }
-    if notify {
-        deliver(packet, file, pended, result, thread.as_deref());
+    if notify || (closed && event.is_none()) {
+        deliver(packet, file, pended, result, thread);
     }
     system.end(prefix.get(IRP_PREFIX::Span), result.status, result.information);
     system.in_flight.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
@@ -277,7 +294,12 @@ fn deliver(
     }
     match (packet.code(IRP::UserApcRoutine), thread) {
         (Some(routine), Some(thread)) => {
-            nt_ke::apc::queue(thread, UserApc { routine, arguments: [context, iosb, 0] });
+            // NT-Q-03: the APC lies in the packet, which stays until it has run or the thread is gone.
+            let held = irp::prefix(packet).map(|prefix| {
+                prefix.add32(IRP_PREFIX::Holders, 1);
+                Held::new(packet.addr(), |packet| irp::release(Foreign::of_table(packet)))
+            });
+            nt_ke::apc::queue(thread, UserApc { routine, arguments: [context, iosb, 0], held });
         }
         (Some(_), None) => {}
         (None, _) => {

@@ -53,7 +53,7 @@ fn violation(_: nt_cell::Fault) -> NtError {
 /// NtDeviceIoControlFile / NtFsControlFile.
 #[must_use]
 pub fn nt_control_file(frame: &Frame, args: &ControlArguments) -> NtStatus {
-    control(frame, args).unwrap_or_else(NtError::status)
+    frame.service(|| control(frame, args).unwrap_or_else(NtError::status))
 }
 
 fn control(frame: &Frame, args: &ControlArguments) -> NtResult<NtStatus> {
@@ -67,7 +67,7 @@ fn control(frame: &Frame, args: &ControlArguments) -> NtResult<NtStatus> {
             return NtStatus::ACCESS_DENIED.fail();
         }
     }
-    if args.apc_routine.is_some() && opened.ptr(FILE_OBJECT::CompletionContext).is_some() {
+    if !kernel && args.apc_routine.is_some() && opened.ptr(FILE_OBJECT::CompletionContext).is_some() {
         return NtStatus::INVALID_PARAMETER.fail();
     }
     let event = event::for_request(frame, args.event, frame.mode())?;

@@ -220,7 +220,7 @@ pub fn abandon(opened: file::FileObject) {
     if let Some(close) = ObjectType::File.routines().close
         && object::handle_count(opened.body()) == 0
     {
-        close(opened.body().view(), 0);
+        close(opened.body().view(), nt_ob::handle::Left { anywhere: 0, here: false });
     }
     drop(opened);
 }

@@ -9,7 +9,8 @@ use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::Foreign;
 use nt_ex::pool;
 use nt_ke::dispatcher::{self, EventType};
-use nt_ke::{Frame, Mode, wait};
+use nt_ke::wait::{self, WaitType};
+use nt_ke::{Frame, Mode};
 use nt_ob::access::{EVENT_MODIFY_STATE, SYNCHRONIZE};
 use nt_ob::types::ObjectType;
 use nt_ob::{Handle, ObjectRef, object};
@@ -116,6 +117,10 @@ pub fn close(frame: &Frame, handle: Handle) -> NtResult<()> {
 
 /// NtWaitForSingleObject: needs SYNCHRONIZE (NT-A-15).
 pub fn wait_for(frame: &Frame, handle: Handle, alertable: bool, timeout: Option<i64>) -> NtResult<NtStatus> {
+    frame.service(|| wait_for_one(frame, handle, alertable, timeout))
+}
+
+fn wait_for_one(frame: &Frame, handle: Handle, alertable: bool, timeout: Option<i64>) -> NtResult<NtStatus> {
     let mode = frame.mode();
     let kernel = mode == Mode::Kernel;
     let found = nt_ps::table_of(frame, handle, kernel).reference(handle)?;
@@ -124,6 +129,37 @@ pub fn wait_for(frame: &Frame, handle: Handle, alertable: bool, timeout: Option<
     }
     let header = header_of(&found.object, found.kind)?;
     Ok(wait::wait_for_single(frame, header, mode, alertable, timeout))
+}
+
+/// NtWaitForMultipleObjects: 1 to 64 objects, each with SYNCHRONIZE; a wait for all may not name one twice.
+pub fn wait_for_several(
+    frame: &Frame,
+    handles: &[Handle],
+    kind: WaitType,
+    alertable: bool,
+    timeout: Option<i64>,
+) -> NtResult<NtStatus> {
+    let mode = frame.mode();
+    let kernel = mode == Mode::Kernel;
+    if handles.is_empty() || handles.len() > nt_abi::ke::MAXIMUM_WAIT_OBJECTS as usize {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    frame.service(|| {
+        let (mut objects, mut headers) = (Vec::new(), Vec::new());
+        for &handle in handles {
+            let found = nt_ps::table_of(frame, handle, kernel).reference(handle)?;
+            if !kernel && found.granted & SYNCHRONIZE == 0 {
+                return NtStatus::ACCESS_DENIED.fail();
+            }
+            let header = header_of(&found.object, found.kind)?;
+            if kind == WaitType::All && headers.contains(&header) {
+                return NtStatus::INVALID_PARAMETER_MIX.fail();
+            }
+            headers.push(header);
+            objects.push(found.object);
+        }
+        Ok(wait::wait_for_multiple(frame, &headers, kind, mode, alertable, timeout))
+    })
 }
 
 /// Finds the dispatcher header that a wait on an object uses.

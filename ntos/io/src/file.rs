@@ -4,7 +4,7 @@
 //! NT-W-11 asks for it. Source: FILE_OBJECT page; rules NT-M-20, NT-T-06, NT-W-11, NT-E-08, NT-A-13.
 
 use crate::device::{self, Device};
-use crate::irp::{self, IRP_PREFIX, PREFIX_SERVICE};
+use crate::irp;
 use crate::send;
 use crate::system::System;
 use nt_abi::io::{
@@ -17,6 +17,7 @@ use nt_cell::Foreign;
 use nt_ke::dispatcher::{self, EventType};
 use nt_ke::{Frame, Mode, wait};
 use nt_ob::access::GenericMapping;
+use nt_ob::handle::Left;
 use nt_ob::types::{self, ObjectType, Routines};
 use nt_ob::{ObjectRef, object};
 
@@ -155,29 +156,20 @@ pub fn send_for_result(frame: &Frame, packet: irp::Irp, top: Device) -> irp::IoS
 }
 
 /// A handle was closed: at the last one the file system gets IRP_MJ_CLEANUP (NT-M-20).
-fn close_handle(body: Foreign<Bytes>, left: i64) {
+fn close_handle(body: Foreign<Bytes>, left: Left) {
     let file = body.view::<FILE_OBJECT>();
-    if left != 0 || file.or32(FILE_OBJECT::Flags, FO_CLEANUP_COMPLETE) & FO_CLEANUP_COMPLETE != 0 {
+    if !left.here {
+        crate::cancel::process_closed(&nt_ke::current(), file, left.anywhere == 0); // NT-Q-14
+    }
+    if left.anywhere != 0 || file.or32(FILE_OBJECT::Flags, FO_CLEANUP_COMPLETE) & FO_CLEANUP_COMPLETE != 0 {
         return;
     }
     let frame = nt_ke::current();
-    cancel_pended(&frame, file);
     let Some(top) = device::related(file) else { return };
     let system = System::of(&frame.kernel);
     let span = system.begin(|| request(&frame, file, IRP_MJ_CLEANUP));
     let status = send_and_wait(&frame, file, IRP_MJ_CLEANUP, top);
     system.end(span, status, 0);
-}
-
-/// The last handle of a file goes while requests are pended: they are cancelled (NT-Q-14).
-fn cancel_pended(frame: &Frame, file: Foreign<FILE_OBJECT>) {
-    for address in frame.thread.irps() {
-        let packet = Foreign::<IRP>::of_table(address);
-        let live = irp::prefix(packet).is_some_and(|p| p.get(IRP_PREFIX::Kind) & PREFIX_SERVICE != 0);
-        if live && packet.ptr(IRP::Tail_OriginalFileObject) == Some(file) {
-            crate::complete::cancel_irp(packet);
-        }
-    }
 }
 
 /// The last reference went: IRP_MJ_CLOSE.

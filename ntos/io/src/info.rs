@@ -66,6 +66,8 @@ pub mod class {
     pub const VALID_DATA_LENGTH: u32 = 39;
     /// FileIoCompletionNotificationInformation.
     pub const IO_COMPLETION_NOTIFICATION: u32 = 41;
+    /// FileReplaceCompletionInformation.
+    pub const REPLACE_COMPLETION: u32 = 61;
     /// FileDispositionInformationEx.
     pub const DISPOSITION_EX: u32 = 64;
     /// FileRenameInformationEx.
@@ -106,7 +108,7 @@ const fn set_shape(class: u32) -> Option<Shape> {
         class::POSITION => (8, FILE_READ_DATA | FILE_WRITE_DATA),
         class::MODE => (4, 0),
         class::ALLOCATION | class::END_OF_FILE | class::VALID_DATA_LENGTH => (8, FILE_WRITE_DATA),
-        class::COMPLETION => (16, 0),
+        class::COMPLETION | class::REPLACE_COMPLETION => (16, 0),
         class::IO_COMPLETION_NOTIFICATION => (4, 0),
         _ => return None,
     };
@@ -352,9 +354,10 @@ fn set(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
             opened.file.set(FILE_OBJECT::CurrentByteOffset, input.load::<i64>(0).map_err(violation)?);
             done
         }
-        class::COMPLETION => {
+        class::COMPLETION | class::REPLACE_COMPLETION => {
             let handle = Handle(input.load::<u64>(0).map_err(violation)?);
-            port::associate(frame, *opened.file, handle, input.load::<u64>(8).map_err(violation)?)?;
+            let tie = if args.class == class::COMPLETION { port::associate } else { port::replace };
+            tie(frame, *opened.file, handle, input.load::<u64>(8).map_err(violation)?)?;
             if opened.flags & FO_SKIP_SET_EVENT == 0 {
                 dispatcher::set_event(opened.file.at(FILE_OBJECT::Event)); // NT-I-16
             }

@@ -40,6 +40,8 @@ pub const PREFIX_CHECK_BLOCK: u32 = 8;
 pub const PREFIX_NO_ALERT: u32 = 16;
 /// The submitter's completion routine kept the packet: it is the routine's until it completes or frees it (KS-S-23).
 pub const PREFIX_KEPT: u32 = 32;
+/// The issuing process closed its last handle to the file: a cancelled request tells its caller nothing (NT-Q-14).
+pub const PREFIX_CLOSED: u32 = 64;
 /// Completed without a pending mark: stage 2 is the service's.
 pub const STATE_COMPLETED: i32 = 1;
 /// The dispatch routine returned PENDING: stage 2 is the completion's.

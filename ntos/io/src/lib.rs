@@ -7,6 +7,7 @@
 //! which the rules ask for (NT-W-11).
 //! Not here: filter callbacks (`nt_fltmgr`), what a file holds (the volume), caching (the volume until `nt_cc` is).
 
+pub mod cancel;
 pub mod complete;
 pub mod control;
 pub mod create;
@@ -27,6 +28,8 @@ pub mod registry;
 pub mod rw;
 pub mod send;
 pub mod system;
+pub mod thread;
+pub mod verify;
 pub mod write;
 
 pub use driver::{Answer, FastCall, NativeDriver, OwnedIrp, PendedIrp};

@@ -10,12 +10,14 @@ use nt_abi::ke::{DISPATCHER_HEADER, KSEMAPHORE};
 use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::{Foreign, Slab};
 use nt_ex::pool;
-use nt_ke::{Frame, Mode, Mutex, wait};
+use nt_ke::wait::{self, WaitType};
+use nt_ke::{Frame, Mode, Mutex};
 use nt_ob::access::GenericMapping;
 use nt_ob::types::{self, ObjectType, Routines};
 use nt_ob::{Handle, ObjectRef, object};
 use std::collections::VecDeque;
 use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
 
 /// One packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,17 +64,77 @@ pub fn queue(port: Foreign<KSEMAPHORE>, packet: Packet) {
     }
 }
 
+const MODIFY_STATE: u32 = 2;
+const QUERY_STATE: u32 = 1;
+
+fn port_of(frame: &Frame, handle: Handle, access: u32) -> NtResult<ObjectRef<KSEMAPHORE>> {
+    let (object, _) = crate::event::reference(frame, handle, ObjectType::IoCompletion, access, frame.mode())?;
+    Ok(object.retype())
+}
+
+/// NtSetIoCompletion: queues a packet that is returned as it is.
+pub fn set(frame: &Frame, handle: Handle, packet: Packet) -> NtResult<()> {
+    queue(*port_of(frame, handle, MODIFY_STATE)?, packet);
+    Ok(())
+}
+
+/// NtQueryIoCompletion: how many packets are queued.
+pub fn depth(frame: &Frame, handle: Handle) -> NtResult<u32> {
+    let port = port_of(frame, handle, QUERY_STATE)?;
+    Ok(port.at(KSEMAPHORE::Header).get(DISPATCHER_HEADER::SignalState).max(0).cast_unsigned())
+}
+
 /// NtRemoveIoCompletion: TIMEOUT when none came.
 pub fn remove(frame: &Frame, handle: Handle, timeout: Option<i64>) -> NtResult<Result<Packet, NtStatus>> {
-    let (object, _) = crate::event::reference(frame, handle, ObjectType::IoCompletion, 2, frame.mode())?;
-    let port = object.body().view::<KSEMAPHORE>();
-    let header: Foreign<DISPATCHER_HEADER> = port.at(KSEMAPHORE::Header);
-    let status = wait::wait_for_single(frame, header, Mode::Kernel, false, timeout);
-    if status != NtStatus::SUCCESS {
-        return Ok(Err(status));
+    let taken = remove_several(frame, handle, 1, timeout, false)?;
+    Ok(taken.and_then(|packets| packets.first().copied().ok_or(NtStatus::TIMEOUT)))
+}
+
+/// NtRemoveIoCompletionEx: up to `count` packets that are there once one is (NT-Q-12, NT-Q-13).
+pub fn remove_several(
+    frame: &Frame,
+    handle: Handle,
+    count: u32,
+    timeout: Option<i64>,
+    alertable: bool,
+) -> NtResult<Result<Vec<Packet>, NtStatus>> {
+    if count == 0 {
+        return NtStatus::INVALID_PARAMETER.fail();
     }
-    let packet = QUEUES.get(object::native_key(port)).and_then(|queue| queue.lock().pop_front());
-    Ok(packet.ok_or(NtStatus::TIMEOUT))
+    let port = port_of(frame, handle, MODIFY_STATE)?;
+    frame.service(|| Ok(take(frame, *port, count, timeout, alertable)))
+}
+
+fn take(
+    frame: &Frame,
+    port: Foreign<KSEMAPHORE>,
+    count: u32,
+    timeout: Option<i64>,
+    alertable: bool,
+) -> Result<Vec<Packet>, NtStatus> {
+    let header = port.at(KSEMAPHORE::Header);
+    let mine = &frame.thread.port;
+    // NT-Q-13: a thread that has not taken a packet from this port before looks at its APCs first.
+    if alertable && mine.load(Ordering::Relaxed) != port.addr() {
+        let status = wait::wait_for_multiple(frame, &[], WaitType::Any, frame.mode(), true, Some(0));
+        if status != NtStatus::TIMEOUT {
+            return Err(status);
+        }
+    }
+    let status = wait::wait_for_single(frame, header, frame.mode(), alertable, timeout);
+    if status != NtStatus::SUCCESS {
+        return Err(status);
+    }
+    mine.store(port.addr(), Ordering::Relaxed);
+    let mut packets = Vec::new();
+    let queue = QUEUES.get(object::native_key(port));
+    let next = || queue.as_ref().and_then(|queue| queue.lock().pop_front());
+    packets.extend(next());
+    let more = || wait::wait_for_single(frame, header, Mode::Kernel, false, Some(0)) == NtStatus::SUCCESS;
+    while (packets.len() as u32) < count && more() {
+        packets.extend(next());
+    }
+    Ok(packets)
 }
 
 /// FileCompletionInformation: associates a file with a port (NT-I-16).
@@ -87,6 +149,19 @@ pub fn associate(frame: &Frame, file: Foreign<FILE_OBJECT>, handle: Handle, key:
     context.set(IO_COMPLETION_CONTEXT::Key, key);
     file.set_ptr(FILE_OBJECT::CompletionContext, Some(context));
     Ok(())
+}
+
+/// FileReplaceCompletionInformation: another port, or none for handle 0 (NT-I-16).
+pub fn replace(frame: &Frame, file: Foreign<FILE_OBJECT>, handle: Handle, key: u64) -> NtResult<()> {
+    if file.get(FILE_OBJECT::Flags) & FO_SYNCHRONOUS_IO != 0 {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    if handle != Handle::NULL {
+        // The new port is looked up first: a bad handle leaves the association as it was.
+        drop(port_of(frame, handle, MODIFY_STATE)?);
+    }
+    detach(file);
+    if handle == Handle::NULL { Ok(()) } else { associate(frame, file, handle, key) }
 }
 
 /// Drops a file's association.

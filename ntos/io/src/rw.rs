@@ -11,7 +11,7 @@ use crate::irp::{
 };
 use crate::observe::{self, Request};
 use crate::system::System;
-use crate::{complete, event, file, send};
+use crate::{complete, event, file, send, verify};
 use nt_abi::io::{
     DEVICE_OBJECT, DO_BUFFERED_IO, DO_DIRECT_IO, DRIVER_OBJECT, FAST_IO_DISPATCH, FILE_APPEND_DATA, FILE_OBJECT,
     FILE_READ_DATA, FILE_WRITE_DATA, FO_ALERTABLE_IO, FO_MAILSLOT, FO_NAMED_PIPE, FO_NO_INTERMEDIATE_BUFFERING,
@@ -119,10 +119,14 @@ fn capture<W: nt_abi::Word>(at: Addr, kernel: bool) -> NtResult<Option<W>> {
 
 /// NtWriteFile / NtReadFile.
 pub fn transfer(frame: &Frame, direction: Direction, args: &Arguments) -> NtStatus {
-    match validate(frame, direction, args) {
-        Ok(transfer) => transfer.run(),
-        Err(error) => error.status(),
-    }
+    frame.service(|| {
+        let notifies = args.event != Handle::NULL || args.apc_routine.is_some() || args.apc_context != 0;
+        verify::service_call(frame, args.handle, notifies);
+        match validate(frame, direction, args) {
+            Ok(transfer) => transfer.run(),
+            Err(error) => error.status(),
+        }
+    })
 }
 
 fn check_access(direction: Direction, granted: u32, flags: u32) -> NtResult<()> {
@@ -154,7 +158,7 @@ fn validate<'a>(frame: &'a Frame, direction: Direction, args: &'a Arguments) -> 
         }
     }
     let mut offset = capture::<i64>(args.byte_offset, kernel)?; // V-06
-    if args.apc_routine.is_some() && file.ptr(FILE_OBJECT::CompletionContext).is_some() {
+    if !kernel && args.apc_routine.is_some() && file.ptr(FILE_OBJECT::CompletionContext).is_some() {
         return NtStatus::INVALID_PARAMETER.fail(); // V-07
     }
     // V-14 is decided first (NT-O-11): an append-only handle ignores the offset given.
@@ -437,15 +441,19 @@ pub fn run_service(
     let Some(prefix) = irp::prefix(packet) else { return (returned, None) };
     let before = prefix.swap32(IRP_PREFIX::State, STATE_LEFT);
     if before == STATE_COMPLETED {
-        // Complete, and nobody marked it pending: stage 2 is ours.
+        // Complete, and nobody marked it pending: stage 2 is ours, here and now (NT-M-16).
         let forced = returned == NtStatus::PENDING;
-        complete::stage_two(packet, forced);
+        if forced {
+            verify::pending_without_mark(frame, top);
+        }
+        complete::stage_two(packet, forced, Some(&frame.thread));
         irp::release(packet);
     }
     if returned != NtStatus::PENDING {
         let result = irp::status(packet);
         irp::release(packet);
         let warned = returned.is_warning()
+            && before == STATE_COMPLETED
             && !synchronous
             && opened.ptr(FILE_OBJECT::CompletionContext).is_some()
             && frame.kernel.windows() >= WindowsVersion::Win8;
@@ -463,6 +471,7 @@ pub fn run_service(
 
 /// Waits for a pended request of a synchronous file; an alertable wait that is interrupted cancels it (NT-X-05).
 fn wait_for_file(frame: &Frame, packet: Irp, opened: Foreign<FILE_OBJECT>) {
+    let _recovered = verify::wait_without_apcs(frame);
     let never = irp::prefix(packet).is_some_and(|prefix| prefix.get(IRP_PREFIX::Kind) & PREFIX_NO_ALERT != 0);
     let alertable = opened.get(FILE_OBJECT::Flags) & FO_ALERTABLE_IO != 0 && !never;
     let header = opened.at(FILE_OBJECT::Event).at(KEVENT::Header);

@@ -6,7 +6,7 @@ use crate::device::Device;
 use crate::driver::{self, OwnedIrp};
 use crate::irp::{self, Irp};
 use nt_abi::NtStatus;
-use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, IO_STACK_LOCATION, IRP};
+use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, IO_STACK_LOCATION, IRP, IRP_MJ_POWER};
 use nt_cell::callout;
 
 /// IoCallDriver: moves to the next location, names the device in it, calls its driver; returns what that returns.
@@ -26,6 +26,7 @@ pub fn call_driver(device: Device, packet: Irp) -> NtStatus {
     let driver = device.ptr(DEVICE_OBJECT::DriverObject).expect("a device without a driver object");
     let major = usize::from(stack.get(IO_STACK_LOCATION::MajorFunction).min(27));
     let code = driver.code(DRIVER_OBJECT::MajorFunction.index(major)).unwrap_or_else(crate::exports::invalid_request);
+    let _power = (major == usize::from(IRP_MJ_POWER)).then(crate::verify::in_power_irp);
     if code == driver::native_dispatch()
         && let Some(native) = driver::native(driver)
     {

@@ -36,6 +36,7 @@ pub struct Frame {
     /// The NT thread that runs here.
     pub thread: Arc<Thread>,
     mode: Cell<Mode>,
+    services: Cell<u32>,
 }
 
 thread_local! {
@@ -47,6 +48,33 @@ impl Frame {
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode.get()
+    }
+
+    /// Runs a system service. On the way out of the outermost one to user mode, user APCs that ended an alertable wait
+    /// inside it run (NT-Q-01, NT-X-05): the service is over by then, as on Windows.
+    pub fn service<R>(&self, body: impl FnOnce() -> R) -> R {
+        self.services.set(self.services.get() + 1);
+        let result = body();
+        self.services.set(self.services.get() - 1);
+        self.thread.special_apcs_enabled();
+        if self.services.get() == 0 {
+            crate::apc::user_apcs_enabled(&self.thread);
+        }
+        result
+    }
+
+    /// KeLeaveCriticalRegion: user APCs that ended a wait inside the region run now, outside of services (NT-E-02).
+    pub fn leave_critical_region(&self) {
+        self.thread.leave_critical_region();
+        if !self.in_service() {
+            crate::apc::user_apcs_enabled(&self.thread);
+        }
+    }
+
+    /// Returns whether a system service is running in this frame.
+    #[must_use]
+    pub fn in_service(&self) -> bool {
+        self.services.get() != 0
     }
 
     /// Runs `body` with another previous mode: what a Zw routine does around the service (NT-B-11).
@@ -81,7 +109,13 @@ pub fn enter(kernel: &Arc<Kernel>, thread: &Arc<Thread>, mode: Mode) -> Entered 
     let irql = nt_cell::kpcr::irql();
     nt_cell::kpcr::set_irql(crate::irql::PASSIVE_LEVEL);
     nt_cell::kpcr::set_current_thread(thread.object());
-    let frame = Rc::new(Frame { kernel: Arc::clone(kernel), thread: Arc::clone(thread), mode: Cell::new(mode) });
+    thread.place.here();
+    let frame = Rc::new(Frame {
+        kernel: Arc::clone(kernel),
+        thread: Arc::clone(thread),
+        mode: Cell::new(mode),
+        services: Cell::new(0),
+    });
     STACK.with_borrow_mut(|stack| stack.push(Rc::clone(&frame)));
     let charged = nt_cell::pool::charge(kernel.id() as u32);
     Entered { irql, charged, frame }
@@ -89,13 +123,17 @@ pub fn enter(kernel: &Arc<Kernel>, thread: &Arc<Thread>, mode: Mode) -> Entered 
 
 impl Drop for Entered {
     fn drop(&mut self) {
+        self.frame.thread.special_apcs_enabled();
         let outer = STACK.with_borrow_mut(|stack| {
             stack.pop();
-            stack.last().map_or(0, |frame| frame.thread.object())
+            stack.last().map(|frame| Arc::clone(&frame.thread))
         });
         nt_cell::pool::charge(self.charged);
         nt_cell::kpcr::set_irql(self.irql);
-        nt_cell::kpcr::set_current_thread(outer);
+        nt_cell::kpcr::set_current_thread(outer.as_ref().map_or(0, |thread| thread.object()));
+        if outer.is_none_or(|outer| !Arc::ptr_eq(&outer, &self.frame.thread)) {
+            self.frame.thread.place.nowhere();
+        }
     }
 }
 

@@ -120,7 +120,7 @@ exports! { "ntoskrnl.exe" =>
     Full code KeGetCurrentIrql() -> u8 { irql::current() }
     Full code KfRaiseIrql(level: u8) -> u8 { let was = irql::current(); nt_cell::kpcr::set_irql(level); was }
     Full code KeRaiseIrqlToDpcLevel() -> u8 { let was = irql::current(); nt_cell::kpcr::set_irql(irql::DISPATCH_LEVEL); was }
-    Full code KeLowerIrql(level: u8) { nt_cell::kpcr::set_irql(level); }
+    Full code KeLowerIrql(level: u8) { nt_cell::kpcr::set_irql(level); current().thread.special_apcs_enabled(); }
     Full code KeInitializeSpinLock(word: u64) { unlock(word); }
     Full code KeAcquireSpinLockRaiseToDpc(word: u64) -> u8 {
         let was = irql::current();
@@ -135,7 +135,7 @@ exports! { "ntoskrnl.exe" =>
         at::<SPIN_LOCK>(word).map_or(0, |lock| u8::from(lock.cas64(SPIN_LOCK::Value, 0, 1).is_ok()))
     }
     Full code KeEnterCriticalRegion() { current().thread.enter_critical_region(); }
-    Full code KeLeaveCriticalRegion() { current().thread.leave_critical_region(); }
+    Full code KeLeaveCriticalRegion() { current().leave_critical_region(); }
     Full code KeEnterGuardedRegion() { current().thread.enter_guarded_region(); }
     Full code KeLeaveGuardedRegion() { current().thread.leave_guarded_region(); }
     Full code KeAreApcsDisabled() -> u8 { u8::from(current().thread.apcs_disabled()) }

@@ -60,6 +60,7 @@ pub struct Kernel {
     pub clock: Clock,
     /// System worker threads.
     pub work: WorkQueue,
+    verifying: std::sync::atomic::AtomicBool,
     /// Timers.
     pub timers: crate::timer::Timers,
     rooms: [OnceLock<Arc<dyn Any + Send + Sync>>; SLOTS],
@@ -83,6 +84,7 @@ impl Kernel {
             windows,
             clock: Clock::default(),
             work: WorkQueue::default(),
+            verifying: std::sync::atomic::AtomicBool::new(false),
             timers: crate::timer::Timers::default(),
             rooms: [const { OnceLock::new() }; SLOTS],
             system_thread: OnceLock::new(),
@@ -100,6 +102,18 @@ impl Kernel {
     #[must_use]
     pub fn windows(&self) -> WindowsVersion {
         self.windows
+    }
+
+    /// Switches the checks of what callers must keep on or off.
+    pub fn verify(&self, on: bool) {
+        self.verifying.store(on, Ordering::Relaxed);
+    }
+
+    /// Returns whether calls are checked for what callers must keep.
+    #[inline]
+    #[must_use]
+    pub fn verifying(&self) -> bool {
+        self.verifying.load(Ordering::Relaxed)
     }
 
     /// Stores a room's state; a room does it once, while the machine is built.

@@ -3,7 +3,7 @@
 //! Room: ntos/ke. IRQL: <= DISPATCH_LEVEL. Locks: the thread's APC queue, innermost.
 //! Source: "Waits and APCs", "Disabling APCs" pages. Rules: NT-E-02, NT-E-06, NT-Q-01, NT-Q-03.
 
-use crate::apc::UserApc;
+use crate::apc::{Special, UserApc};
 use crate::kernel::Kernel;
 use crate::lock::Mutex;
 use crate::wait::Parker;
@@ -19,7 +19,15 @@ pub struct Thread {
     process: OnceLock<Arc<dyn Any + Send + Sync>>,
     pub(crate) parker: Parker,
     pub(crate) apcs: Mutex<VecDeque<UserApc>>,
+    pub(crate) specials: Mutex<Vec<Special>>,
+    pub(crate) specials_due: AtomicBool,
+    pub(crate) user_apcs_due: AtomicBool,
     pub(crate) alerted: AtomicBool,
+    pub(crate) place: nt_cell::kpcr::Place,
+    ended: AtomicBool,
+    recovering: AtomicBool,
+    /// The completion port that the thread took a packet from last, 0 for none (NT-Q-13).
+    pub port: AtomicU64,
     critical: AtomicI32,
     guarded: AtomicI32,
     irps: Mutex<Vec<u64>>,
@@ -42,7 +50,14 @@ impl Thread {
             process: OnceLock::new(),
             parker: Parker::default(),
             apcs: Mutex::new(VecDeque::new()),
+            specials: Mutex::new(Vec::new()),
+            specials_due: AtomicBool::new(false),
+            user_apcs_due: AtomicBool::new(false),
             alerted: AtomicBool::new(false),
+            place: nt_cell::kpcr::Place::default(),
+            ended: AtomicBool::new(false),
+            recovering: AtomicBool::new(false),
+            port: AtomicU64::new(0),
             critical: AtomicI32::new(0),
             guarded: AtomicI32::new(0),
             irps: Mutex::new(Vec::new()),
@@ -93,11 +108,19 @@ impl Thread {
     }
     /// KeEnterGuardedRegion: holds back special kernel APCs too.
     pub fn enter_guarded_region(&self) {
-        self.guarded.fetch_add(1, Ordering::Relaxed);
+        self.guarded.fetch_add(1, Ordering::SeqCst);
     }
-    /// KeLeaveGuardedRegion.
+    /// KeLeaveGuardedRegion: special kernel APCs that came meanwhile run now.
     pub fn leave_guarded_region(&self) {
-        self.guarded.fetch_sub(1, Ordering::Relaxed);
+        self.guarded.fetch_sub(1, Ordering::SeqCst);
+        self.special_apcs_enabled();
+    }
+    /// The calling thread lowered its IRQL or left a region: what waited for it runs.
+    #[inline]
+    pub fn special_apcs_enabled(&self) {
+        if crate::apc::specials_due(self) {
+            crate::apc::run_specials(self);
+        }
     }
     /// KeAreApcsDisabled: inside a critical or guarded region (NT-E-08).
     #[must_use]
@@ -107,7 +130,29 @@ impl Thread {
     /// KeAreAllApcsDisabled: inside a guarded region or at APC_LEVEL and above.
     #[must_use]
     pub fn all_apcs_disabled(&self) -> bool {
-        self.guarded.load(Ordering::Relaxed) != 0 || crate::irql::current() >= crate::irql::APC_LEVEL
+        self.guarded.load(Ordering::SeqCst) != 0 || crate::irql::current() >= crate::irql::APC_LEVEL
+    }
+    /// Whether this thread, which may be another than the caller, has special kernel APCs disabled.
+    pub(crate) fn specials_disabled(&self) -> bool {
+        (self.guarded.load(Ordering::SeqCst) != 0 || self.place.irql() >= crate::irql::APC_LEVEL)
+            && !self.recovering.load(Ordering::SeqCst)
+    }
+    /// Lets special kernel APCs run in spite of a region or an IRQL: the thread is about to wait for one that could never
+    /// run. Returns the former state.
+    pub fn recover(&self, on: bool) -> bool {
+        self.recovering.swap(on, Ordering::SeqCst)
+    }
+
+    /// Marks the thread as ended: no APC reaches it any more, and waits in user mode are over (NT-E-06, NT-Q-03).
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        crate::apc::run_down(self);
+        self.parker.interrupt();
+    }
+    /// Returns whether the thread has ended, or was told to.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// Puts an IRP on the thread's list (NT-P-07).
@@ -120,6 +165,10 @@ impl Thread {
         if let Some(at) = irps.iter().rposition(|&each| each == irp) {
             irps.swap_remove(at);
         }
+    }
+    /// Shows the addresses of the thread's IRPs, with the list locked: none of them goes meanwhile.
+    pub fn with_irps(&self, mut show: impl FnMut(u64)) {
+        self.irps.lock().iter().for_each(|&irp| show(irp));
     }
     /// Returns the IRPs that the thread has issued and that are not complete.
     #[must_use]

@@ -174,18 +174,26 @@ pub fn wait_for_single(
     alertable: bool,
     timeout: Option<i64>,
 ) -> NtStatus {
-    if acquire(object, frame.thread.object()) && !(alertable && interrupted(frame, mode).is_some()) {
-        return NtStatus::SUCCESS;
+    if acquire(object, frame.thread.object()) {
+        return NtStatus::SUCCESS; // before alerts and APCs are looked at
     }
     wait_for_multiple(frame, &[object], WaitType::Any, mode, alertable, timeout)
 }
 
-/// What ends an alertable wait now: an alert, or user APCs in a user-mode wait (NT-E-06). APCs are run here.
-fn interrupted(frame: &Frame, mode: Mode) -> Option<NtStatus> {
+/// What ends a wait now, apart from its objects (NT-E-06): the end of the thread, for a user-mode wait; an alert, for an
+/// alertable one; user APCs, for one that is both.
+fn interrupted(frame: &Frame, mode: Mode, alertable: bool) -> Option<NtStatus> {
+    if mode == Mode::User && frame.thread.has_ended() {
+        return Some(NtStatus::THREAD_IS_TERMINATING);
+    }
+    if !alertable {
+        return None;
+    }
     if frame.thread.alerted.swap(false, Ordering::AcqRel) {
         return Some(NtStatus::ALERTED);
     }
-    (mode == Mode::User && !frame.thread.apcs_disabled() && apc::pending(&frame.thread)).then_some(NtStatus::USER_APC)
+    // Inside a critical region too: it holds back the routine, not the end of the wait (NT-E-02, NT-X-05).
+    (mode == Mode::User && apc::pending(&frame.thread)).then_some(NtStatus::USER_APC)
 }
 
 fn acquire_all(objects: &[Foreign<DISPATCHER_HEADER>], thread: u64) -> bool {
@@ -222,6 +230,32 @@ pub fn wait_for_multiple(
         Some(0) | None => None,
         Some(ticks) => Some(frame.kernel.clock.deadline(ticks)),
     };
+    let status = loop {
+        thread.special_apcs_enabled();
+        let status = wait_once(frame, objects, kind, mode, alertable, timeout == Some(0), deadline);
+        if status != KERNEL_APC {
+            break status;
+        }
+    };
+    if status == NtStatus::USER_APC {
+        apc::ended_wait(frame);
+    }
+    status
+}
+
+/// STATUS_KERNEL_APC: the wait is given up for special kernel APCs, and begun again after them.
+const KERNEL_APC: NtStatus = NtStatus(0x100);
+
+fn wait_once(
+    frame: &Frame,
+    objects: &[Foreign<DISPATCHER_HEADER>],
+    kind: WaitType,
+    mode: Mode,
+    alertable: bool,
+    poll: bool,
+    deadline: Option<Instant>,
+) -> NtStatus {
+    let thread = &frame.thread;
     let waiter = Arc::new(Waiter { thread: Arc::clone(thread), any: kind == WaitType::Any });
     {
         let mut parked = thread.parker.state.lock();
@@ -233,7 +267,7 @@ pub fn wait_for_multiple(
         bucket.count.fetch_add(1, Ordering::SeqCst);
         entries.push(Entry { header: object.addr(), index, waiter: Arc::clone(&waiter) });
     }
-    let status = block(frame, objects, kind, mode, alertable, timeout == Some(0), deadline);
+    let status = block(frame, objects, kind, mode, alertable, poll, deadline);
     for object in objects {
         let bucket = bucket(object.addr());
         let mut entries = bucket.entries.lock();
@@ -243,14 +277,10 @@ pub fn wait_for_multiple(
     }
     // A signal handed over while the wait ended for another reason counts: the object was taken for us.
     let late = thread.parker.state.lock().satisfied.take();
-    let status = match late {
+    match late {
         Some(index) if kind == WaitType::Any => NtStatus(index as u32),
         _ => status,
-    };
-    if status == NtStatus::USER_APC {
-        apc::deliver(thread);
     }
-    status
 }
 
 fn block(
@@ -268,8 +298,8 @@ fn block(
         if let Some(index) = thread.parker.state.lock().satisfied {
             return NtStatus(index as u32);
         }
-        if alertable && let Some(status) = interrupted(frame, mode) {
-            return status;
+        if apc::specials_due(thread) {
+            return KERNEL_APC;
         }
         match kind {
             WaitType::Any => {
@@ -286,6 +316,9 @@ fn block(
                     return NtStatus::SUCCESS;
                 }
             }
+        }
+        if let Some(status) = interrupted(frame, mode, alertable) {
+            return status;
         }
         if poll {
             return NtStatus::TIMEOUT;

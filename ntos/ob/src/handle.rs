@@ -58,6 +58,15 @@ struct Free {
     next: u32,
 }
 
+/// The handles to an object that a close leaves behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Left {
+    /// In all tables.
+    pub anywhere: i64,
+    /// Whether the table that the handle was closed in has another one.
+    pub here: bool,
+}
+
 /// What a handle gives: the object and the granted access.
 #[derive(Debug)]
 pub struct Referenced {
@@ -160,10 +169,17 @@ impl HandleTable {
         let body: Foreign<Bytes> = object::at(address);
         let left = object::remove_handle(body);
         if let Some(close) = object::kind_of(body).and_then(|kind| kind.routines().close) {
-            close(body, left);
+            close(body, Left { anywhere: left, here: left > 0 && self.has(address) });
         }
         object::dereference(body);
         Ok(())
+    }
+
+    /// Returns whether a handle of this table is to the object at `address`.
+    fn has(&self, address: u64) -> bool {
+        let end = self.free.lock().next;
+        let is = |index| self.entry(index).is_some_and(|e| e.object.load(Ordering::Acquire) & !LOCK == address);
+        (0..end).any(is)
     }
 
     /// Returns every open handle: what a process leaves behind.

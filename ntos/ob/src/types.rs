@@ -3,6 +3,7 @@
 //! Room: ntos/ob. IRQL: any. Locks: none. Source: ObReferenceObjectByHandle page; wdm.h type exports.
 
 use crate::access::GenericMapping;
+use crate::handle::Left;
 use nt_abi::Bytes;
 use nt_cell::Foreign;
 use nt_ex::pool;
@@ -114,8 +115,8 @@ impl ObjectType {
 pub struct Routines {
     /// What the generic access bits mean.
     pub mapping: GenericMapping,
-    /// Called when a handle was closed: the object and the number of handles left (IRP_MJ_CLEANUP at 0).
-    pub close: Option<fn(Foreign<Bytes>, i64)>,
+    /// Called when a handle was closed: the object and the handles left (IRP_MJ_CLEANUP when there is none).
+    pub close: Option<fn(Foreign<Bytes>, Left)>,
     /// Called when the last count went (IRP_MJ_CLOSE); the memory is freed after it.
     pub delete: Option<fn(Foreign<Bytes>)>,
     /// The dispatcher header that a wait on the object uses, as an offset from the body.

@@ -126,6 +126,27 @@ impl Processes {
         threads.iter().find(|(at, _, _)| *at == address).and_then(|(_, _, thread)| thread.upgrade())
     }
 
+    /// Finds a thread by its id.
+    #[must_use]
+    pub fn thread_by_id(&self, id: u64) -> Option<Arc<Thread>> {
+        let threads = self.threads.lock();
+        threads.iter().filter_map(|(_, _, thread)| thread.upgrade()).find(|thread| thread.id() == id)
+    }
+
+    /// Returns the living threads of all processes.
+    #[must_use]
+    pub fn threads(&self) -> Vec<Arc<Thread>> {
+        self.threads.lock().iter().filter_map(|(_, _, thread)| thread.upgrade()).collect()
+    }
+
+    /// Returns the living threads of a process.
+    #[must_use]
+    pub fn threads_of(&self, process: &Process) -> Vec<Arc<Thread>> {
+        let threads = self.threads.lock();
+        let all = threads.iter().filter_map(|(_, _, thread)| thread.upgrade());
+        all.filter(|thread| thread.process::<Process>().is_some_and(|own| std::ptr::eq(own, process))).collect()
+    }
+
     /// Finds a process by its object's address.
     #[must_use]
     pub fn process_at(&self, address: u64) -> Option<Arc<Process>> {

@@ -1,0 +1,134 @@
+//! Cancelling requests: `NtCancelIoFile`, `NtCancelIoFileEx`, `NtCancelSynchronousIoFile`, and what closes and exits cancel.
+//!
+//! Room: ntos/io. IRQL: PASSIVE_LEVEL. Locks: a thread's IRP list, while packets are counted; none while they are cancelled.
+//! Source: NtCancelIoFile, CancelIoEx, CancelSynchronousIo pages; rules NT-X-01 to NT-X-04, NT-Q-14, NT-P-07, NT-M-11.
+
+use crate::irp::{self, IRP_PREFIX, IoStatus, Irp, PREFIX_CLOSED, PREFIX_SERVICE};
+use crate::rw::store_status;
+use crate::system::System;
+use crate::{complete, event, file};
+use nt_abi::io::{FILE_OBJECT, IRP, IRP_SYNCHRONOUS_API};
+use nt_abi::{NtError, NtResult, NtStatus};
+use nt_cell::{Addr, Foreign};
+use nt_ke::{Frame, Mode, Thread, wait};
+use nt_ob::Handle;
+use nt_ob::types::ObjectType;
+use nt_ps::Process;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+const THREAD_TERMINATE: u32 = 1;
+
+/// Cancels the packets of a thread that `wanted` picks; returns how many.
+fn cancel_of(thread: &Thread, wanted: impl Fn(Irp) -> bool, more: u32) -> usize {
+    // A packet stays on the list until its stage 2; counted under the list's lock it stays ours until we let it go.
+    let mut picked = Vec::new();
+    thread.with_irps(|address| {
+        let packet = Foreign::<IRP>::of_table(address);
+        if let Some(prefix) = irp::prefix(packet)
+            && prefix.get(IRP_PREFIX::Kind) & PREFIX_SERVICE != 0
+            && wanted(packet)
+        {
+            prefix.add32(IRP_PREFIX::Holders, 1);
+            prefix.or32(IRP_PREFIX::Kind, more);
+            picked.push(packet);
+        }
+    });
+    for &packet in &picked {
+        complete::cancel_irp(packet);
+        irp::release(packet);
+    }
+    picked.len()
+}
+
+fn is_of(file: Foreign<FILE_OBJECT>) -> impl Fn(Irp) -> bool {
+    move |packet| packet.ptr(IRP::Tail_OriginalFileObject) == Some(file)
+}
+
+fn threads_of(frame: &Frame, process: &Process) -> Vec<Arc<Thread>> {
+    nt_ps::process::processes(&frame.kernel).threads_of(process)
+}
+
+/// Stores `{status, 0}` in the service's status block and returns it.
+fn answer(frame: &Frame, iosb: Addr, status: NtStatus) -> NtResult<NtStatus> {
+    store_status(iosb, frame.mode() == Mode::Kernel, IoStatus::new(status, 0))?;
+    Ok(status)
+}
+
+fn probe(frame: &Frame, iosb: Addr) -> NtResult<()> {
+    if frame.mode() == Mode::Kernel {
+        return Ok(());
+    }
+    iosb.region(16, false).and_then(|block| block.probe_write()).map_err(|_| NtStatus::ACCESS_VIOLATION.error())
+}
+
+/// NtCancelIoFile: this thread's requests on the file (NT-X-01).
+#[must_use]
+pub fn nt_cancel_io_file(frame: &Frame, handle: Handle, iosb: Addr) -> NtStatus {
+    let cancel = || {
+        probe(frame, iosb)?;
+        let (object, _) = event::reference(frame, handle, ObjectType::File, 0, frame.mode())?;
+        cancel_of(&frame.thread, is_of(object.body().view()), 0);
+        answer(frame, iosb, NtStatus::SUCCESS)
+    };
+    frame.service(|| cancel().unwrap_or_else(NtError::status))
+}
+
+/// NtCancelIoFileEx: the process's requests on the file, or the one with this status block (NT-X-02).
+#[must_use]
+pub fn nt_cancel_io_file_ex(frame: &Frame, handle: Handle, request: Addr, iosb: Addr) -> NtStatus {
+    let cancel = || {
+        probe(frame, iosb)?;
+        let (object, _) = event::reference(frame, handle, ObjectType::File, 0, frame.mode())?;
+        let mine = is_of(object.body().view());
+        let wanted =
+            |packet: Irp| mine(packet) && (request.is_null() || packet.addr_at(IRP::UserIosb) == request.value());
+        let process = nt_ps::current_process(frame);
+        let count: usize = threads_of(frame, process).iter().map(|thread| cancel_of(thread, wanted, 0)).sum();
+        answer(frame, iosb, if count == 0 { NtStatus::NOT_FOUND } else { NtStatus::SUCCESS })
+    };
+    frame.service(|| cancel().unwrap_or_else(NtError::status))
+}
+
+/// NtCancelSynchronousIoFile: what a thread is blocked in (NT-X-03).
+#[must_use]
+pub fn nt_cancel_synchronous_io_file(frame: &Frame, thread: Handle, request: Addr, iosb: Addr) -> NtStatus {
+    let cancel = || {
+        probe(frame, iosb)?;
+        let thread = crate::thread::by_handle(frame, thread, THREAD_TERMINATE)?;
+        let wanted = |packet: Irp| {
+            let opened = packet.ptr(IRP::Tail_OriginalFileObject);
+            let blocks = packet.get(IRP::Flags) & IRP_SYNCHRONOUS_API != 0 || opened.is_some_and(file::is_synchronous);
+            blocks && (request.is_null() || packet.addr_at(IRP::UserIosb) == request.value())
+        };
+        let count = cancel_of(&thread, wanted, 0);
+        answer(frame, iosb, if count == 0 { NtStatus::NOT_FOUND } else { NtStatus::SUCCESS })
+    };
+    frame.service(|| cancel().unwrap_or_else(NtError::status))
+}
+
+/// A process closed its last handle to a file, or `everybody` did: its pended requests are cancelled, and tell nobody but a
+/// port (NT-Q-14).
+pub(crate) fn process_closed(frame: &Frame, file: Foreign<FILE_OBJECT>, everybody: bool) {
+    if System::of(&frame.kernel).in_flight.load(Ordering::Relaxed) == 0 {
+        return;
+    }
+    let room = nt_ps::process::processes(&frame.kernel);
+    let threads = if everybody { room.threads() } else { room.threads_of(nt_ps::current_process(frame)) };
+    for thread in threads {
+        cancel_of(&thread, is_of(file), PREFIX_CLOSED);
+    }
+}
+
+/// The calling thread ends: what it issued is cancelled and waited for a while, then APCs are run down (NT-P-07, NT-Q-03).
+pub fn thread_ends(frame: &Frame) {
+    cancel_of(&frame.thread, |_| true, 0);
+    // Drivers without a cancel routine complete in their own time; Windows gives them minutes, then drops the packets.
+    for _ in 0..500 {
+        if frame.thread.irps().is_empty() {
+            break;
+        }
+        let _waited = wait::delay(frame, Mode::Kernel, false, -100_000);
+    }
+    frame.thread.end();
+}

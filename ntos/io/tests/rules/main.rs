@@ -1,0 +1,8 @@
+//! The rules of the I/O manager that need no volume, natively: one device whose driver does what a test tells it.
+//!
+//! Source: spec/ledger/nt-io.md. The rules on data, sizes and offsets are tested on a volume (`drivers/memfs/tests`).
+
+mod completion;
+mod queues;
+mod support;
+mod validation;
