@@ -7,7 +7,6 @@
 use crate::attr::{self, Defaults};
 use crate::caller::{self, Caller, Callers};
 use crate::handle::{Entry, Handles, Open};
-use crate::names;
 use crate::nodes::Nodes;
 use fuser::{Config, FileAttr, FileType, MountOption};
 use nt_io::info::class;
@@ -196,7 +195,7 @@ impl Door {
                     }
                 }
                 // A name without a UTF-8 form cannot be told to a Linux program at all.
-                if let Some(name) = names::to_host(&units) {
+                if let Some(name) = nt_rtl::posix::to_host(&units) {
                     entries.push(Entry { node: attr::node_of(id, self.root_id), kind, name });
                 }
                 match word(0) as usize {

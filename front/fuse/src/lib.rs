@@ -11,9 +11,7 @@ mod caller;
 mod door;
 pub mod errno;
 mod handle;
-mod names;
 mod nodes;
 mod ops;
-mod xattr;
 
 pub use door::{MountError, Mounted, mount};

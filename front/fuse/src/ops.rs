@@ -10,10 +10,10 @@ use crate::caller::Caller;
 use crate::door::*;
 use crate::errno::{Context, errno};
 use crate::handle::Open;
-use crate::{names, xattr};
 use fuser::*;
 use nt_io::info::class;
 use nt_machine::{Client, Handle, NtError, NtResult, NtStatus, ea};
+use nt_rtl::posix::{self, BadName};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -37,9 +37,12 @@ impl From<NtError> for Failure {
         Self::Status(error)
     }
 }
-impl From<names::BadName> for Failure {
-    fn from(bad: names::BadName) -> Self {
-        Self::Host(bad.errno())
+impl From<BadName> for Failure {
+    fn from(bad: BadName) -> Self {
+        Self::host(match bad {
+            BadName::Illegal => libc::EILSEQ,
+            BadName::TooLong => libc::ENAMETOOLONG,
+        })
     }
 }
 impl Failure {
@@ -72,7 +75,7 @@ impl Operations {
         self.0.handles.get(fh.0).ok_or_else(|| Failure::host(libc::EBADF))
     }
     fn child(&self, parent: INodeNo, name: &OsStr) -> Done<(Vec<u16>, Vec<u16>)> {
-        let units = names::to_nt(name.as_bytes())?;
+        let units = posix::to_nt(name.as_bytes())?;
         let path = self.0.nodes.path_of(parent.0, &units).ok_or_else(|| Failure::host(libc::ESTALE))?;
         Ok((units, path))
     }
@@ -664,7 +667,7 @@ impl Filesystem for Operations {
 
     fn getxattr(&self, request: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         answer!(reply, Context::Attribute, {
-            let encoded = xattr::encode(name.as_bytes()).ok_or_else(|| Failure::host(libc::ENODATA))?;
+            let encoded = posix::attribute_to_nt(name.as_bytes()).ok_or_else(|| Failure::host(libc::ENODATA))?;
             let list = self.xattrs(request, node)?;
             let value = list.into_iter().find(|(there, _)| *there == encoded).map(|(_, value)| value);
             let value = value.ok_or_else(|| Failure::host(libc::ENODATA))?;
@@ -676,7 +679,7 @@ impl Filesystem for Operations {
         answer!(reply, Context::Attribute, {
             let mut names = Vec::new();
             for (name, _) in self.xattrs(request, node)? {
-                if let Some(name) = xattr::decode(&name) {
+                if let Some(name) = posix::attribute_to_host(&name) {
                     names.extend_from_slice(&name);
                     names.push(0);
                 }
@@ -696,7 +699,7 @@ impl Filesystem for Operations {
         reply: ReplyEmpty,
     ) {
         answer!(reply, Context::Attribute, {
-            let encoded = xattr::encode(name.as_bytes()).ok_or_else(|| Failure::host(libc::ENOTSUP))?;
+            let encoded = posix::attribute_to_nt(name.as_bytes()).ok_or_else(|| Failure::host(libc::ENOTSUP))?;
             if encoded.len() > 254 {
                 return Err(Failure::host(libc::ENAMETOOLONG));
             }
@@ -715,7 +718,7 @@ impl Filesystem for Operations {
 
     fn removexattr(&self, request: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         answer!(reply, Context::Attribute, {
-            let encoded = xattr::encode(name.as_bytes()).ok_or_else(|| Failure::host(libc::ENOTSUP))?;
+            let encoded = posix::attribute_to_nt(name.as_bytes()).ok_or_else(|| Failure::host(libc::ENOTSUP))?;
             if !self.xattrs(request, node)?.iter().any(|(name, _)| *name == encoded) {
                 return Err(Failure::host(libc::ENODATA));
             }

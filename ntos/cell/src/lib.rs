@@ -12,6 +12,7 @@ pub mod export;
 pub mod fault;
 pub mod foreign;
 mod guarded;
+mod hostfile;
 pub mod images;
 pub mod kpcr;
 pub mod pool;

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod context;
 pub mod dispatcher;
 pub mod exports;
+pub mod host;
 pub mod irql;
 pub mod kernel;
 pub mod lock;
@@ -20,6 +21,7 @@ pub mod wait;
 pub mod work;
 
 pub use context::{Entered, Frame, Mode, current, enter, try_current};
+pub use host::host_call;
 pub use kernel::{Kernel, WindowsVersion};
 pub use lock::{Mutex, RwLock};
 pub use thread::Thread;

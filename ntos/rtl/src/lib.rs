@@ -9,5 +9,6 @@ pub mod cases;
 pub mod exports;
 pub mod expression;
 pub mod format;
+pub mod posix;
 pub mod time;
 pub mod unicode;
