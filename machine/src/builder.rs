@@ -93,8 +93,10 @@ impl MachineBuilder {
             let _system = nt_ke::enter(&kernel, &system_thread, Mode::Kernel);
             let manager = nt_fltmgr::FltMgr::install(&kernel);
             for (index, spec) in (1..).zip(&specs) {
-                let VolumeSpec::Ram { size } = spec;
-                let mounted = nt_memfs::mount(&kernel, index, *size)?;
+                let mounted = match spec {
+                    VolumeSpec::Ram { size } => nt_memfs::mount(&kernel, index, *size)?,
+                    VolumeSpec::Dir { path } => nt_memfs::mount_dir(&kernel, index, path)?,
+                };
                 nt_fltmgr::Volume::attach(&kernel, &manager, mounted.device, &mounted.name)?;
                 volumes.push(mounted);
             }

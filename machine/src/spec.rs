@@ -14,6 +14,22 @@ pub enum VolumeSpec {
         /// Bytes of data that fit; `None` for the default.
         size: Option<u64>,
     },
+    /// `dir:PATH`: a directory of the host is the volume's content.
+    Dir {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+impl VolumeSpec {
+    /// Finds out whether the volume can be made; the refusal names the directory and the remedy.
+    pub fn check(&self) -> Result<(), SpecError> {
+        let Self::Dir { path } = self else { return Ok(()) };
+        std::fs::read_dir(path).map(drop).map_err(|error| {
+            let path = path.display();
+            SpecError(format!("volume 'dir:{path}': {error}; give a directory that is there and can be read"))
+        })
+    }
 }
 
 /// A streaming device that a machine is built with: `\\Device\\NtioKs\\NAME`.
@@ -113,10 +129,13 @@ impl FromStr for VolumeSpec {
         match text.split_once(':') {
             None if text == "ram" => Ok(Self::Ram { size: None }),
             Some(("ram", size)) => parse_size(size).map(|size| Self::Ram { size: Some(size) }),
-            Some(("dir", path)) => Err(SpecError(format!(
-                "volume 'dir:{path}' is not there yet; use 'ram' or 'ram:SIZE' and copy the files in"
+            Some(("dir", path)) if !path.is_empty() => Ok(Self::Dir { path: PathBuf::from(path) }),
+            _ if text == "dir" || text == "dir:" => {
+                Err(SpecError("volume 'dir' needs a directory; for instance dir:/srv/data".to_owned()))
+            }
+            _ => Err(SpecError(format!(
+                "'{text}' is no volume; use 'ram', 'ram:SIZE' or 'dir:PATH', for instance ram:512M"
             ))),
-            _ => Err(SpecError(format!("'{text}' is no volume; use 'ram' or 'ram:SIZE', for instance ram:512M"))),
         }
     }
 }
@@ -174,8 +193,10 @@ mod tests {
     fn volumes_are_read_or_refused_by_name() {
         assert_eq!("ram".parse(), Ok(VolumeSpec::Ram { size: None }));
         assert_eq!("ram:1G".parse(), Ok(VolumeSpec::Ram { size: Some(1 << 30) }));
-        let refused = "dir:/srv".parse::<VolumeSpec>().expect_err("not there yet");
-        assert!(refused.to_string().contains("dir:/srv") && refused.to_string().contains("not there yet"));
+        assert_eq!("dir:/a:b".parse(), Ok(VolumeSpec::Dir { path: "/a:b".into() }));
+        assert!("dir:".parse::<VolumeSpec>().expect_err("no path").to_string().contains("dir:/srv/data"));
+        let absent = VolumeSpec::Dir { path: "/no/such/directory".into() };
+        assert!(absent.check().expect_err("absent").to_string().contains("dir:/no/such/directory"));
         assert!("disk".parse::<VolumeSpec>().expect_err("unknown").to_string().contains("'disk'"));
     }
 

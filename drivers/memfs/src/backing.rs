@@ -85,6 +85,8 @@ pub(crate) trait Object: Send + Sync {
     fn as_any(&self) -> &dyn std::any::Any;
     fn id(&self) -> u64;
     fn links(&self) -> NtResult<u32>;
+    /// An open asks for the data: makes sure that it will be there.
+    fn open(&self, read: bool, write: bool) -> NtResult<()>;
     fn meta(&self) -> NtResult<Meta>;
     fn change(&self, change: &Change) -> NtResult<()>;
     /// The data changed through an open that now ends (NT-S-09).
@@ -93,7 +95,9 @@ pub(crate) trait Object: Send + Sync {
     /// Sets attributes, an empty value takes one away; `replace` drops those that are not named.
     fn set_eas(&self, list: Vec<Attribute>, replace: bool) -> NtResult<()>;
     fn reparse(&self) -> NtResult<Option<Vec<u8>>>;
-    fn set_reparse(&self, data: Option<Vec<u8>>) -> NtResult<()>;
+    fn is_reparse_point(&self) -> bool;
+    /// Makes the file, known as `node` and opened under `place`, a reparse point or an ordinary file.
+    fn set_reparse(&self, node: &Arc<Node>, place: Option<&(Arc<Node>, Units)>, data: Option<Vec<u8>>) -> NtResult<()>;
     /// Makes data and metadata durable.
     fn sync(&self) -> NtResult<()>;
     fn directory(&self) -> Option<&dyn Directory>;
@@ -137,7 +141,9 @@ pub(crate) trait Content: Send + Sync {
     fn zero(&self, start: u64, end: u64) -> NtResult<()>;
     /// Sets the length: cuts, or adds zeroes.
     fn set_length(&mut self, end: u64) -> NtResult<()>;
-    /// Sets what is allocated, and tells what that is; DISK_FULL when it does not fit (NT-S-05).
+    /// A write or a new length needs room up to `end`; tells what is allocated then (NT-S-05).
+    fn grow(&mut self, end: u64) -> NtResult<u64>;
+    /// Sets what is allocated, and tells what that is; DISK_FULL when it does not fit.
     fn allocate(&mut self, allocation: u64) -> NtResult<u64>;
     /// The lengths as they are outside, where others may change them.
     fn outside(&self) -> NtResult<Option<Sizes>>;

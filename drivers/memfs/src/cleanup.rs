@@ -19,10 +19,9 @@ pub(crate) fn cleanup(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let open = open_any(file)?;
     volume.mount.leave(Some(file));
     crate::lock::cleanup(&open.node, file);
-    if file.get(FILE_OBJECT::Flags) & FO_FILE_MODIFIED != 0 {
-        // NT-S-09: what a write changed is dated when the handle goes.
-        open.node.object.modified()?;
-    }
+    // NT-S-09: what a write changed is dated when the handle goes. A refusal is told, but the handle goes all the same.
+    let modified = file.get(FILE_OBJECT::Flags) & FO_FILE_MODIFIED != 0;
+    let dated = if modified { open.node.object.modified() } else { Ok(()) };
     if let Some(map) = file.ptr(FILE_OBJECT::PrivateCacheMap) {
         file.set_ptr(FILE_OBJECT::PrivateCacheMap, None);
         pool::free(map);
@@ -39,7 +38,7 @@ pub(crate) fn cleanup(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     if *open.node.delete_pending.lock() && (last || *open.posix_delete.lock()) {
         unlink(&open)?;
     }
-    Ok(DONE)
+    dated.map(|()| DONE)
 }
 
 /// Takes the name under which this open was made out of its directory.

@@ -90,6 +90,7 @@ fn open_file(
         Some(node) => existing(node, request, trailing)?,
         None => (make(&place, request, trailing, eas)?, FILE_CREATED),
     };
+    node.object.open(request.access & READS != 0, request.access & WRITES != 0 || information != FILE_OPENED)?;
     share(&node, request)?;
     if matches!(information, FILE_OVERWRITTEN | FILE_SUPERSEDED) {
         overwrite(&node, request)?;

@@ -207,9 +207,7 @@ fn set_end(node: &Node, end: i64, advance: bool) -> NtResult<()> {
         node.publish(&data);
         return Ok(());
     }
-    if end > data.allocation {
-        data.allocate(end)?;
-    }
+    data.grow(end)?;
     let shorter = end < data.eof;
     data.content.set_length(end)?;
     if shorter {

@@ -1,6 +1,6 @@
 //! IRP_MJ_FILE_SYSTEM_CONTROL: reparse points.
 //!
-//! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: none. Source: FSCTL_SET_REPARSE_POINT and kin; rules
+//! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the tree. Source: FSCTL_SET_REPARSE_POINT and kin; rules
 //! NT-REP. Every other code is INVALID_DEVICE_REQUEST (TW-06, NT-L-12 for oplocks).
 
 use crate::dasd;
@@ -40,7 +40,9 @@ pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             if usize::from(u16::from_le_bytes([data[4], data[5]])) + 8 > input {
                 return NtStatus::IO_REPARSE_DATA_INVALID.fail();
             }
-            open.node.object.set_reparse(Some(data))?;
+            let place = open.place.lock().clone();
+            let _tree = volume.tree.lock();
+            open.node.object.set_reparse(&open.node, place.as_ref(), Some(data))?;
             Ok(IoStatus::new(NtStatus::SUCCESS, 0))
         }
         FSCTL_GET_REPARSE_POINT => {
@@ -52,7 +54,9 @@ pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         }
         FSCTL_DELETE_REPARSE_POINT => {
             open.node.object.reparse()?.ok_or(NtStatus::NOT_A_REPARSE_POINT.error())?;
-            open.node.object.set_reparse(None)?;
+            let place = open.place.lock().clone();
+            let _tree = volume.tree.lock();
+            open.node.object.set_reparse(&open.node, place.as_ref(), None)?;
             Ok(IoStatus::new(NtStatus::SUCCESS, 0))
         }
         _ => NtStatus::INVALID_DEVICE_REQUEST.fail(),

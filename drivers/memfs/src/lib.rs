@@ -1,4 +1,5 @@
-//! A file system driver with the face of NTFS, over whatever keeps the files: the `ram` volume keeps them in memory.
+//! A file system driver with the face of NTFS, over whatever keeps the files: the `ram`
+//! volume keeps them in memory, the `dir` volume in a directory of the host.
 //!
 //! Room: drivers/memfs. Called by: `nt_io` through its dispatch and fast I/O tables, as any driver is.
 //! Touches: FCB headers, CCBs and data chunks in pool; FILE_OBJECT members that are a file system's to change.
@@ -10,6 +11,7 @@ mod backing;
 mod cleanup;
 mod create;
 mod dasd;
+mod dir;
 mod directory;
 mod ea;
 mod fileinfo;
@@ -37,6 +39,7 @@ use nt_io::irp::IoStatus;
 use nt_io::system::{AsyncPolicy, System};
 use nt_ke::{Kernel, irql};
 use nt_ob::Node as Name;
+use std::path::Path;
 use std::sync::Arc;
 
 pub use node::Volume;
@@ -69,6 +72,11 @@ struct MemFs {
 pub fn mount(kernel: &Arc<Kernel>, index: u32, size: Option<u64>) -> NtResult<MountedVolume> {
     let backing = ram::Ram::new(kernel, size.unwrap_or(64 << 30))?;
     mount_on(kernel, index, Box::new(backing))
+}
+
+/// Makes volume `index` of a directory of the host.
+pub fn mount_dir(kernel: &Arc<Kernel>, index: u32, path: &Path) -> NtResult<MountedVolume> {
+    mount_on(kernel, index, Box::new(dir::Dir::new(path)?))
 }
 
 fn mount_on(kernel: &Arc<Kernel>, index: u32, backing: Box<dyn backing::Backing>) -> NtResult<MountedVolume> {

@@ -179,7 +179,8 @@ impl Node {
     /// Shows the sizes in the FCB header, where filters and the I/O manager look.
     pub(crate) fn publish(&self, data: &Data) {
         let header = self.fcb.at(FCB::Header);
-        header.set(FSRTL_ADVANCED_FCB_HEADER::AllocationSize, data.allocation as i64);
+        // A sparse file of the host has less; here it must cover the file.
+        header.set(FSRTL_ADVANCED_FCB_HEADER::AllocationSize, data.allocation.max(data.eof) as i64);
         header.set(FSRTL_ADVANCED_FCB_HEADER::FileSize, data.eof as i64);
         header.set(FSRTL_ADVANCED_FCB_HEADER::ValidDataLength, data.valid as i64);
     }
@@ -208,6 +209,14 @@ impl Data {
             }
             self.eof = sizes.eof;
             self.allocation = sizes.allocation;
+        }
+        Ok(())
+    }
+
+    /// Makes room up to `end`, DISK_FULL past the volume's size (NT-S-05).
+    pub(crate) fn grow(&mut self, end: u64) -> NtResult<()> {
+        if end > self.allocation {
+            self.allocation = self.content.grow(end)?;
         }
         Ok(())
     }

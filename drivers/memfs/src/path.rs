@@ -3,7 +3,6 @@
 //! Room: drivers/memfs. Locks: the caller holds the tree. Source: nt-fs.md section 14 (NT-NAM).
 
 use crate::node::{Node, Units, Volume};
-use nt_abi::io::FILE_ATTRIBUTE_REPARSE_POINT;
 use nt_abi::{NtResult, NtStatus};
 use std::sync::Arc;
 
@@ -19,7 +18,9 @@ pub(crate) struct Place {
 
 fn check(component: &[u16]) -> NtResult<()> {
     let forbidden = |&unit: &u16| unit < 32 || b"\"*/:<>?|".iter().any(|&bad| u16::from(bad) == unit);
-    if component.len() > 255 || component.iter().any(forbidden) {
+    // NT-NAM-13, NT-NAM-15, NT-NAM-16.
+    let dots = matches!(component, [0x2E] | [0x2E, 0x2E]);
+    if component.len() > 255 || dots || component.iter().any(forbidden) {
         return NtStatus::OBJECT_NAME_INVALID.fail();
     }
     Ok(())
@@ -58,7 +59,7 @@ pub(crate) fn walk(volume: &Volume, start: Option<(Arc<Node>, Units)>, name: &[u
             return Ok(Place { parent: Some(at), name, found, path });
         }
         match found {
-            Some((_, node)) if node.object.meta()?.attributes & FILE_ATTRIBUTE_REPARSE_POINT != 0 => {
+            Some((_, node)) if node.object.is_reparse_point() => {
                 return NtStatus::IO_REPARSE_TAG_NOT_HANDLED.fail();
             }
             Some((_, node)) => at = node,

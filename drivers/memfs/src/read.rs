@@ -51,7 +51,13 @@ pub(crate) fn read(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
 }
 
 fn copy(open: &Open, start: u64, to: Region) -> NtResult<u64> {
-    let data = open.node.data.read();
+    let mut data = open.node.data.read();
+    if start.saturating_add(to.len() as u64) > data.eof {
+        // Past the end that we know: where others change the file there may be more by now.
+        drop(data);
+        open.node.refresh()?;
+        data = open.node.data.read();
+    }
     if start >= data.eof {
         return NtStatus::END_OF_FILE.fail(); // NT-R-03
     }

@@ -3,7 +3,7 @@
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL, paging <= APC_LEVEL. Locks: the node's data, exclusively when sizes move.
 //! Source: nt-io.md section 18; rules NT-S-01 to NT-S-20, NT-W-03 to NT-W-09, NT-O-14, NT-O-15, NT-K-07 to NT-K-09.
 
-use crate::node::{Data, Node, Volume, open_of};
+use crate::node::{Node, Volume, open_of};
 use crate::{SECTOR, dasd, lock, set_position};
 use nt_abi::io::{
     FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_VOLUME_OPEN, FO_WRITE_THROUGH,
@@ -124,14 +124,14 @@ fn write_data(node: &Node, request: Request, from: Region, may: impl Fn(u64) -> 
     }
     let end = end_of(start, length)?;
     may(start)?;
-    extend(&mut data, end)?;
+    data.grow(end)?;
     data.content.reserve(start, from.len())?;
     if let Err(error) = data.content.write(start, from) {
         // NT-B-03: the file must not grow; what lies past its end stays zero.
         let eof = data.eof;
         if end > eof {
-            data.content.zero(eof.max(start), end)?;
             data.content.set_length(eof)?;
+            data.content.zero(eof.max(start), end)?;
         }
         return Err(error);
     }
@@ -146,10 +146,6 @@ fn write_data(node: &Node, request: Request, from: Region, may: impl Fn(u64) -> 
 fn end_of(start: u64, length: u64) -> NtResult<u64> {
     let end = start.checked_add(length).filter(|&end| i64::try_from(end).is_ok());
     end.ok_or(NtStatus::INVALID_PARAMETER.error())
-}
-
-fn extend(data: &mut Data, end: u64) -> NtResult<()> {
-    if end > data.allocation { data.allocate(end) } else { Ok(()) }
 }
 
 /// Paging writes never extend the file and never move the position (NT-S-19, NT-S-20).

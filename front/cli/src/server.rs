@@ -15,7 +15,7 @@ use nt_machine::{FilterSpec, KsSpec, Machine, Recorder, VolumeSpec, WindowsVersi
 use std::io::BufWriter;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// The supervisor's end of the line, shared by everybody who has something to say.
@@ -90,6 +90,16 @@ fn machine(setup: &Setup, line: &Line) -> Result<(), Refusal> {
     for stream in &streams {
         stream.check().map_err(|error| Refusal::new(BROKEN, error))?;
     }
+    for volume in &volumes {
+        volume.check().map_err(|error| Refusal::new(BROKEN, error))?;
+    }
+    let directories: Vec<PathBuf> = volumes
+        .iter()
+        .filter_map(|volume| match volume {
+            VolumeSpec::Dir { path } => Some(path.clone()),
+            VolumeSpec::Ram { .. } => None,
+        })
+        .collect();
     let mut pending = Vec::new();
     let mut built_in = Vec::new();
     for filter in filters {
@@ -139,7 +149,7 @@ fn machine(setup: &Setup, line: &Line) -> Result<(), Refusal> {
         None => None,
         Some(at) => Some(ntio_fuse::mount(&machine, 0, at).map_err(|error| Refusal::new(BROKEN, error))?),
     };
-    let lockdown = lockdown::apply();
+    let lockdown = lockdown::apply(&directories);
     attach_built_in(&machine, &recorder, &built_in)?;
     let mut drivers = Vec::new();
     for each in pending {

@@ -88,8 +88,15 @@ impl Drop for Server {
 
 fn setup(machine: &MachineArgs) -> Result<Setup, Failure> {
     machine.check()?;
+    let mut volumes = Vec::new();
     for text in &machine.volumes {
-        text.parse::<VolumeSpec>().map_err(|error| Failure::usage(error.to_string()))?;
+        volumes.push(match text.parse::<VolumeSpec>().map_err(|error| Failure::usage(error.to_string()))? {
+            VolumeSpec::Ram { .. } => text.clone(),
+            // The server works elsewhere: a path from here must say so.
+            VolumeSpec::Dir { path } => {
+                format!("dir:{}", std::path::absolute(&path).unwrap_or(path).display())
+            }
+        });
     }
     for text in &machine.filters {
         text.parse::<FilterSpec>().map_err(|error| Failure::usage(error.to_string()))?;
@@ -111,7 +118,7 @@ fn setup(machine: &MachineArgs) -> Result<Setup, Failure> {
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     };
     Ok(Setup {
-        volumes: machine.volumes.clone(),
+        volumes,
         filters: machine.filters.clone(),
         streams: machine.ks.clone(),
         trace: machine.trace.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())),

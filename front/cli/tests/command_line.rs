@@ -108,12 +108,41 @@ fn the_drivers_process_can_open_nothing() {
 }
 
 #[test]
+fn a_dir_volume_is_the_directory_of_the_host() {
+    if no_fuse() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("before"), "host\n").expect("a file of the host");
+    let volume = format!("dir:{}", directory.path().display());
+    let script =
+        "cat before && echo a > f && mkdir d && echo b > d/g && mv f d/f && ln -s g d/l && cat d/l && sync d/g";
+    let done = ntio(&["run", "-v", &volume, "--", "sh", "-c", script]);
+    assert_eq!(code(&done), Some(0), "{}", stderr(&done));
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "host\nb\n");
+    let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).expect("left on the host");
+    assert_eq!((read("d/f").as_str(), read("d/g").as_str()), ("a\n", "b\n"));
+    assert!(!directory.path().join("f").exists());
+    assert_eq!(std::fs::read_link(directory.path().join("d/l")).expect("a link").to_str(), Some("g"));
+    let report = stderr(&done);
+    assert!(report.contains(&format!("no paths but {}", directory.path().display())), "{report}");
+    let done = ntio(&["run", "-v", &volume, "--", "cat", "d/f", "before"]);
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "a\nhost\n", "{}", stderr(&done));
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_named() {
+    let refused = ntio(&["run", "-v", "dir:/no/such/directory", "--", "true"]);
+    assert_eq!(code(&refused), Some(125), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("dir:/no/such/directory") && stderr(&refused).contains("give a directory"));
+}
+
+#[test]
 fn what_is_not_there_yet_is_refused_by_name() {
     for (words, named) in [
         (&["run", "--inf", "x.inf", "--", "true"][..], "--inf"),
         (&["run", "--verify", "full", "--", "true"], "--verify full"),
         (&["run", "--cache", "through", "--", "true"], "--cache through"),
-        (&["run", "-v", "dir:/srv", "--", "true"], "dir:/srv"),
         (&["run", "--trace", "x.json", "--", "true"], "x.json"),
         (&["check", "x.sys"], "check"),
         (&["fltmc", "filters"], "fltmc"),
@@ -133,6 +162,7 @@ fn wrong_words_are_named_with_a_remedy() {
     for (words, named, remedy) in [
         (&["run", "-v", "disk", "--", "true"][..], "'disk'", "ram"),
         (&["run", "-v", "ram:x", "--", "true"], "'x'", "512M"),
+        (&["run", "-v", "dir:", "--", "true"], "'dir'", "dir:/srv/data"),
         (&["run", "-f", "nosuch", "--", "true"], "'nosuch'", "spy"),
         (&["run", "-f", "spy@high", "--", "true"], "'high'", "385100"),
         (&["run", "--stub", "A", "--", "true"], "'A'", "NAME=STATUS"),

@@ -135,6 +135,9 @@ impl Object for RamObject {
     fn links(&self) -> NtResult<u32> {
         Ok(self.links.load(Ordering::Relaxed))
     }
+    fn open(&self, _read: bool, _write: bool) -> NtResult<()> {
+        Ok(())
+    }
     fn meta(&self) -> NtResult<Meta> {
         Ok(self.inner.lock().meta)
     }
@@ -176,7 +179,15 @@ impl Object for RamObject {
     fn reparse(&self) -> NtResult<Option<Vec<u8>>> {
         Ok(self.inner.lock().reparse.clone())
     }
-    fn set_reparse(&self, data: Option<Vec<u8>>) -> NtResult<()> {
+    fn is_reparse_point(&self) -> bool {
+        self.inner.lock().reparse.is_some()
+    }
+    fn set_reparse(
+        &self,
+        _node: &Arc<Node>,
+        _place: Option<&(Arc<Node>, Units)>,
+        data: Option<Vec<u8>>,
+    ) -> NtResult<()> {
         let now = self.now();
         let mut inner = self.inner.lock();
         match data {
@@ -309,6 +320,9 @@ impl Content for RamContent {
     fn set_length(&mut self, end: u64) -> NtResult<()> {
         self.store.truncate(end);
         Ok(())
+    }
+    fn grow(&mut self, end: u64) -> NtResult<u64> {
+        self.allocate(end)
     }
     fn allocate(&mut self, allocation: u64) -> NtResult<u64> {
         let rounded = allocation.checked_next_multiple_of(4096).ok_or(NtStatus::DISK_FULL.error())?;

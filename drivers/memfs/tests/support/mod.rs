@@ -1,6 +1,9 @@
 //! A machine with one `ram` volume, and a user process on it, for tests of the write path.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+mod ground;
+
+pub use ground::Ground;
 use nt_abi::NtStatus;
 use nt_cell::Addr;
 use nt_cell::arena::UserBlock;
@@ -33,6 +36,8 @@ pub struct World {
     pub processes: Arc<Processes>,
     pub process: Arc<Process>,
     pub volume: MountedVolume,
+    /// Where a `dir` volume lies.
+    pub ground: Option<Ground>,
     entered: Option<Entered>,
     end: Option<fn(&Kernel)>,
 }
@@ -43,14 +48,28 @@ impl World {
     }
 
     pub fn with(windows: WindowsVersion, size: Option<u64>) -> Self {
+        // The same list runs on each kind of volume: the crate's name says on which.
+        let ground = env!("CARGO_CRATE_NAME").ends_with("_on_dir").then(|| match size {
+            None => Some(Ground::new()),
+            Some(size) => Ground::small(size, rustix::mount::MountAttrFlags::empty()),
+        });
+        Self::on(windows, size, ground.flatten())
+    }
+
+    /// A machine with a `dir` volume there, else a `ram` volume.
+    pub fn on(windows: WindowsVersion, size: Option<u64>, ground: Option<Ground>) -> Self {
         let kernel = Kernel::new(windows);
         let processes = Processes::install(&kernel).expect("processes");
         let _system = System::install(&kernel);
-        let volume = nt_memfs::mount(&kernel, 1, size).expect("volume");
+        let volume = match &ground {
+            None => nt_memfs::mount(&kernel, 1, size),
+            Some(ground) => nt_memfs::mount_dir(&kernel, 1, ground.path()),
+        };
+        let volume = volume.expect("volume");
         let process = processes.create_process(&kernel, "test.exe").expect("process");
         let thread = processes.create_thread(&kernel, &process).expect("thread");
         let entered = nt_ke::enter(&kernel, &thread, Mode::User);
-        Self { kernel, processes, process, volume, entered: Some(entered), end: None }
+        Self { kernel, processes, process, volume, ground, entered: Some(entered), end: None }
     }
 
     /// What else ends with the machine, before its devices go.

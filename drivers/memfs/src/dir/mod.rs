@@ -1,0 +1,75 @@
+//! The `dir` backing: a directory of the host is the volume's content.
+//!
+//! Room: drivers/memfs. Called by: the driver, by the traits of `backing`. Calls: the host, through `nt_ke::host_call`.
+//! Touches: nothing outside the directory: each step is one component, opened with openat2 and RESOLVE_BENEATH, links and other
+//! mounts are not followed. Locks: the node table, a node's handles; both innermost, neither held across a host call.
+//! The host may change anything at any time. Lengths, times and attributes are therefore asked for, never remembered.
+
+mod attributes;
+mod content;
+mod directory;
+mod host;
+mod object;
+mod reparse;
+mod status;
+
+use crate::backing::{Backing, Space};
+use crate::node::Node;
+use host::{Host, call};
+use nt_abi::NtResult;
+use nt_ke::Mutex;
+use rustix::fs::{CWD, Mode, OFlags};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
+
+/// What the files of one volume share.
+struct Shared {
+    /// The mount that the directory lies on; what is mounted below it is not part of the volume.
+    mount: u64,
+    device: (u32, u32),
+    root_id: u64,
+    /// Nodes that somebody holds, by inode number; each pins its inode, so a number means one file as long as it is here.
+    nodes: Mutex<HashMap<u64, Weak<Node>>>,
+    next_temporary: AtomicU64,
+}
+
+/// A volume on a directory of the host.
+pub(crate) struct Dir {
+    host: Arc<Host>,
+    root: Arc<Node>,
+}
+
+impl Dir {
+    /// Opens the directory.
+    pub(crate) fn new(path: &Path) -> NtResult<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = call(|| rustix::fs::openat(CWD, path, flags, Mode::empty())).map_err(status::error)?;
+        let stat = host::stat(&fd, "").map_err(status::error)?;
+        let shared = Arc::new(Shared {
+            mount: stat.stx_mnt_id,
+            device: (stat.stx_dev_major, stat.stx_dev_minor),
+            root_id: stat.stx_ino,
+            nodes: Mutex::new(HashMap::new()),
+            next_temporary: AtomicU64::new(0),
+        });
+        let host = Host::new(&shared, fd, host::Access::Read, &stat);
+        let root = object::node(&host, &stat)?;
+        Ok(Self { host, root })
+    }
+}
+
+impl Backing for Dir {
+    fn root(&self) -> Arc<Node> {
+        Arc::clone(&self.root)
+    }
+    fn space(&self) -> NtResult<Space> {
+        let there = call(|| rustix::fs::fstatvfs(self.host.base())).map_err(status::error)?;
+        let unit = there.f_frsize;
+        Ok(Space { total: there.f_blocks * unit, free: there.f_bfree * unit, available: there.f_bavail * unit })
+    }
+    fn sync(&self) -> NtResult<()> {
+        call(|| rustix::fs::syncfs(self.host.base())).map_err(status::error)
+    }
+}
