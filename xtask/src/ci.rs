@@ -30,7 +30,8 @@ pub fn run() -> Result<(), String> {
     if failed.is_empty() { Ok(()) } else { Err(format!("ci: failed: {}", failed.join(", "))) }
 }
 
-fn cargo(args: &[&str]) -> Result<(), String> {
+/// Runs cargo in the workspace.
+pub(crate) fn cargo(args: &[&str]) -> Result<(), String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let done = Command::new(cargo).args(args).current_dir(crate::root()).status();
     match done {

@@ -2,6 +2,7 @@
 //!
 //! Room: xtask. Source: design of the tree, section 9. Prints through [`say`] only.
 
+mod accept;
 mod ci;
 mod fixtures;
 mod seeds;
@@ -11,8 +12,7 @@ mod tidy;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const USAGE: &str =
-    "usage: cargo xtask ci | tidy [--fix-status] | mend | seeds | support | fixtures [--check] [--if-tools]";
+const USAGE: &str = "usage: cargo xtask ci | accept [NAME] | tidy [--fix-status] | mend | seeds | support | fixtures [--check] [--if-tools]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Some((task, [])) if task == "mend" => mend(),
         Some((task, [])) if task == "seeds" => seeds::run(&root()),
         Some((task, [])) if task == "support" => support::run(&root()),
+        Some((task, rest)) if task == "accept" => accept::run(rest),
         Some((task, rest)) if task == "tidy" => tidy::run(rest),
         Some((task, rest)) if task == "fixtures" => fixtures::run(rest),
         _ => Err(USAGE.to_owned()),

@@ -28,6 +28,8 @@ pub(crate) struct Open {
     /// Opened with O_APPEND: the handle is append-only.
     pub(crate) append: bool,
     pub(crate) writable: bool,
+    /// Opened with O_DIRECT: noncached.
+    pub(crate) direct: bool,
     /// For what an append-only or a read-only handle lacks; made when it is first asked for.
     pub(crate) second: Mutex<Option<Handle>>,
     /// The listing as it was when it was last read from the start.

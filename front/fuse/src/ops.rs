@@ -181,6 +181,7 @@ impl Operations {
             node,
             append: flags & libc::O_APPEND != 0 && flags & libc::O_DIRECT == 0,
             writable: flags & libc::O_ACCMODE != libc::O_RDONLY,
+            direct: flags & libc::O_DIRECT != 0,
             second: Default::default(),
             listing: Default::default(),
         }))
@@ -519,6 +520,11 @@ impl Filesystem for Operations {
             let mut bytes = vec![0; size as usize];
             let count = self.0.enter(&open.caller, |client| match client.read(open.handle, Some(offset), &mut bytes) {
                 Err(error) if error.status() == NtStatus::END_OF_FILE => Ok(0),
+                // Behind a last sector that is not whole, Linux says end of file where NT wants a sector's multiple.
+                Err(error) if error.status() == NtStatus::INVALID_PARAMETER && open.direct => {
+                    let size = self.0.stat(client, open.handle)?.size;
+                    if offset as u64 >= size { Ok(0) } else { Err(error) }
+                }
                 other => other,
             })?;
             bytes.truncate(count);

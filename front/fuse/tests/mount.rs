@@ -226,3 +226,25 @@ for name, flag, errno in [('user.Name', os.XATTR_CREATE, 17), ('user.absent', os
     let done = Command::new("python3").arg("-c").arg(script).arg(mount.at("f")).output().expect("python3");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
+
+#[test]
+fn a_random_run_of_reads_writes_and_mappings_meets_its_copy() {
+    let Some(mount) = Mount::new() else { return };
+    for seed in 1..=3 {
+        let plan = ntio_fsx::Plan { seed, operations: 5_000, most: 1 << 18, longest: 1 << 16, direct: true };
+        if let Err(difference) = ntio_fsx::run(&mount.at("fsx"), &plan) {
+            panic!("{difference}");
+        }
+    }
+}
+
+#[test]
+fn a_noncached_read_behind_the_end_finds_nothing() {
+    let Some(mount) = Mount::new() else { return };
+    fs::write(mount.at("d"), vec![7; 700]).expect("write");
+    let direct = OpenOptions::new().read(true).custom_flags(0o40000).open(mount.at("d")).expect("O_DIRECT");
+    let mut bytes = [0; 1024];
+    assert_eq!(direct.read_at(&mut bytes, 512).expect("the last sector"), 188);
+    assert_eq!(direct.read_at(&mut bytes, 700).expect("the end of file, as on ext4"), 0);
+    assert_eq!(direct.read_at(&mut bytes, 100).expect_err("misaligned").raw_os_error(), Some(22));
+}
