@@ -263,7 +263,8 @@ impl UserList {
     pub fn new(heads: &[Head]) -> Self {
         let length: u32 = heads.iter().map(|head| head.size).sum();
         let room: u32 = heads.iter().map(|head| head.extent.next_multiple_of(16)).sum();
-        let block = UserBlock::pages((length.next_multiple_of(16) + room).max(1) as usize).expect("arena");
+        let block = UserBlock::pages(((length.next_multiple_of(16) + room).max(1) as usize).next_multiple_of(4096))
+            .expect("arena");
         let (mut at, mut data) = (0_usize, length.next_multiple_of(16) as usize);
         for (index, head) in heads.iter().enumerate() {
             let record = block.region().sub(at, KSSTREAM_HEADER::SIZE);
