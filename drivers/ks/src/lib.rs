@@ -19,4 +19,5 @@ pub mod property;
 pub mod queue;
 pub mod sink;
 pub mod streamio;
+pub mod userio;
 mod verify;

@@ -63,25 +63,20 @@ fn ks_s_16_the_wait_is_not_alertable() {
     let (kind, held) = holding();
     let stream = Stream::new(&world, kind.options(ALERTABLE));
     let ran = Routine::new(|_| NtStatus::SUCCESS);
-    let apc = nt_ke::apc::UserApc { routine: ran.completion(0).routine, arguments: [0; 3] };
+    let apc = nt_ke::apc::UserApc { routine: ran.completion(0).routine, arguments: [0; 3], held: None };
     nt_ke::apc::queue(&world.frame().thread, apc);
-    let ender = std::thread::spawn(move || {
+    let kernel = world.kernel.clone();
+    nt_ke::work::WorkQueue::queue(&kernel, move || {
         let pended = loop {
             if let Some(pended) = held.lock().pop() {
                 break pended;
             }
             std::thread::yield_now();
         };
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        // The APC was there before the wait: an alertable wait would have been interrupted long before this ends.
+        let _late = nt_ke::wait::delay(&nt_ke::current(), Mode::Kernel, false, -200_000);
         let cancelled = pended.irp().get(IRP::Cancel) != 0;
-        (pended, cancelled)
-    });
-    // The packet must end in a thread of the machine: a worker takes it from the ender.
-    let kernel = world.kernel.clone();
-    nt_ke::work::WorkQueue::queue(&kernel, move || {
-        let (pended, cancelled) = ender.join().expect("ender");
-        let status = if cancelled { NtStatus::CANCELLED } else { NtStatus::SUCCESS };
-        pended.complete(status, 8);
+        pended.complete(if cancelled { NtStatus::CANCELLED } else { NtStatus::SUCCESS }, 8);
     });
     let frame = world.frame();
     let status = frame.with_mode(Mode::User, || streamio::stream_io(&frame, &stream.request()));
