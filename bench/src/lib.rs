@@ -132,6 +132,21 @@ pub fn io(effort: Effort) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
+/// Writes 64 bytes again and again on one path, for a profiler.
+///
+/// # Errors
+/// As [`io`].
+pub fn hot(packet: bool, seconds: u32) -> Result<(), String> {
+    let machine = Machine::builder()
+        .completion(AsyncPolicy::Inline)
+        .build()
+        .map_err(|error| format!("the machine could not be built: {error}"))?;
+    let client = machine.process("bench").map_err(|error| format!("no process: {error}"))?;
+    let options = if packet { 0 } else { SYNCHRONOUS };
+    writes(&client, "hot", options, 64, 4_000_000, seconds)?;
+    Ok(())
+}
+
 fn writes(
     client: &nt_machine::Client,
     name: &str,
