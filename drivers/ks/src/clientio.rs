@@ -153,12 +153,10 @@ const fn counter(direction: Direction) -> Operation {
 
 /// KS-W-11: one operation a call that reached a device, and the bytes of a success.
 fn count(frame: &Frame, direction: Direction, result: Option<IoStatus>) {
-    let process = nt_ps::current_process(frame);
-    for counters in [&process.counters, &System::of(&frame.kernel).counters] {
-        counters.operation(counter(direction));
-        if let Some(result) = result.filter(|result| result.status.is_success()) {
-            counters.transferred(counter(direction), result.information);
-        }
+    let counters = frame.thread.io();
+    counters.operation(counter(direction));
+    if let Some(result) = result.filter(|result| result.status.is_success()) {
+        counters.transferred(counter(direction), result.information);
     }
 }
 

@@ -137,10 +137,10 @@ fn ks_w_11_the_statistics_count_one_operation_and_its_bytes() {
     let world = World::new();
     let file = world.sync_file("w11");
     let caller = Caller::new(&world, &file, b"abcde");
-    let before = world.system().counters.read(Operation::Write);
+    let before = nt_ps::process::processes(&world.kernel).counters(Operation::Write);
     let process = nt_ps::current_process(&world.frame()).counters.read(Operation::Write);
     assert_eq!(caller.go(&caller.request(5)), NtStatus::SUCCESS);
-    let after = world.system().counters.read(Operation::Write);
+    let after = nt_ps::process::processes(&world.kernel).counters(Operation::Write);
     let process_after = nt_ps::current_process(&world.frame()).counters.read(Operation::Write);
     assert_eq!((after.0 - before.0, after.1 - before.1), (1, 5));
     assert_eq!((process_after.0 - process.0, process_after.1 - process.1), (1, 5));
@@ -160,7 +160,7 @@ fn ks_w_14_a_bad_user_buffer_is_an_access_violation_and_nothing_is_sent() {
         assert_eq!(caller.go(&request), NtStatus::ACCESS_VIOLATION, "{address:#x}");
     }
     assert_eq!((caller.result().1, file.eof(), dispatcher::read_state(*event)), (PATTERN, 0, false));
-    assert_eq!(world.system().counters.read(Operation::Write).0, 0);
+    assert_eq!(nt_ps::process::processes(&world.kernel).counters(Operation::Write).0, 0);
 }
 
 #[test]

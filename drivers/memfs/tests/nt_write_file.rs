@@ -516,11 +516,11 @@ fn nt_k_04_fast_io_leaves_the_file_event_alone() {
     let world = World::new();
     let mut file = world.sync_file("k04");
     file.write(b"a", None);
-    let before = world.system().counters.read(nt_ps::counters::Operation::Write);
+    let before = nt_ps::process::processes(&world.kernel).counters(nt_ps::counters::Operation::Write);
     file.event = world.event(false);
     assert_eq!(file.write(b"b", None), success(1));
     assert_eq!((world.signaled(file.event), world.signaled(file.handle)), (true, true));
-    let after = world.system().counters.read(nt_ps::counters::Operation::Write);
+    let after = nt_ps::process::processes(&world.kernel).counters(nt_ps::counters::Operation::Write);
     assert_eq!((after.0 - before.0, after.1 - before.1), (1, 1));
 }
 

@@ -112,7 +112,7 @@ fn control(frame: &Frame, args: &ControlArguments) -> NtResult<NtStatus> {
     }
     packet.set_ptr(IRP::Tail_OriginalFileObject, Some(opened.into_raw()));
     packet.set_ptr(IRP::UserEvent, event.map(ObjectRef::into_raw));
-    nt_ps::current_process(frame).counters.operation(Operation::Other);
+    frame.thread.io().operation(Operation::Other);
     let (status, _) = run_service(frame, packet, top, *kept, synchronous);
     Ok(status)
 }

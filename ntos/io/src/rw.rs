@@ -252,12 +252,10 @@ impl Transfer<'_> {
     }
 
     fn count(&self, result: IoStatus) {
-        let process = nt_ps::current_process(self.frame);
-        for counters in [&process.counters, &self.system.counters] {
-            counters.operation(self.direction.counter());
-            if result.status.is_success() {
-                counters.transferred(self.direction.counter(), result.information);
-            }
+        let counters = self.frame.thread.io();
+        counters.operation(self.direction.counter());
+        if result.status.is_success() {
+            counters.transferred(self.direction.counter(), result.information);
         }
     }
 
@@ -307,18 +305,15 @@ impl Transfer<'_> {
         if let Some(prefix) = irp::prefix(packet) {
             prefix.set(IRP_PREFIX::Span, span);
         }
-        let Self { frame, file, top, event, direction, system, .. } = self;
+        let Self { frame, file, top, event, direction, .. } = self;
         let synchronous = file::is_synchronous(*file);
         let kept = file.clone();
         packet.set_ptr(IRP::Tail_OriginalFileObject, Some(file.into_raw()));
         packet.set_ptr(IRP::UserEvent, event.map(ObjectRef::into_raw));
-        let counters = &nt_ps::current_process(frame).counters;
-        counters.operation(direction.counter());
-        system.counters.operation(direction.counter());
+        frame.thread.io().operation(direction.counter());
         let (status, result) = run_service(frame, packet, top, *kept, synchronous);
         if let Some(result) = result.filter(|result| result.status.is_success()) {
-            counters.transferred(direction.counter(), result.information);
-            system.counters.transferred(direction.counter(), result.information);
+            frame.thread.io().transferred(direction.counter(), result.information);
         }
         status
     }

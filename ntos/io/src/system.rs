@@ -1,6 +1,6 @@
 //! The I/O manager's state of one machine.
 //!
-//! Room: ntos/io. IRQL: PASSIVE_LEVEL, but for the observer and counters. Locks: device list.
+//! Room: ntos/io. IRQL: PASSIVE_LEVEL, but for the observer. Locks: device list.
 
 use crate::observe::{Observer, Request, SharedObserver};
 use nt_abi::NtStatus;
@@ -8,7 +8,6 @@ use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, VPB};
 use nt_ke::kernel::Slot;
 use nt_ke::{Kernel, Mutex, RwLock};
 use nt_ob::{Namespace, ObjectRef};
-use nt_ps::IoCounters;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -30,8 +29,6 @@ pub enum AsyncPolicy {
 pub struct System {
     /// The names.
     pub namespace: Arc<Namespace>,
-    /// System-wide I/O counters (KS-W-11).
-    pub counters: IoCounters,
     /// IRPs of services in flight; 0 at a clean shutdown.
     pub in_flight: AtomicI64,
     /// Service keys of drivers.
@@ -52,7 +49,6 @@ impl System {
         kernel.install(Slot::Ob, Arc::clone(&namespace));
         let system = Arc::new(Self {
             namespace,
-            counters: IoCounters::default(),
             in_flight: AtomicI64::new(0),
             registry: crate::registry::Registry::default(),
             policy: Mutex::new(AsyncPolicy::default()),

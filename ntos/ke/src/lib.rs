@@ -9,6 +9,7 @@
 pub mod apc;
 pub mod clock;
 pub mod context;
+pub mod counters;
 pub mod dispatcher;
 pub mod exports;
 pub mod host;

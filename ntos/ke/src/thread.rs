@@ -4,6 +4,7 @@
 //! Source: "Waits and APCs", "Disabling APCs" pages. Rules: NT-E-02, NT-E-06, NT-Q-01, NT-Q-03.
 
 use crate::apc::{Special, UserApc};
+use crate::counters::IoCounters;
 use crate::kernel::Kernel;
 use crate::lock::Mutex;
 use crate::wait::Parker;
@@ -31,6 +32,7 @@ pub struct Thread {
     critical: AtomicI32,
     guarded: AtomicI32,
     irps: Mutex<Vec<u64>>,
+    io: Arc<IoCounters>,
 }
 
 impl std::fmt::Debug for Thread {
@@ -61,6 +63,7 @@ impl Thread {
             critical: AtomicI32::new(0),
             guarded: AtomicI32::new(0),
             irps: Mutex::new(Vec::new()),
+            io: Arc::default(),
         })
     }
 
@@ -68,6 +71,12 @@ impl Thread {
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Returns the I/O counters; only the thread itself counts.
+    #[must_use]
+    pub fn io(&self) -> &Arc<IoCounters> {
+        &self.io
     }
 
     /// Returns the address of the thread object (PETHREAD), 0 before `nt_ps` made one.

@@ -1,54 +1,55 @@
-//! I/O counters of a process and of the system (IO_COUNTERS).
+//! I/O counters of a process: the sum of its threads', those that ended included.
 //!
-//! Room: ntos/ps. IRQL: any. Locks: none; relaxed atomics. Rules: KS-W-11, and NtWriteFile's own statistics.
+//! Room: ntos/ps. IRQL: PASSIVE_LEVEL. Locks: the list of threads' counters. Rules: KS-W-11, and NtWriteFile's statistics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use nt_ke::Mutex;
+pub use nt_ke::counters::{IoCounters, Operation};
+use std::sync::Arc;
 
-/// IO_COUNTERS.
+/// The counters of a process.
 #[derive(Default, Debug)]
-pub struct IoCounters {
-    read_operations: AtomicU64,
-    write_operations: AtomicU64,
-    other_operations: AtomicU64,
-    read_bytes: AtomicU64,
-    write_bytes: AtomicU64,
-    other_bytes: AtomicU64,
+pub struct ProcessCounters(Mutex<Sum>);
+
+#[derive(Default, Debug)]
+struct Sum {
+    ended: IoCounters,
+    threads: Vec<Arc<IoCounters>>,
 }
 
-/// Which counter a request belongs to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Operation {
-    /// Reads.
-    Read,
-    /// Writes.
-    Write,
-    /// All else.
-    Other,
+impl Sum {
+    /// Takes the counts of threads that are no more: nobody else holds their counters.
+    fn settle(&mut self) {
+        let Self { ended, threads } = self;
+        threads.retain(|thread| {
+            let alive = Arc::strong_count(thread) > 1;
+            if !alive {
+                ended.absorb(thread);
+            }
+            alive
+        });
+    }
 }
 
-impl IoCounters {
-    fn pair(&self, operation: Operation) -> (&AtomicU64, &AtomicU64) {
-        match operation {
-            Operation::Read => (&self.read_operations, &self.read_bytes),
-            Operation::Write => (&self.write_operations, &self.write_bytes),
-            Operation::Other => (&self.other_operations, &self.other_bytes),
-        }
-    }
-
-    /// Counts a request that reached a device.
-    pub fn operation(&self, operation: Operation) {
-        self.pair(operation).0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts the bytes of a request that succeeded.
-    pub fn transferred(&self, operation: Operation, bytes: u64) {
-        self.pair(operation).1.fetch_add(bytes, Ordering::Relaxed);
+impl ProcessCounters {
+    /// A thread of the process starts.
+    pub(crate) fn join(&self, thread: &Arc<IoCounters>) {
+        let mut sum = self.0.lock();
+        sum.settle();
+        sum.threads.push(Arc::clone(thread));
     }
 
     /// Returns {operations, bytes}.
     #[must_use]
     pub fn read(&self, operation: Operation) -> (u64, u64) {
-        let (count, bytes) = self.pair(operation);
-        (count.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed))
+        let sum = self.0.lock();
+        let threads = sum.threads.iter().map(|thread| thread.read(operation));
+        threads.fold(sum.ended.read(operation), |all, one| (all.0 + one.0, all.1 + one.1))
+    }
+
+    /// Adds all counts to a sum of processes.
+    pub(crate) fn leave_to(&self, all: &mut IoCounters) {
+        let sum = self.0.lock();
+        all.absorb(&sum.ended);
+        sum.threads.iter().for_each(|thread| all.absorb(thread));
     }
 }

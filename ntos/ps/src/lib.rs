@@ -7,5 +7,5 @@
 pub mod counters;
 pub mod process;
 
-pub use counters::IoCounters;
+pub use counters::{IoCounters, ProcessCounters};
 pub use process::{Process, Processes, current_process, table_of};

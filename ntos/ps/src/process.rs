@@ -2,7 +2,7 @@
 //!
 //! Room: ntos/ps. IRQL: PASSIVE_LEVEL. Locks: the process list.
 
-use crate::counters::IoCounters;
+use crate::counters::{IoCounters, Operation, ProcessCounters};
 use nt_abi::{Bytes, NtResult};
 use nt_cell::Foreign;
 use nt_ke::kernel::Slot;
@@ -23,7 +23,7 @@ pub struct Process {
     /// Its handles.
     pub handles: HandleTable,
     /// Its I/O counters.
-    pub counters: IoCounters,
+    pub counters: ProcessCounters,
 }
 
 /// A thread that runs here: its object's address, its object, itself.
@@ -34,6 +34,7 @@ pub struct Processes {
     system: Arc<Process>,
     all: Mutex<Vec<Arc<Process>>>,
     next: AtomicU64,
+    ended: Mutex<IoCounters>,
     threads: Mutex<Vec<Running>>,
 }
 
@@ -51,7 +52,7 @@ impl Process {
             name: name.to_owned(),
             object,
             handles: HandleTable::new(kernel),
-            counters: IoCounters::default(),
+            counters: ProcessCounters::default(),
         }))
     }
 
@@ -82,6 +83,7 @@ impl Processes {
             system: Arc::clone(&system),
             all: Mutex::new(vec![system]),
             next: AtomicU64::new(8),
+            ended: Mutex::new(IoCounters::default()),
             threads: Mutex::new(Vec::new()),
         });
         kernel.install(Slot::Ps, Arc::clone(&room));
@@ -113,6 +115,7 @@ impl Processes {
         let body = object::create::<Bytes>(ObjectType::Thread, BODY, kernel.id())?;
         thread.set_object(body.body().addr());
         thread.set_process(Arc::clone(process) as Arc<dyn std::any::Any + Send + Sync>);
+        process.counters.join(thread.io());
         let mut threads = self.threads.lock();
         threads.retain(|(_, _, thread)| thread.strong_count() > 0);
         threads.push((body.body().addr(), body, Arc::downgrade(&thread)));
@@ -158,7 +161,20 @@ impl Processes {
         for handle in process.handles.handles() {
             let _closed = process.handles.close(handle);
         }
-        self.all.lock().retain(|each| !Arc::ptr_eq(each, process));
+        let mut all = self.all.lock();
+        if let Some(at) = all.iter().position(|each| Arc::ptr_eq(each, process)) {
+            all.remove(at);
+            process.counters.leave_to(&mut self.ended.lock());
+        }
+    }
+
+    /// Returns the system-wide {operations, bytes}, processes that ended included (KS-W-11).
+    #[must_use]
+    pub fn counters(&self, operation: Operation) -> (u64, u64) {
+        let all = self.all.lock();
+        let ended = self.ended.lock().read(operation);
+        let living = all.iter().map(|process| process.counters.read(operation));
+        living.fold(ended, |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
     /// Returns all processes.
