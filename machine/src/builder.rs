@@ -80,7 +80,7 @@ impl MachineBuilder {
         let kernel = Kernel::new(self.windows);
         kernel.set_debug_sink(self.debug);
         let io = nt_io::System::install(&kernel);
-        *io.policy.lock() = self.policy;
+        io.set_policy(self.policy);
         let processes = Processes::install(&kernel)?;
         let system_thread = processes.create_thread(&kernel, processes.system())?;
         let mut specs = self.volumes;

@@ -6,7 +6,7 @@
 use crate::data::{self, BLOCK};
 use crate::operation::{Operation, Origin, PostEnd, PreEnd};
 use crate::parameters;
-use crate::volume::{self, Volume};
+use crate::volume::{self, Gate, Volume};
 use nt_abi::NtStatus;
 use nt_abi::flt::*;
 use nt_abi::io::{
@@ -21,17 +21,27 @@ use nt_io::{complete, control, observe, rw, send};
 use nt_ke::{Mode, dispatcher, wait};
 use std::sync::Arc;
 
-/// The driver behind every device of ours.
-pub(crate) struct FltDriver;
+/// The driver behind one device of ours.
+pub(crate) struct FltDriver {
+    gate: Arc<Gate>,
+}
+
+impl FltDriver {
+    pub(crate) fn new(gate: Arc<Gate>) -> Self {
+        Self { gate }
+    }
+}
 
 impl NativeDriver for FltDriver {
     fn dispatch(&self, device: Device, irp: OwnedIrp) -> Answer {
+        if let Some(lower) = self.gate.lower()
+            && !self.gate.wants(irp.stack().get(IO_STACK_LOCATION::MajorFunction))
+        {
+            return irp.skip_to(lower);
+        }
         let Some(volume) = volume::of_device(device) else {
             return irp.complete(NtStatus::INVALID_DEVICE_REQUEST, 0);
         };
-        if !volume.wants(irp.stack().get(IO_STACK_LOCATION::MajorFunction)) {
-            return irp.skip_to(volume.lower);
-        }
         let kernel = Arc::clone(&nt_ke::current().kernel);
         let span = irp::prefix(irp.irp()).map_or(0, |prefix| prefix.get(irp::IRP_PREFIX::Span));
         let file = irp.file();
@@ -51,17 +61,16 @@ impl NativeDriver for FltDriver {
         true
     }
     fn fast_write(&self, call: &FastCall) -> Option<IoStatus> {
-        fast(rw::Direction::Write, call)
+        fast(&self.gate, rw::Direction::Write, call)
     }
     fn fast_read(&self, call: &FastCall) -> Option<IoStatus> {
-        fast(rw::Direction::Read, call)
+        fast(&self.gate, rw::Direction::Read, call)
     }
     fn fast_device_control(&self, call: &FastControl) -> Option<IoStatus> {
-        let volume = volume::of_device(call.device)?;
-        if volume.wants(IRP_MJ_DEVICE_CONTROL) {
+        if self.gate.wants(IRP_MJ_DEVICE_CONTROL) {
             return None; // the filters that asked for control requests see the packet
         }
-        control::call_fast(&FastControl { device: volume.lower, ..*call })
+        control::call_fast(&FastControl { device: self.gate.lower()?, ..*call })
     }
 }
 
@@ -208,16 +217,16 @@ pub(crate) fn resume_post(operation: &Arc<Operation>) {
 }
 
 /// A fast read or write through the filters (FLT-O-04): `None` refuses it.
-fn fast(direction: rw::Direction, call: &FastCall) -> Option<IoStatus> {
-    let volume: Arc<Volume> = volume::of_device(call.device)?;
-    let below = FastCall { device: volume.lower, ..*call };
+fn fast(gate: &Gate, direction: rw::Direction, call: &FastCall) -> Option<IoStatus> {
+    let below = FastCall { device: gate.lower()?, ..*call };
     let major = match direction {
         rw::Direction::Read => IRP_MJ_READ,
         rw::Direction::Write => IRP_MJ_WRITE,
     };
-    if !volume.wants(major) {
+    if !gate.wants(major) {
         return rw::call_fast(direction, &below);
     }
+    let volume: Arc<Volume> = volume::of_device(call.device)?;
     let frame = nt_ke::current();
     let span = observe::fast_span();
     let made = Operation::new(&volume, &frame.kernel, Some(call.file), None, Origin::Fast, 0, span);

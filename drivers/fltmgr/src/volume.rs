@@ -15,7 +15,28 @@ use nt_ke::{Kernel, Mutex};
 use nt_ob::ObjectRef;
 use nt_ob::object;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
+
+/// What a request needs to pass a volume that no filter looks at: read without a count and without a lock.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    lower: OnceLock<Device>,
+    majors: AtomicU32,
+}
+
+impl Gate {
+    /// Returns the device below ours.
+    #[inline]
+    pub(crate) fn lower(&self) -> Option<Device> {
+        self.lower.get().copied()
+    }
+
+    /// Returns whether some instance registered for a major.
+    #[inline]
+    pub(crate) fn wants(&self, major: u8) -> bool {
+        self.majors.load(Ordering::Relaxed) & (1 << (major & 31)) != 0
+    }
+}
 
 /// A volume that the Filter Manager stands on.
 pub struct Volume {
@@ -24,7 +45,7 @@ pub struct Volume {
     pub(crate) lower: Device,
     pub(crate) object: ObjectRef<Bytes>,
     instances: Shared<Arc<Instance>>,
-    majors: AtomicU32,
+    gate: Arc<Gate>,
 }
 
 static VOLUMES: LazyLock<Slab<Arc<Volume>>> = LazyLock::new(Slab::new);
@@ -38,18 +59,20 @@ impl Volume {
     /// Attaches to a mounted volume's device and lets every started filter attach.
     pub fn attach(kernel: &Kernel, manager: &FltMgr, volume_device: Device, name: &str) -> NtResult<Arc<Self>> {
         let driver_name = format!("\\FileSystem\\FltMgr{}", name.rsplit('\\').next().unwrap_or(name));
-        let driver = driver::create_native(kernel, &driver_name, Arc::new(FltDriver))?;
+        let gate = Arc::new(Gate { lower: OnceLock::new(), majors: AtomicU32::new(0) });
+        let driver = driver::create_native(kernel, &driver_name, Arc::new(FltDriver::new(Arc::clone(&gate))))?;
         let spec = DeviceSpec { kind: volume_device.get(DEVICE_OBJECT::DeviceType), ..DeviceSpec::default() };
         let made = device::create(kernel, driver.body(), &spec)?.body();
         made.set(DEVICE_OBJECT::Flags, volume_device.get(DEVICE_OBJECT::Flags) | nt_abi::io::DO_DEVICE_INITIALIZING);
         let lower = device::attach(made, volume_device)?;
+        let lower = *gate.lower.get_or_init(|| lower);
         let volume = Arc::new(Self {
             name: name.to_owned(),
             device: made,
             lower,
             object: opaque(kernel.id())?,
             instances: Mutex::new(Arc::new(Vec::new())),
-            majors: AtomicU32::new(0),
+            gate,
         });
         bind(&volume.object, Opaque::Volume(Arc::clone(&volume)));
         object::set_native_key(made, VOLUMES.insert(Arc::clone(&volume)));
@@ -76,12 +99,6 @@ impl Volume {
         Arc::clone(&self.instances.lock())
     }
 
-    /// Returns whether some instance registered for a major.
-    #[inline]
-    pub(crate) fn wants(&self, major: u8) -> bool {
-        self.majors.load(Ordering::Relaxed) & (1 << (major & 31)) != 0
-    }
-
     fn change(&self, change: impl FnOnce(&mut Vec<Arc<Instance>>)) {
         let mut instances = self.instances.lock();
         let mut list = Vec::clone(&instances);
@@ -96,7 +113,7 @@ impl Volume {
             }
         }
         *instances = Arc::new(list);
-        self.majors.store(majors, Ordering::Relaxed);
+        self.gate.majors.store(majors, Ordering::Relaxed);
     }
 
     pub(crate) fn insert(&self, instance: Arc<Instance>) {

@@ -440,7 +440,7 @@ fn asynchronous(world: &World, from: &Arc<Instance>, file: &File<'_>) -> (bool, 
     });
     let status = {
         // Held over the call: a callback of another thread waits until the call has returned.
-        let inline = *world.system().policy.lock() == AsyncPolicy::Inline;
+        let inline = world.system().policy() == AsyncPolicy::Inline;
         let mut held = (!inline).then(|| gate.lock());
         let status = generated::transfer(&world.frame(), from, &request, Some(callback)).expect("sent").status;
         if let Some(held) = &mut held {

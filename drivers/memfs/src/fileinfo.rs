@@ -12,6 +12,7 @@ use nt_abi::io::{
     FILE_OBJECT, IO_STACK_LOCATION, IRP,
 };
 use nt_abi::{NtError, NtResult, NtStatus};
+use nt_cell::Guard;
 use nt_cell::{Fault, Region};
 use nt_io::driver::OwnedIrp;
 use nt_io::info::class;
@@ -267,7 +268,7 @@ const POSIX: u32 = 2;
 fn rename(
     volume: &Volume,
     open: &Arc<Open>,
-    target: Option<Arc<Open>>,
+    target: Option<Guard<'static, Arc<Open>>>,
     name: &[u16],
     flags: u32,
     link: bool,

@@ -40,7 +40,7 @@ use nt_io::system::{AsyncPolicy, System};
 use nt_ke::{Kernel, irql};
 use nt_ob::Node as Name;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 pub use node::Volume;
 
@@ -65,7 +65,13 @@ pub struct MountedVolume {
 }
 
 struct MemFs {
-    volume: Arc<Volume>,
+    // Whoever mounted the volume keeps it; the driver may outlive it until the machine is gone.
+    volume: Weak<Volume>,
+}
+
+/// The volume, as long as it is mounted.
+fn mounted(volume: &Weak<Volume>) -> NtResult<Arc<Volume>> {
+    volume.upgrade().ok_or(NtStatus::VOLUME_DISMOUNTED.error())
 }
 
 /// Makes volume `index` (1 is `C:`) with room for `size` bytes of data, and gives it its names.
@@ -81,7 +87,7 @@ pub fn mount_dir(kernel: &Arc<Kernel>, index: u32, path: &Path) -> NtResult<Moun
 
 fn mount_on(kernel: &Arc<Kernel>, index: u32, backing: Box<dyn backing::Backing>) -> NtResult<MountedVolume> {
     let volume = Volume::new(index, backing)?;
-    let fs = Arc::new(MemFs { volume: Arc::clone(&volume) });
+    let fs = Arc::new(MemFs { volume: Arc::downgrade(&volume) });
     let driver = driver::create_native(kernel, &format!("\\FileSystem\\NtioFs{index}"), fs)?;
     let name = format!("\\Device\\HarddiskVolume{index}");
     let spec = DeviceSpec { name: Some(&name), kind: FILE_DEVICE_DISK, ..DeviceSpec::default() };
@@ -106,8 +112,8 @@ fn deliver(irp: OwnedIrp, result: IoStatus) -> Answer {
     if synchronous || paging {
         return irp.complete(result.status, result.information);
     }
-    let kernel = Arc::clone(&nt_ke::current().kernel);
-    let policy = *System::of(&kernel).policy.lock();
+    let frame = nt_ke::current();
+    let policy = System::of(&frame.kernel).policy();
     match policy {
         AsyncPolicy::Inline => irp.complete(result.status, result.information),
         AsyncPolicy::Pend => {
@@ -117,7 +123,7 @@ fn deliver(irp: OwnedIrp, result: IoStatus) -> Answer {
         }
         AsyncPolicy::Worker | AsyncPolicy::Dispatch => {
             let (pended, answer) = irp.pend();
-            nt_ke::work::WorkQueue::queue(&kernel, move || {
+            nt_ke::work::WorkQueue::queue(&frame.kernel, move || {
                 let level = if policy == AsyncPolicy::Dispatch { irql::DISPATCH_LEVEL } else { irql::PASSIVE_LEVEL };
                 let _level = irql::at(level);
                 pended.complete(result.status, result.information);
@@ -137,18 +143,22 @@ impl NativeDriver for MemFs {
         if device.get(DEVICE_OBJECT::DeviceType) != FILE_DEVICE_DISK_FILE_SYSTEM {
             return irp.complete(NtStatus::INVALID_DEVICE_REQUEST, 0);
         }
-        let volume = &self.volume;
         match major {
             IRP_MJ_WRITE => {
-                let result = outcome(write::write(volume, &irp));
+                let result = outcome(write::write(&self.volume, &irp));
                 deliver(irp, result)
             }
             IRP_MJ_READ => {
-                let result = outcome(read::read(volume, &irp));
+                let result = outcome(read::read(&self.volume, &irp));
                 deliver(irp, result)
             }
             IRP_MJ_LOCK_CONTROL => lock::control(irp),
             _ => {
+                let volume = match mounted(&self.volume) {
+                    Ok(volume) => volume,
+                    Err(error) => return irp.complete(error.status(), 0),
+                };
+                let volume = &*volume;
                 let result = match major {
                     IRP_MJ_CREATE => create::create(volume, &irp),
                     IRP_MJ_CLEANUP => cleanup::cleanup(volume, &irp),

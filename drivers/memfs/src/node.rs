@@ -8,7 +8,7 @@ use crate::dasd::Sectors;
 use nt_abi::io::FILE_OBJECT;
 use nt_abi::mm::{FILE_LOCK, FSRTL_ADVANCED_FCB_HEADER, SECTION_OBJECT_POINTERS};
 use nt_abi::{NtResult, NtStatus};
-use nt_cell::{Foreign, Slab};
+use nt_cell::{Foreign, Guard, Slab};
 use nt_ex::pool;
 use nt_fsrtl::filelock::{self, FileLock};
 use nt_ke::{Kernel, Mutex, RwLock};
@@ -121,16 +121,16 @@ pub(crate) struct Scan {
 pub(crate) static OPENS: LazyLock<Slab<Arc<Open>>> = LazyLock::new(Slab::new);
 
 /// Returns the open behind a file object of ours; VOLUME_DISMOUNTED when its mount is gone (NT-S-02).
-pub(crate) fn open_of(file: Foreign<FILE_OBJECT>) -> NtResult<Arc<Open>> {
+pub(crate) fn open_of(file: Foreign<FILE_OBJECT>) -> NtResult<Guard<'static, Arc<Open>>> {
     let open = open_any(file)?;
     if open.generation == open.mount.generation() { Ok(open) } else { NtStatus::VOLUME_DISMOUNTED.fail() }
 }
 
 /// As [`open_of`], also of a volume that was dismounted since.
-pub(crate) fn open_any(file: Foreign<FILE_OBJECT>) -> NtResult<Arc<Open>> {
+pub(crate) fn open_any(file: Foreign<FILE_OBJECT>) -> NtResult<Guard<'static, Arc<Open>>> {
     let ccb = file.ptr(FILE_OBJECT::FsContext2).ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
     let key = ccb.view::<CCB>().get(CCB::Key);
-    OPENS.get(key).map(|open| Arc::clone(&open)).ok_or(NtStatus::FILE_CLOSED.error())
+    OPENS.get(key).ok_or(NtStatus::FILE_CLOSED.error())
 }
 
 impl Node {

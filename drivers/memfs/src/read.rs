@@ -13,15 +13,16 @@ use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
 use nt_io::driver::{FastCall, OwnedIrp};
 use nt_io::irp::IoStatus;
+use std::sync::Weak;
 
-pub(crate) fn read(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
+pub(crate) fn read(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let stack = irp.stack();
     let file = irp.file().ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
     let flags = irp.irp().get(IRP::Flags);
     let length = stack.get(IO_STACK_LOCATION::Read_Length);
     let offset = stack.get(IO_STACK_LOCATION::Read_ByteOffset);
     if file.get(FILE_OBJECT::Flags) & FO_VOLUME_OPEN != 0 {
-        return dasd::read(volume, irp, file);
+        return dasd::read(&*crate::mounted(volume)?, irp, file);
     }
     let open = open_of(file)?;
     if open.node.is_directory() {

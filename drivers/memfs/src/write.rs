@@ -14,6 +14,7 @@ use nt_cell::{Foreign, Region};
 use nt_ex::pool;
 use nt_io::driver::{FastCall, OwnedIrp};
 use nt_io::irp::IoStatus;
+use std::sync::Weak;
 
 const APPEND: i64 = -1;
 
@@ -35,7 +36,7 @@ pub(crate) fn buffer(irp: &OwnedIrp, length: usize) -> NtResult<Region> {
     }
 }
 
-pub(crate) fn write(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
+pub(crate) fn write(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let stack = irp.stack();
     let file = irp.file().ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
     let flags = irp.irp().get(IRP::Flags);
@@ -43,7 +44,7 @@ pub(crate) fn write(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let length = stack.get(IO_STACK_LOCATION::Write_Length);
     let offset = stack.get(IO_STACK_LOCATION::Write_ByteOffset);
     if file.get(FILE_OBJECT::Flags) & FO_VOLUME_OPEN != 0 {
-        return dasd::write(volume, irp, file);
+        return dasd::write(&*crate::mounted(volume)?, irp, file);
     }
     let open = open_of(file)?;
     if open.node.is_directory() {

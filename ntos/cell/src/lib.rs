@@ -28,4 +28,4 @@ pub use export::{Entry, Export, Support};
 pub use foreign::{CodePtr, Foreign};
 pub use hostmap::HostMap;
 pub use region::{Fault, Region};
-pub use slab::Slab;
+pub use slab::{Guard, Slab};

@@ -20,7 +20,7 @@ use nt_cell::{Addr, CodePtr, Foreign, Region, callout};
 use nt_ex::pool;
 use nt_ke::{Frame, Mode, dispatcher};
 use nt_ob::types::ObjectType;
-use nt_ob::{Handle, ObjectRef, object};
+use nt_ob::{Handle, ObjectRef};
 use nt_ps::counters::Operation;
 
 /// The ten arguments.
@@ -227,10 +227,8 @@ pub fn has_fast_control(device: Device) -> bool {
 #[must_use]
 pub fn call_fast(call: &FastControl) -> Option<IoStatus> {
     let (driver, code) = fast_entry(call.device)?;
-    if object::native_key(driver) != 0
-        && let Some(native) = driver::native(driver)
-    {
-        return native.fast_device_control(call);
+    if let Some(taken) = driver::with_native(driver, |native| native.fast_device_control(call)) {
+        return taken;
     }
     let scratch = pool::allocate(16, pool::tag(b"Fast"), pool::PoolKind::NonPaged)?;
     let arguments = [

@@ -12,12 +12,12 @@ use crate::system::System;
 use crate::{complete, send};
 use nt_abi::io::{DRIVER_OBJECT, FAST_IO_DISPATCH, FILE_OBJECT, IO_STACK_LOCATION, IRP};
 use nt_abi::{NtResult, NtStatus};
-use nt_cell::{CodePtr, Foreign, Region, Slab};
+use nt_cell::{CodePtr, Foreign, Region};
 use nt_ex::pool;
 use nt_ke::Kernel;
 use nt_ob::types::ObjectType;
 use nt_ob::{Node, ObjectRef, object};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 /// What a dispatch routine returns: got only by completing, pending or passing on the request.
 #[must_use]
@@ -138,6 +138,8 @@ pub struct FastCall {
 }
 
 /// A driver written in Rust.
+///
+/// What it holds is dropped with the machine, not at unload: a volume or another thing that must go earlier is held weakly.
 pub trait NativeDriver: Send + Sync + 'static {
     /// Takes a request.
     fn dispatch(&self, device: Device, irp: OwnedIrp) -> Answer;
@@ -176,13 +178,15 @@ pub struct FastControl {
     pub device: Device,
 }
 
-static NATIVE: LazyLock<Slab<Arc<dyn NativeDriver>>> = LazyLock::new(Slab::new);
-
-/// Returns the Rust driver behind a driver object, if it is one.
-#[must_use]
-pub fn native(driver: Foreign<DRIVER_OBJECT>) -> Option<Arc<dyn NativeDriver>> {
-    let key = object::native_key(driver);
-    if key == 0 { None } else { NATIVE.get(key).map(|entry| Arc::clone(&entry)) }
+/// Runs `body` with the Rust driver behind a driver object of this thread's machine, if it is one.
+///
+/// Drivers stay in the machine's table until the machine goes, so that a request takes no count and no lock to reach
+/// one; the number in the object header finds a driver or nothing, never freed memory.
+pub fn with_native<R>(driver: Foreign<DRIVER_OBJECT>, body: impl FnOnce(&dyn NativeDriver) -> R) -> Option<R> {
+    let key = usize::try_from(object::native_key(driver)).ok()?.checked_sub(1)?;
+    let frame = nt_ke::try_current()?;
+    let native = System::of(&frame.kernel).natives.get(key)?;
+    Some(body(&**native))
 }
 
 /// Makes a driver object with every MajorFunction failing INVALID_DEVICE_REQUEST (NT-T-05).
@@ -220,7 +224,7 @@ pub fn create_native(kernel: &Kernel, name: &str, native: Arc<dyn NativeDriver>)
     for major in 0..28 {
         driver.set_code(DRIVER_OBJECT::MajorFunction.index(major), Some(native_dispatch()));
     }
-    object::set_native_key(driver, NATIVE.insert(native));
+    object::set_native_key(driver, System::of(kernel).natives.push(native) as u64 + 1);
     Ok(made)
 }
 
@@ -248,9 +252,6 @@ pub fn remove(kernel: &Kernel, driver: &ObjectRef<DRIVER_OBJECT>) {
 
 pub(crate) fn delete(driver: Foreign<DRIVER_OBJECT>) {
     let key = object::native_key(driver);
-    if key != 0 {
-        NATIVE.remove(key);
-    }
     if let Some(table) = driver.ptr(DRIVER_OBJECT::FastIoDispatch).filter(|_| key != 0) {
         pool::free(table);
     }

@@ -25,7 +25,6 @@ use nt_ke::{Frame, Mode};
 use nt_ob::types::ObjectType;
 use nt_ob::{Handle, Node, object};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Names what a driver's pointer points at; `None` for NULL.
@@ -100,11 +99,11 @@ thunk! {
         let (Some(device), Some(packet)) = (at::<DEVICE_OBJECT>(device), at::<IRP>(packet)) else {
             return NtStatus::INVALID_PARAMETER.0;
         };
-        let native = device.ptr(DEVICE_OBJECT::DriverObject).and_then(driver::native);
-        match native {
-            Some(native) => native.dispatch(device, OwnedIrp::arrived(packet)).status().0,
-            None => OwnedIrp::arrived(packet).complete(NtStatus::INVALID_DEVICE_REQUEST, 0).status().0,
-        }
+        let answer = device.ptr(DEVICE_OBJECT::DriverObject).and_then(|driver| {
+            driver::with_native(driver, |native| native.dispatch(device, OwnedIrp::arrived(packet)))
+        });
+        let answer = answer.unwrap_or_else(|| OwnedIrp::arrived(packet).complete(NtStatus::INVALID_DEVICE_REQUEST, 0));
+        answer.status().0
     }
 }
 
@@ -136,30 +135,32 @@ fn fast_result(iosb: u64, result: Option<IoStatus>) -> u8 {
     u8::from(stored.is_ok())
 }
 
-fn native_of(device: u64) -> Option<Arc<dyn driver::NativeDriver>> {
-    at::<DEVICE_OBJECT>(device)?.ptr(DEVICE_OBJECT::DriverObject).and_then(driver::native)
+/// Runs a fast I/O routine of the Rust driver behind a device.
+fn native_fast(device: u64, body: impl FnOnce(&dyn driver::NativeDriver) -> Option<IoStatus>) -> Option<IoStatus> {
+    let driver = at::<DEVICE_OBJECT>(device)?.ptr(DEVICE_OBJECT::DriverObject)?;
+    driver::with_native(driver, body)?
 }
 
 thunk! {
     /// FastIoRead of Rust drivers.
     native_fast_read, native_fast_read_thunk(file: u64, offset: u64, length: u32, wait: u8, key: u32, buffer: u64, iosb: u64, device: u64) -> u8 {
         let call = fast_call([file, offset, length.into(), wait.into(), key.into(), buffer, iosb, device]);
-        let (Some(call), Some(native)) = (call, native_of(device)) else { return 0 };
-        fast_result(iosb, native.fast_read(&call))
+        let Some(call) = call else { return 0 };
+        fast_result(iosb, native_fast(device, |native| native.fast_read(&call)))
     }
 }
 thunk! {
     /// FastIoWrite of Rust drivers.
     native_fast_write, native_fast_write_thunk(file: u64, offset: u64, length: u32, wait: u8, key: u32, buffer: u64, iosb: u64, device: u64) -> u8 {
         let call = fast_call([file, offset, length.into(), wait.into(), key.into(), buffer, iosb, device]);
-        let (Some(call), Some(native)) = (call, native_of(device)) else { return 0 };
-        fast_result(iosb, native.fast_write(&call))
+        let Some(call) = call else { return 0 };
+        fast_result(iosb, native_fast(device, |native| native.fast_write(&call)))
     }
 }
 thunk! {
     /// FastIoDeviceControl of Rust drivers.
     native_fast_control, native_fast_control_thunk(file: u64, wait: u8, input: u64, input_length: u32, output: u64, output_length: u32, code: u32, iosb: u64, device: u64) -> u8 {
-        let (Some(file), Some(device_at), Some(native)) = (at(file), at(device), native_of(device)) else { return 0 };
+        let (Some(file), Some(device_at)) = (at(file), at(device)) else { return 0 };
         let call = FastControl {
             file,
             wait: wait != 0,
@@ -168,7 +169,7 @@ thunk! {
             code,
             device: device_at,
         };
-        fast_result(iosb, native.fast_device_control(&call))
+        fast_result(iosb, native_fast(device, |native| native.fast_device_control(&call)))
     }
 }
 

@@ -25,7 +25,7 @@ use nt_cell::{Addr, CodePtr, Foreign, Region, callout};
 use nt_ex::pool;
 use nt_ke::{Frame, Mode, WindowsVersion, dispatcher, wait};
 use nt_ob::types::ObjectType;
-use nt_ob::{Handle, ObjectRef, object};
+use nt_ob::{Handle, ObjectRef};
 use nt_ps::counters::Operation;
 
 /// Starts at the current end of file.
@@ -493,13 +493,12 @@ pub fn call_fast(direction: Direction, call: &FastCall) -> Option<IoStatus> {
         return None;
     }
     let code = table.code(slot)?;
-    if object::native_key(driver) != 0
-        && let Some(native) = driver::native(driver)
-    {
-        return match direction {
-            Direction::Read => native.fast_read(call),
-            Direction::Write => native.fast_write(call),
-        };
+    let taken = driver::with_native(driver, |native| match direction {
+        Direction::Read => native.fast_read(call),
+        Direction::Write => native.fast_write(call),
+    });
+    if let Some(taken) = taken {
+        return taken;
     }
     let scratch = pool::allocate(32, pool::tag(b"Fast"), pool::PoolKind::NonPaged)?;
     let region = Region::pool(scratch, 32);

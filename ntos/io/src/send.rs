@@ -28,9 +28,10 @@ pub fn call_driver(device: Device, packet: Irp) -> NtStatus {
     let code = driver.code(DRIVER_OBJECT::MajorFunction.index(major)).unwrap_or_else(crate::exports::invalid_request);
     let _power = (major == usize::from(IRP_MJ_POWER)).then(crate::verify::in_power_irp);
     if code == driver::native_dispatch()
-        && let Some(native) = driver::native(driver)
+        && let Some(status) =
+            driver::with_native(driver, |native| native.dispatch(device, OwnedIrp::arrived(packet)).status())
     {
-        return native.dispatch(device, OwnedIrp::arrived(packet)).status();
+        return status;
     }
     match callout::call(code, &[device.addr(), packet.addr()]) {
         Ok(status) => NtStatus(status as u32),

@@ -2,6 +2,7 @@
 //!
 //! Room: ntos/io. IRQL: PASSIVE_LEVEL, but for the observer. Locks: device list.
 
+use crate::driver::NativeDriver;
 use crate::observe::{Observer, Request, SharedObserver};
 use nt_abi::NtStatus;
 use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, VPB};
@@ -9,7 +10,7 @@ use nt_ke::kernel::Slot;
 use nt_ke::{Kernel, Mutex, RwLock};
 use nt_ob::{Namespace, ObjectRef};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 
 /// How drivers that may choose complete their requests (house rule 14).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -34,7 +35,8 @@ pub struct System {
     /// Service keys of drivers.
     pub registry: crate::registry::Registry,
     /// How volumes complete writes on asynchronous handles.
-    pub policy: Mutex<AsyncPolicy>,
+    policy: AtomicU8,
+    pub(crate) natives: boxcar::Vec<Arc<dyn NativeDriver>>,
     pub(crate) drivers: Mutex<Vec<ObjectRef<DRIVER_OBJECT>>>,
     pub(crate) devices: Mutex<Vec<ObjectRef<DEVICE_OBJECT>>>,
     observing: AtomicBool,
@@ -51,7 +53,8 @@ impl System {
             namespace,
             in_flight: AtomicI64::new(0),
             registry: crate::registry::Registry::default(),
-            policy: Mutex::new(AsyncPolicy::default()),
+            policy: AtomicU8::new(AsyncPolicy::default() as u8),
+            natives: boxcar::Vec::new(),
             drivers: Mutex::new(Vec::new()),
             devices: Mutex::new(Vec::new()),
             observing: AtomicBool::new(false),
@@ -66,6 +69,19 @@ impl System {
     #[must_use]
     pub fn of(kernel: &Kernel) -> &Self {
         kernel.room::<Self>(Slot::Io)
+    }
+
+    /// Returns how volumes complete writes on asynchronous handles.
+    #[must_use]
+    pub fn policy(&self) -> AsyncPolicy {
+        const ALL: [AsyncPolicy; 4] =
+            [AsyncPolicy::Inline, AsyncPolicy::Pend, AsyncPolicy::Worker, AsyncPolicy::Dispatch];
+        ALL[usize::from(self.policy.load(Ordering::Relaxed)) & 3]
+    }
+
+    /// Chooses how volumes complete writes on asynchronous handles.
+    pub fn set_policy(&self, policy: AsyncPolicy) {
+        self.policy.store(policy as u8, Ordering::Relaxed);
     }
 
     /// Registers the listener.

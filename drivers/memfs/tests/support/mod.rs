@@ -86,7 +86,7 @@ impl World {
     }
 
     pub fn policy(&self, policy: AsyncPolicy) {
-        *self.system().policy.lock() = policy;
+        self.system().set_policy(policy);
     }
 
     /// Opens or creates `C:\NAME`.
