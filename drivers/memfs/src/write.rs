@@ -3,7 +3,7 @@
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL, paging <= APC_LEVEL. Locks: the node's data, exclusively when sizes move.
 //! Source: nt-io.md section 18; rules NT-S-01 to NT-S-20, NT-W-03 to NT-W-09, NT-O-14, NT-O-15, NT-K-07 to NT-K-09.
 
-use crate::node::{Node, Volume, open_of};
+use crate::node::{Data, Node, Volume, open_of};
 use crate::{SECTOR, dasd, lock, set_position};
 use nt_abi::io::{
     FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_VOLUME_OPEN, FO_WRITE_THROUGH,
@@ -107,16 +107,28 @@ fn write_data(node: &Node, request: Request, from: Region, may: impl Fn(u64) -> 
     {
         return NtStatus::INVALID_PARAMETER.fail(); // NT-N-06
     }
-    if request.offset >= 0 {
-        let start = request.offset as u64;
-        let end = end_of(start, length)?;
-        let data = node.data.read();
-        if end <= data.valid && data.content.holds(start, from.len()) {
-            may(start)?;
-            data.content.write(start, from)?; // NT-B-10
-            return Ok(Written { end, grew: false });
-        }
+    let inside = write_inside(&node.data.read(), request, from, &may);
+    inside.unwrap_or_else(|| write_growing(node, request, from, may))
+}
+
+/// Writes a range that changes no size; `None` when it does.
+fn write_inside(
+    data: &Data,
+    request: Request,
+    from: Region,
+    may: impl Fn(u64) -> NtResult<()>,
+) -> Option<NtResult<Written>> {
+    let start = u64::try_from(request.offset).ok()?;
+    let end = end_of(start, from.len() as u64).ok()?;
+    if end > data.valid || !data.content.holds(start, from.len()) {
+        return None;
     }
+    // NT-B-10: a fault shows here.
+    Some(may(start).and_then(|()| data.content.write(start, from)).map(|()| Written { end, grew: false }))
+}
+
+fn write_growing(node: &Node, request: Request, from: Region, may: impl Fn(u64) -> NtResult<()>) -> NtResult<Written> {
+    let length = from.len() as u64;
     let mut data = node.data.write();
     data.refresh()?;
     let start = if request.offset < 0 { data.eof } else { request.offset as u64 };
@@ -194,13 +206,16 @@ pub(crate) fn fast_write(call: &FastCall) -> Option<IoStatus> {
     if open.node.is_directory() || flags & (FO_WRITE_THROUGH | FO_CLEANUP_COMPLETE) != 0 || call.offset < APPEND {
         return None;
     }
-    let eof = open.node.data.read().eof;
-    if call.offset >= 0 && call.offset as u64 > eof.saturating_add(0x2000) {
-        return None;
-    }
     let request = Request { offset: call.offset, noncached: false };
     let may = |start| lock::may_fast_write(&open.node, call, start);
-    match write_data(&open.node, request, call.buffer, may) {
+    let inside = {
+        let data = open.node.data.read();
+        if call.offset >= 0 && call.offset as u64 > data.eof.saturating_add(0x2000) {
+            return None;
+        }
+        write_inside(&data, request, call.buffer, may)
+    };
+    match inside.unwrap_or_else(|| write_growing(&open.node, request, call.buffer, may)) {
         Ok(written) => {
             done(call.file, written);
             Some(IoStatus::new(NtStatus::SUCCESS, u64::from(call.length)))

@@ -184,6 +184,12 @@ impl<T> Foreign<T> {
         self.atomic64(field.offset()).fetch_add(delta as u64, Ordering::AcqRel) as i64
     }
 
+    /// Swaps an unsigned 32-bit member.
+    #[inline(always)]
+    pub fn swap_u32(self, field: Field<T, u32>, value: u32) -> u32 {
+        self.atomic32(field.offset()).swap(value, Ordering::AcqRel)
+    }
+
     /// Swaps a 32-bit member.
     #[inline(always)]
     pub fn swap32(self, field: Field<T, i32>, value: i32) -> i32 {

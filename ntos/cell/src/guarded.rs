@@ -23,6 +23,7 @@ unsafe extern "sysv64" {
     pub(crate) fn ntcell_fill(to: u64, byte: u64, len: usize) -> Outcome;
     pub(crate) fn ntcell_touch_read(at: u64, len: usize) -> Outcome;
     pub(crate) fn ntcell_touch_write(at: u64, len: usize) -> Outcome;
+    pub(crate) fn ntcell_touch_own(at: u64, len: usize) -> Outcome;
     pub(crate) fn ntcell_load1(at: u64) -> Outcome;
     pub(crate) fn ntcell_load2(at: u64) -> Outcome;
     pub(crate) fn ntcell_load4(at: u64) -> Outcome;
@@ -141,6 +142,16 @@ global_asm!(
     "inc rdi",
     "cmp rdi, rsi",
     "jbe 40b",
+    "jmp 10b",
+    // ---- ntcell_touch_own(rdi at, rsi len), len > 0: as touch_write, of bytes that only the caller writes
+    ".globl ntcell_touch_own",
+    "ntcell_touch_own:",
+    "lea rsi, [rdi + rsi - 1]",
+    "42: or byte ptr [rdi], 0",
+    "or rdi, 4095",
+    "inc rdi",
+    "cmp rdi, rsi",
+    "jbe 42b",
     "jmp 10b",
     ".globl ntcell_touch_write",
     "ntcell_touch_write:",

@@ -168,6 +168,19 @@ impl Region {
         Ok(())
     }
 
+    /// As [`Region::probe_write`], of bytes that the caller alone may write until the call is over, as a status block is:
+    /// without the lock prefix, so that a write by another thread at the same moment could be lost, as by ProbeForWrite.
+    #[inline]
+    pub fn probe_own(self) -> Result<(), Fault> {
+        if self.len == 0 {
+            return Ok(());
+        }
+        fault::ensure();
+        // SAFETY: as for `probe_write`; the OR with 0 is not atomic, which only matters to foreign bytes.
+        judge(unsafe { guarded::ntcell_touch_own(self.addr, self.len) })?;
+        Ok(())
+    }
+
     /// Reads one scalar with a single load; panics when it would leave the span.
     #[inline]
     pub fn load<W: Word>(self, offset: usize) -> Result<W, Fault> {

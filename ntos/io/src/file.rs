@@ -88,7 +88,7 @@ pub struct FileLock<'a> {
 pub fn lock(frame: &Frame, file: Foreign<FILE_OBJECT>) -> Result<FileLock<'_>, NtStatus> {
     frame.thread.enter_critical_region();
     let busy = FILE_OBJECT::Busy;
-    let free = |file: Foreign<FILE_OBJECT>| file.or32(busy, 1) == 0;
+    let free = |file: Foreign<FILE_OBJECT>| file.swap_u32(busy, 1) == 0;
     if !free(file) {
         let alertable = file.get(FILE_OBJECT::Flags) & FO_ALERTABLE_IO != 0;
         let mode = if alertable { Mode::User } else { Mode::Kernel };
@@ -115,7 +115,7 @@ pub fn lock(frame: &Frame, file: Foreign<FILE_OBJECT>) -> Result<FileLock<'_>, N
 
 impl Drop for FileLock<'_> {
     fn drop(&mut self) {
-        self.file.and32(FILE_OBJECT::Busy, 0);
+        self.file.swap_u32(FILE_OBJECT::Busy, 0);
         if self.file.get(FILE_OBJECT::Waiters) != 0 {
             dispatcher::set_event(self.file.at(FILE_OBJECT::Lock));
         }

@@ -103,7 +103,7 @@ fn probe_status_block(iosb: Addr) -> NtResult<()> {
     if !iosb.value().is_multiple_of(4) {
         return NtStatus::DATATYPE_MISALIGNMENT.fail();
     }
-    iosb.region(16, false).and_then(|block| block.probe_write()).map_err(violation)
+    iosb.region(16, false).and_then(|block| block.probe_own()).map_err(violation)
 }
 
 fn capture<W: nt_abi::Word>(at: Addr, kernel: bool) -> NtResult<Option<W>> {
@@ -219,11 +219,13 @@ impl Transfer<'_> {
             if self.offset.is_none() && !special {
                 return NtStatus::INVALID_PARAMETER; // V-19
             }
-            return self.send();
+            let file = self.file.clone();
+            return self.send(&file);
         }
-        let file = self.file.clone();
+        // What a packet takes along, so that the lock below outlives no file object; declared first, dropped last.
+        let kept;
         // V-17: the seek and the write are one step under this lock (NT-O-03, NT-W-11).
-        let _lock = match file::lock(self.frame, *file) {
+        let _lock = match file::lock(self.frame, *self.file) {
             Ok(lock) => lock,
             Err(status) => return status,
         };
@@ -235,7 +237,8 @@ impl Transfer<'_> {
         {
             return status;
         }
-        self.send()
+        kept = self.file.clone();
+        self.send(&kept)
     }
 
     fn request(&self, flags: u32, fast: bool) -> Request {
@@ -295,7 +298,7 @@ impl Transfer<'_> {
         Some(result.status)
     }
 
-    fn send(self) -> NtStatus {
+    fn send(self, kept: &ObjectRef<FILE_OBJECT>) -> NtStatus {
         dispatcher::clear_event(self.file.at(FILE_OBJECT::Event)); // V-21
         let packet = match self.build() {
             Ok(packet) => packet,
@@ -307,11 +310,10 @@ impl Transfer<'_> {
         }
         let Self { frame, file, top, event, direction, .. } = self;
         let synchronous = file::is_synchronous(*file);
-        let kept = file.clone();
         packet.set_ptr(IRP::Tail_OriginalFileObject, Some(file.into_raw()));
         packet.set_ptr(IRP::UserEvent, event.map(ObjectRef::into_raw));
         frame.thread.io().operation(direction.counter());
-        let (status, result) = run_service(frame, packet, top, *kept, synchronous);
+        let (status, result) = run_service(frame, packet, top, **kept, synchronous);
         if let Some(result) = result.filter(|result| result.status.is_success()) {
             frame.thread.io().transferred(direction.counter(), result.information);
         }

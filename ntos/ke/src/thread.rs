@@ -109,11 +109,12 @@ impl Thread {
 
     /// KeEnterCriticalRegion: holds back normal kernel APCs and user APCs (NT-E-02).
     pub fn enter_critical_region(&self) {
-        self.critical.fetch_add(1, Ordering::Relaxed);
+        // Only the thread itself enters and leaves: a plain load and store lose nothing.
+        self.critical.store(self.critical.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
     /// KeLeaveCriticalRegion.
     pub fn leave_critical_region(&self) {
-        self.critical.fetch_sub(1, Ordering::Relaxed);
+        self.critical.store(self.critical.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
     }
     /// KeEnterGuardedRegion: holds back special kernel APCs too.
     pub fn enter_guarded_region(&self) {
