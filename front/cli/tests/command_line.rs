@@ -131,6 +131,28 @@ fn a_dir_volume_is_the_directory_of_the_host() {
 }
 
 #[test]
+fn owner_mode_and_times_of_a_dir_volume_are_the_hosts() {
+    use std::os::unix::fs::MetadataExt;
+    if no_fuse() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let volume = format!("dir:{}", directory.path().display());
+    let script = "echo x > f && chmod 640 f && touch -d @1000000000.5 f && chmod 0 f && chmod 600 f && mkdir d && \
+                  chmod 711 d && ln f h && ln -s f l && mkfifo p && stat -c %a d f";
+    let script = format!("{script} && {{ touch -h -d @1000000001 l && touch -d @5 p || true; }}");
+    let done = ntio(&["run", "-v", &volume, "--", "sh", "-c", &script]);
+    assert_eq!((code(&done), done.stdout.as_slice()), (Some(0), &b"711\n600\n"[..]), "{}", stderr(&done));
+    let of = |name: &str| std::fs::symlink_metadata(directory.path().join(name)).expect("on the host");
+    assert_eq!((of("f").mode() & 0o7777, of("f").mtime(), of("f").mtime_nsec()), (0o600, 1_000_000_000, 500_000_000));
+    assert_eq!((of("h").ino(), of("h").nlink()), (of("f").ino(), 2));
+    assert_eq!(of("d").mode() & 0o7777, 0o711);
+    if !stderr(&done).contains("no mseal") {
+        assert_eq!((of("l").mtime(), of("p").mtime()), (1_000_000_001, 5));
+    }
+}
+
+#[test]
 fn a_directory_that_is_not_there_is_named() {
     let refused = ntio(&["run", "-v", "dir:/no/such/directory", "--", "true"]);
     assert_eq!(code(&refused), Some(125), "{}", stderr(&refused));

@@ -12,7 +12,7 @@ pub mod export;
 pub mod fault;
 pub mod foreign;
 mod guarded;
-mod hostfile;
+pub mod hostfile;
 pub mod hostmap;
 pub mod images;
 pub mod kpcr;

@@ -6,14 +6,15 @@
 //! POSIX name) is kept in extended attributes `user.ntio.*`, and only then. READONLY never follows from a mode.
 
 use super::host::{Host, call};
-use super::status::error;
+use super::status::{self, error};
 use crate::backing::{Attribute, Change, Meta};
 use nt_abi::io::{
     FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_REPARSE_POINT,
 };
 use nt_abi::{NtError, NtResult, NtStatus};
-use rustix::fd::{AsRawFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Statx, StatxFlags, StatxTimestamp, Timespec, Timestamps, Uid};
+use nt_cell::hostfile::{self, HostTime};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, Gid, Mode, Statx, StatxFlags, StatxTimestamp, Timespec, Timestamps, Uid};
 use rustix::fs::{UTIME_OMIT, XattrFlags};
 use rustix::io::Errno;
 
@@ -40,14 +41,14 @@ fn from_host(time: StatxTimestamp) -> i64 {
     time.tv_sec.saturating_mul(10_000_000).saturating_add(i64::from(time.tv_nsec / 100)).saturating_add(EPOCH)
 }
 
-fn to_host(time: Option<i64>) -> Timespec {
-    match time {
-        None => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        Some(time) => {
-            let ticks = time - EPOCH;
-            Timespec { tv_sec: ticks.div_euclid(10_000_000), tv_nsec: ticks.rem_euclid(10_000_000) * 100 }
-        }
-    }
+fn to_host(time: i64) -> (i64, i64) {
+    let ticks = time - EPOCH;
+    (ticks.div_euclid(10_000_000), ticks.rem_euclid(10_000_000) * 100)
+}
+
+fn timespec(time: HostTime) -> Timespec {
+    let (tv_sec, tv_nsec) = time.unwrap_or((0, UTIME_OMIT));
+    Timespec { tv_sec, tv_nsec }
 }
 
 fn kind(stat: &Statx) -> FileType {
@@ -156,24 +157,47 @@ pub(super) fn keep(host: &Host, attributes: Option<u32>, created: Option<i64>) -
     if new == old {
         return Ok(());
     }
+    let fd = host.opened().map_err(error)?;
     let done = if new == plain(kind) {
-        call(|| rustix::fs::removexattr(spot.path.as_slice(), RECORD))
+        call(|| rustix::fs::fremovexattr(&fd, RECORD))
     } else {
         let mut bytes = [0; 16];
         bytes[0] = 1;
         bytes[4..8].copy_from_slice(&new.attributes.to_le_bytes());
         bytes[8..].copy_from_slice(&new.created.to_le_bytes());
-        call(|| rustix::fs::setxattr(spot.path.as_slice(), RECORD, &bytes, XattrFlags::empty()))
+        call(|| rustix::fs::fsetxattr(&fd, RECORD, &bytes, XattrFlags::empty()))
     };
     done.map_err(|errno| if errno == Errno::OPNOTSUPP { NtStatus::NOT_SUPPORTED.error() } else { error(errno) })
+}
+
+/// Changes a file by the handle that names it; where the host, or the lock-down, lacks such a call, by one that opened it.
+fn either(
+    host: &Host,
+    by_name: impl FnOnce(BorrowedFd<'_>) -> std::io::Result<()>,
+    opened: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<()>,
+) -> NtResult<()> {
+    let base = host.base();
+    let mut opened = opened;
+    let first = nt_ke::host_call(|| by_name(base.as_fd())).map_err(|error| status::io(&error));
+    match first {
+        Err(Errno::NOSYS | Errno::PERM | Errno::OPNOTSUPP) if has_room(host.kind()) => match host.opened() {
+            Ok(fd) => call(|| opened(fd.as_fd())).map_err(error),
+            Err(_) => first.map_err(error),
+        },
+        other => other.map_err(error),
+    }
 }
 
 /// Sets times and attributes.
 pub(super) fn change(host: &Host, change: &Change) -> NtResult<()> {
     if change.accessed.is_some() || change.written.is_some() {
-        let times = Timestamps { last_access: to_host(change.accessed), last_modification: to_host(change.written) };
-        let base = host.base();
-        call(|| rustix::fs::utimensat(&base, "", &times, AtFlags::EMPTY_PATH)).map_err(error)?;
+        let (accessed, written) = (change.accessed.map(to_host), change.written.map(to_host));
+        let times = Timestamps { last_access: timespec(accessed), last_modification: timespec(written) };
+        either(
+            host,
+            |named| hostfile::set_times(named, accessed, written),
+            |opened| rustix::fs::futimens(opened, &times),
+        )?;
     }
     // The time of change is the host's alone.
     keep(host, change.attributes, change.created)
@@ -264,11 +288,10 @@ pub(super) fn set(host: &Host, list: Vec<Attribute>, replace: bool) -> NtResult<
         return Ok(());
     }
     let stat = host.stat()?;
-    let spot = Spot::open(host);
     if replace {
-        for (name, ..) in self::list(&stat, &spot)? {
+        for (name, ..) in self::list(&stat, &Spot::open(host))? {
             if !name.starts_with(b"$LX") && !list.iter().any(|(there, ..)| *there == name) {
-                remove(&spot, &outside(&name, &[], 0)?.0)?;
+                remove(host, &outside(&name, &[], 0)?.0)?;
             }
         }
     }
@@ -280,10 +303,10 @@ pub(super) fn set(host: &Host, list: Vec<Attribute>, replace: bool) -> NtResult<
             (MODE, wanted) => mode = wanted.map(|mode| mode & 0o7777),
             (DEVICE, _) => {}
             _ => match outside(&name, &value, flags)? {
-                (name, None) => remove(&spot, &name)?,
+                (name, None) => remove(host, &name)?,
                 (name, Some(value)) => {
-                    let path = spot.path.as_slice();
-                    call(|| rustix::fs::setxattr(path, name.as_slice(), &value, XattrFlags::empty()))
+                    let fd = opened(host)?;
+                    call(|| rustix::fs::fsetxattr(&fd, name.as_slice(), &value, XattrFlags::empty()))
                         .map_err(unsupported)?;
                 }
             },
@@ -292,12 +315,23 @@ pub(super) fn set(host: &Host, list: Vec<Attribute>, replace: bool) -> NtResult<
     own(host, &stat, owner, group, mode)
 }
 
-fn unsupported(errno: Errno) -> NtError {
-    if errno == Errno::OPNOTSUPP { NtStatus::EAS_NOT_SUPPORTED.error() } else { error(errno) }
+/// A handle to keep attributes with; a link or a pipe has no room for any.
+fn opened(host: &Host) -> NtResult<std::sync::Arc<OwnedFd>> {
+    if has_room(host.kind()) { host.opened().map_err(error) } else { NtStatus::EAS_NOT_SUPPORTED.fail() }
 }
 
-fn remove(spot: &Spot, name: &[u8]) -> NtResult<()> {
-    match call(|| rustix::fs::removexattr(spot.path.as_slice(), name)) {
+fn unsupported(errno: Errno) -> NtError {
+    match errno {
+        Errno::OPNOTSUPP => NtStatus::EAS_NOT_SUPPORTED.error(),
+        // Both are said of attributes that do not fit beside a file.
+        Errno::NOSPC | Errno::RANGE => NtStatus::EA_TOO_LARGE.error(),
+        _ => error(errno),
+    }
+}
+
+fn remove(host: &Host, name: &[u8]) -> NtResult<()> {
+    let fd = opened(host)?;
+    match call(|| rustix::fs::fremovexattr(&fd, name)) {
         Err(errno) if errno != Errno::NODATA => Err(unsupported(errno)),
         _ => Ok(()),
     }
@@ -305,17 +339,23 @@ fn remove(spot: &Spot, name: &[u8]) -> NtResult<()> {
 
 /// Gives the file to somebody, then sets its mode: a change of owner takes mode bits away.
 fn own(host: &Host, stat: &Statx, owner: Option<u32>, group: Option<u32>, mode: Option<u32>) -> NtResult<()> {
-    if owner.is_some() || group.is_some() {
-        let (base, flags) = (host.base(), AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW);
-        let (owner, group) = (owner.map(Uid::from_raw), group.map(Gid::from_raw));
-        call(|| rustix::fs::chownat(&base, "", owner, group, flags)).map_err(error)?;
-    }
     let changed = owner.is_some() || group.is_some();
+    if changed {
+        let (user, members) = (owner.map(Uid::from_raw), group.map(Gid::from_raw));
+        either(
+            host,
+            |named| hostfile::set_owner(named, owner, group),
+            |opened| rustix::fs::fchown(opened, user, members),
+        )?;
+    }
     match mode {
         // A link has no mode of its own.
         Some(mode) if host.kind() != FileType::Symlink && (changed || mode != u32::from(stat.stx_mode) & 0o7777) => {
-            let link = host.link();
-            call(|| rustix::fs::chmodat(CWD, link.as_str(), Mode::from_raw_mode(mode), AtFlags::empty())).map_err(error)
+            either(
+                host,
+                |named| hostfile::set_mode(named, mode),
+                |opened| rustix::fs::fchmod(opened, Mode::from_raw_mode(mode)),
+            )
         }
         _ => Ok(()),
     }
@@ -337,9 +377,9 @@ mod tests {
     #[test]
     fn times_come_back_at_100_ns() {
         for time in [EPOCH, EPOCH + 1, EPOCH - 1, 1] {
-            let there = to_host(Some(time));
-            assert!((0..1_000_000_000).contains(&there.tv_nsec));
-            assert_eq!(there.tv_sec * 10_000_000 + there.tv_nsec / 100 + EPOCH, time);
+            let (seconds, nanoseconds) = to_host(time);
+            assert!((0..1_000_000_000).contains(&nanoseconds));
+            assert_eq!(seconds * 10_000_000 + nanoseconds / 100 + EPOCH, time);
         }
     }
 }

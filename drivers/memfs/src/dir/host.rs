@@ -144,6 +144,15 @@ impl Host {
         }
     }
 
+    /// Returns a handle that opened the file, for whatever: for calls that a handle that only names it is not enough for.
+    pub(crate) fn opened(&self) -> Result<Arc<OwnedFd>, Errno> {
+        let there = self.opened.read().writing.clone();
+        match there.map_or_else(|| self.reading(), Ok) {
+            Err(Errno::ACCESS) if !self.is_directory() => self.writing(),
+            other => other,
+        }
+    }
+
     /// Makes the file durable, and the names that it got.
     pub(crate) fn sync(&self) -> NtResult<()> {
         if matches!(self.kind(), FileType::RegularFile | FileType::Directory) {

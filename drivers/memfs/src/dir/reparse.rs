@@ -6,10 +6,11 @@
 
 use super::host::{CONFINED, Host, call, name, stat};
 use super::object::of;
-use super::status::error;
+use super::status::{self, error};
 use crate::node::{Node, Units};
 use nt_abi::{NtResult, NtStatus};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fd::AsFd;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -79,8 +80,8 @@ pub(super) fn set(
         let fd = call(|| rustix::fs::openat2(&base, temporary.as_str(), flags, Mode::empty(), CONFINED))?;
         let new = stat(&fd, "")?;
         if (new.stx_uid, new.stx_gid) != (old.stx_uid, old.stx_gid) {
-            let (owner, group) = (Some(Uid::from_raw(old.stx_uid)), Some(Gid::from_raw(old.stx_gid)));
-            call(|| rustix::fs::chownat(&fd, "", owner, group, AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW))?;
+            nt_ke::host_call(|| nt_cell::hostfile::set_owner(fd.as_fd(), Some(old.stx_uid), Some(old.stx_gid)))
+                .map_err(|error| status::io(&error))?;
         }
         call(|| rustix::fs::renameat(&base, temporary.as_str(), &base, name.as_slice()))?;
         Ok((fd, new))
