@@ -12,6 +12,7 @@ use nt_io::directory::DirectoryArguments;
 use nt_io::info::InfoArguments;
 use nt_io::irp::IoStatus;
 use nt_io::rw::Arguments;
+use nt_io::service::Caller;
 use nt_ke::{Frame, Kernel, Mode, Thread};
 use nt_ob::Handle;
 use nt_ps::Process;
@@ -273,14 +274,12 @@ impl Client {
         let (arguments, data) = (Loan::new(ARGUMENTS)?, Loan::new(out.len())?);
         arguments.clear()?;
         let call = DirectoryArguments {
-            handle,
-            iosb: Addr::user(arguments.addr()),
+            caller: Caller::plain(handle, Addr::user(arguments.addr())),
             buffer: Addr::user(data.addr()),
             length: u32::try_from(out.len()).map_err(|_| NtStatus::INVALID_PARAMETER.error())?,
             class,
-            single: false,
+            flags: DirectoryArguments::flags(false, restart),
             pattern: None,
-            restart,
         };
         let status = self.call(|frame| nt_io::directory::nt_query_directory_file(frame, &call));
         if matches!(status, NtStatus::NO_MORE_FILES | NtStatus::NO_SUCH_FILE) {

@@ -1,154 +1,226 @@
 //! IRP_MJ_DIRECTORY_CONTROL: enumeration.
 //!
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the open's scan, then the directory's children.
-//! Source: ZwQueryDirectoryFile; FSCC directory classes; rules NT-DIR. NT-DIR-12, NT-DIR-13.
+//! Source: ZwQueryDirectoryFile; FSCC directory classes; rules NT-DIR-05 to NT-DIR-46. The caller's buffer is its own
+//! (neither I/O): every store is guarded, and nothing past Information is touched.
 
 use crate::backing::{Entry, Sizes};
 use crate::fileinfo::shown;
-use crate::node::{Node, Scan, Units, open_of, upcase};
-use nt_abi::io::{IO_STACK_LOCATION, IRP, IRP_MN_QUERY_DIRECTORY, SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY};
+use crate::node::{Open, Scan, Units, Volume, open_of, upcase};
+use crate::write::buffer;
+use nt_abi::io::{
+    FILE_ATTRIBUTE_REPARSE_POINT, FILE_OBJECT, FO_OPENED_CASE_SENSITIVE, FO_VOLUME_OPEN, IO_STACK_LOCATION,
+    IRP_MN_QUERY_DIRECTORY, SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY,
+};
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Fault, Region};
+use nt_io::directory::SL_NO_CURSOR_UPDATE;
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
-use nt_rtl::expression::matches;
+use nt_ke::WindowsVersion;
+use nt_rtl::expression::{has_wildcards, matches};
+use std::sync::Arc;
 
 fn bad(_: Fault) -> NtError {
     NtStatus::INVALID_USER_BUFFER.error()
 }
 
-/// Where a class keeps its parts: {name offset, EA size, short name, file id}; 0 for what it lacks.
+/// Where a class keeps its parts; 0 for what it lacks.
 struct Shape {
     name: usize,
     ea: usize,
+    tag: usize,
     id: usize,
-    times: bool,
 }
 
 const DOT: u16 = b'.' as u16;
+const NAMES: u32 = 12;
 
 const fn shape(class: u32) -> Option<Shape> {
+    const fn of(name: usize, ea: usize, tag: usize, id: usize) -> Shape {
+        Shape { name, ea, tag, id }
+    }
     Some(match class {
-        1 => Shape { name: 64, ea: 0, id: 0, times: true },
-        2 => Shape { name: 68, ea: 64, id: 0, times: true },
-        3 => Shape { name: 94, ea: 64, id: 0, times: true },
-        12 => Shape { name: 12, ea: 0, id: 0, times: false },
-        37 => Shape { name: 104, ea: 64, id: 96, times: true },
-        38 => Shape { name: 80, ea: 64, id: 72, times: true },
+        1 => of(0x40, 0, 0, 0),
+        2 => of(0x44, 0x40, 0, 0),
+        3 => of(0x5E, 0x40, 0, 0),
+        NAMES => of(0x0C, 0, 0, 0),
+        37 => of(0x68, 0x40, 0, 0x60),
+        38 => of(0x50, 0x40, 0, 0x48),
+        50 => of(0x5C, 0, 0, 0x40),
+        60 => of(0x58, 0x40, 0x44, 0x48),
+        63 => of(0x72, 0x40, 0x44, 0x48),
         _ => return None,
     })
 }
 
-pub(crate) fn control(irp: &OwnedIrp) -> NtResult<IoStatus> {
+pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let stack = irp.stack();
     if stack.get(IO_STACK_LOCATION::MinorFunction) != IRP_MN_QUERY_DIRECTORY {
         return NtStatus::NOT_SUPPORTED.fail();
     }
     let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
     let open = open_of(file)?;
-    if !open.node.is_directory() {
-        return NtStatus::INVALID_PARAMETER.fail();
+    if !open.node.is_directory() || file.get(FILE_OBJECT::Flags) & FO_VOLUME_OPEN != 0 {
+        return NtStatus::INVALID_PARAMETER.fail(); // NT-DIR-04
     }
     let length = stack.get(IO_STACK_LOCATION::QueryDirectory_Length) as usize;
     let class = stack.get(IO_STACK_LOCATION::QueryDirectory_FileInformationClass);
     let shape = shape(class).ok_or(NtStatus::INVALID_INFO_CLASS.error())?;
-    if length < shape.name {
+    if length < shape.name + 2 {
         return NtStatus::INFO_LENGTH_MISMATCH.fail();
     }
     let flags = stack.get(IO_STACK_LOCATION::Flags);
-    let out = irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, length);
+    let out = buffer(irp, length)?;
+    let asked = match stack.ptr(IO_STACK_LOCATION::QueryDirectory_FileName) {
+        Some(name) => Some(nt_rtl::unicode::units(name).map_err(bad)?).filter(|name| !name.is_empty()),
+        None => None, // NT-DIR-20
+    };
     let mut scan = open.scan.lock();
-    let first = !scan.started || flags & SL_RESTART_SCAN != 0;
-    if first {
-        let pattern = match stack.ptr(IO_STACK_LOCATION::QueryDirectory_FileName) {
-            Some(name) => Some(nt_rtl::unicode::units(name).map_err(bad)?).filter(|name| !name.is_empty()),
-            None => scan.pattern.take(),
-        };
-        *scan = Scan { started: true, names: snapshot(&open.node)?, at: 0, pattern };
+    let first = !scan.started;
+    if first || flags & SL_RESTART_SCAN != 0 {
+        // NT-DIR-19: the first query's pattern stays; from Windows 8 on a restarted one may bring another.
+        let may_replace = first || nt_ke::current().kernel.windows() >= WindowsVersion::Win8;
+        let kept = scan.pattern.take();
+        let pattern = if may_replace { asked.or(kept) } else { kept };
+        let root = Arc::ptr_eq(&open.node, &volume.root);
+        *scan = Scan { started: true, dots: !root, names: snapshot(&open, root)?, at: 0, pattern };
     }
-    let single = flags & SL_RETURN_SINGLE_ENTRY != 0;
-    let used = fill(&open.node, &mut scan, out, &shape, single)?;
-    match used {
-        0 if first => NtStatus::NO_SUCH_FILE.fail(),
-        0 => NtError_no_more(),
-        _ => Ok(IoStatus::new(NtStatus::SUCCESS, used as u64)),
+    let call = Call {
+        open: &open,
+        class,
+        shape,
+        single: flags & SL_RETURN_SINGLE_ENTRY != 0,
+        ignore_case: file.get(FILE_OBJECT::Flags) & FO_OPENED_CASE_SENSITIVE == 0,
+    };
+    let before = scan.at;
+    let filled = fill(&call, &mut scan, out);
+    if flags & SL_NO_CURSOR_UPDATE != 0 || filled.is_err() {
+        scan.at = before;
+    }
+    match filled? {
+        Filled::Nothing if first => NtStatus::NO_SUCH_FILE.fail(),
+        Filled::Nothing => Ok(IoStatus::new(NtStatus::NO_MORE_FILES, 0)), // NT-DIR-17, NT-DIR-18
+        Filled::Cut => Ok(IoStatus::new(NtStatus::BUFFER_OVERFLOW, length as u64)), // NT-DIR-05 to NT-DIR-07
+        Filled::Bytes(used) => Ok(IoStatus::new(NtStatus::SUCCESS, used as u64)),
     }
 }
 
-#[expect(non_snake_case, reason = "reads as the status that it gives")]
-fn NtError_no_more() -> NtResult<IoStatus> {
-    NtStatus::NO_MORE_FILES.fail()
+struct Call<'a> {
+    open: &'a Open,
+    class: u32,
+    shape: Shape,
+    single: bool,
+    ignore_case: bool,
 }
 
-/// The names as they are now: "." and ".." first, then ascending by upper-cased units (NT-DIR-10, NT-DIR-12).
-fn snapshot(node: &Node) -> NtResult<Vec<Units>> {
-    let mut names = node.directory()?.names()?;
+enum Filled {
+    Nothing,
+    /// The first entry does not fit: as much of it as does.
+    Cut,
+    Bytes(usize),
+}
+
+/// The names as they are now: "." and ".." first, but in the root, then ascending by upper-cased units, names that differ
+/// in case only by their units (NT-DIR-10 to NT-DIR-12).
+fn snapshot(open: &Open, root: bool) -> NtResult<Vec<Units>> {
+    let mut names = open.node.directory()?.names()?;
     names.sort_by_cached_key(|name| (upcase(name), name.clone()));
-    names.splice(0..0, [vec![DOT], vec![DOT, DOT]]);
+    if !root {
+        names.splice(0..0, [vec![DOT], vec![DOT, DOT]]);
+    }
     Ok(names)
 }
 
 /// What to tell of a name; `None` when it is gone since.
-fn told(node: &Node, name: &[u16], dots: bool) -> NtResult<Option<Entry>> {
+fn told(open: &Open, name: &[u16], dots: bool) -> NtResult<Option<Entry>> {
     if !dots {
-        return node.directory()?.entry(name);
+        return open.node.directory()?.entry(name);
     }
+    let parent = open.place.lock().as_ref().map(|(parent, _)| Arc::clone(parent));
+    let node = match (name.len(), parent) {
+        (2, Some(parent)) => parent, // NT-DIR-34
+        _ => Arc::clone(&open.node),
+    };
     Ok(Some(Entry { id: node.id(), meta: node.object.meta()?, sizes: Sizes::default(), ea_size: 0 }))
 }
 
-fn fill(node: &Node, scan: &mut Scan, out: Region, shape: &Shape, single: bool) -> NtResult<usize> {
+/// Does the scan want this name? A pattern without wildcards is compared as a name (NT-DIR-22).
+fn wanted(call: &Call<'_>, scan: &Scan, name: &[u16], dots: bool) -> bool {
+    let Some(pattern) = &scan.pattern else { return true };
+    // NT-DIR-28: "." and ".." match together.
+    let asked: &[u16] = if dots { &name[..1] } else { name };
+    match (call.ignore_case, has_wildcards(pattern)) {
+        (true, true) => matches(&upcase(pattern), asked, true),
+        (false, true) => matches(pattern, asked, false),
+        (true, false) => upcase(pattern) == upcase(asked),
+        (false, false) => pattern == asked,
+    }
+}
+
+fn fill(call: &Call<'_>, scan: &mut Scan, out: Region) -> NtResult<Filled> {
     let mut used = 0_usize;
     let mut last = None;
     while let Some(name) = scan.names.get(scan.at) {
-        let dots = scan.at < 2;
-        // NT-DIR-28: "." and ".." match together.
-        let asked: &[u16] = if dots { &name[..1] } else { name };
-        let wanted = scan.pattern.as_ref().is_none_or(|pattern| matches(&upcase(pattern), asked, true));
-        let found = if wanted { told(node, name, dots)? } else { None };
+        let dots = scan.dots && scan.at < 2;
+        let found = if wanted(call, scan, name, dots) { told(call.open, name, dots)? } else { None };
         if let Some(found) = found {
             let at = used.next_multiple_of(8);
-            let needed = shape.name + name.len() * 2;
-            if at + needed > out.len() {
+            let room = out.len().saturating_sub(at);
+            let needed = call.shape.name + name.len() * 2;
+            if needed > room {
                 if last.is_none() {
-                    return NtStatus::BUFFER_OVERFLOW.fail();
+                    let fits = (out.len() - call.shape.name) / 2;
+                    entry(call, &found, name, fits, out)?;
+                    return Ok(Filled::Cut);
                 }
-                break;
+                break; // NT-DIR-09: left for the next call
             }
             if let Some(previous) = last {
                 out.store::<u32>(previous, (at - previous) as u32).map_err(bad)?;
             }
-            entry(&found, name, out.sub(at, needed), shape)?;
+            entry(call, &found, name, name.len(), out.sub(at, needed))?;
             last = Some(at);
             used = at + needed;
         }
         scan.at += 1;
-        if single && last.is_some() {
+        if call.single && last.is_some() {
             break;
         }
     }
-    Ok(used)
+    Ok(if last.is_some() { Filled::Bytes(used) } else { Filled::Nothing })
 }
 
-fn entry(found: &Entry, name: &[u16], out: Region, shape: &Shape) -> NtResult<()> {
-    out.sub(0, shape.name).fill(0).map_err(bad)?;
-    let bytes: Vec<u8> = name.iter().flat_map(|unit| unit.to_le_bytes()).collect();
-    if shape.times {
+/// Writes an entry with the first `fits` units of its name; the length told is the full one.
+fn entry(call: &Call<'_>, found: &Entry, name: &[u16], fits: usize, out: Region) -> NtResult<()> {
+    let shape = &call.shape;
+    let mut fixed = vec![0_u8; shape.name];
+    let mut put = |at: usize, bytes: &[u8]| fixed[at..at + bytes.len()].copy_from_slice(bytes);
+    let length = (name.len() * 2) as u32;
+    if call.class == NAMES {
+        put(8, &length.to_le_bytes());
+    } else {
         let meta = found.meta;
         for (at, time) in [meta.created, meta.accessed, meta.written, meta.changed].into_iter().enumerate() {
-            out.store::<i64>(8 + at * 8, time).map_err(bad)?;
+            put(8 + at * 8, &time.to_le_bytes());
         }
-        out.store::<u64>(40, found.sizes.eof).map_err(bad)?;
-        out.store::<u64>(48, found.sizes.allocation).map_err(bad)?;
-        out.store::<u32>(56, shown(meta.attributes)).map_err(bad)?;
-        out.store::<u32>(60, bytes.len() as u32).map_err(bad)?;
-        if shape.ea != 0 {
-            out.store::<u32>(shape.ea, found.ea_size).map_err(bad)?;
+        put(0x28, &found.sizes.eof.to_le_bytes());
+        put(0x30, &found.sizes.allocation.to_le_bytes());
+        put(0x38, &shown(meta.attributes).to_le_bytes());
+        put(0x3C, &length.to_le_bytes());
+        // NT-DIR-31: the one member of the older classes holds the tag of a reparse point.
+        let is_tag = meta.attributes & FILE_ATTRIBUTE_REPARSE_POINT != 0;
+        match (shape.ea, shape.tag) {
+            (0, _) => {}
+            (ea, 0) => put(ea, &found.ea_size.to_le_bytes()),
+            (_, tag) if is_tag => put(tag, &found.ea_size.to_le_bytes()),
+            (ea, _) => put(ea, &found.ea_size.to_le_bytes()),
         }
         if shape.id != 0 {
-            out.store::<u64>(shape.id, found.id).map_err(bad)?;
+            put(shape.id, &found.id.to_le_bytes());
         }
-    } else {
-        out.store::<u32>(8, bytes.len() as u32).map_err(bad)?;
     }
+    out.sub(0, fixed.len()).write_from(&fixed).map_err(bad)?;
+    let bytes: Vec<u8> = name.iter().take(fits).flat_map(|unit| unit.to_le_bytes()).collect();
     out.sub(shape.name, bytes.len()).write_from(&bytes).map_err(bad)
 }

@@ -152,6 +152,10 @@ impl NativeDriver for MemFs {
                 let result = outcome(read::read(&self.volume, &irp));
                 deliver(irp, result)
             }
+            IRP_MJ_DIRECTORY_CONTROL => {
+                let result = outcome(mounted(&self.volume).and_then(|volume| directory::query(&volume, &irp)));
+                deliver(irp, result)
+            }
             IRP_MJ_LOCK_CONTROL => lock::control(irp),
             _ => {
                 let volume = match mounted(&self.volume) {
@@ -165,7 +169,6 @@ impl NativeDriver for MemFs {
                     IRP_MJ_CLOSE => cleanup::close(&irp),
                     IRP_MJ_QUERY_INFORMATION => fileinfo::query(&irp),
                     IRP_MJ_SET_INFORMATION => fileinfo::set(volume, &irp),
-                    IRP_MJ_DIRECTORY_CONTROL => directory::control(&irp),
                     IRP_MJ_QUERY_VOLUME_INFORMATION => volinfo::query(volume, &irp),
                     IRP_MJ_QUERY_EA => ea::query(&irp),
                     IRP_MJ_SET_EA => ea::set(&irp),

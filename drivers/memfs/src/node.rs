@@ -113,6 +113,8 @@ pub(crate) struct Open {
 #[derive(Default)]
 pub(crate) struct Scan {
     pub(crate) started: bool,
+    /// The first two names are "." and "..".
+    pub(crate) dots: bool,
     pub(crate) names: Vec<Units>,
     pub(crate) at: usize,
     pub(crate) pattern: Option<Units>,

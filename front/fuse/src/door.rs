@@ -174,6 +174,11 @@ impl Door {
             let count = client.query_directory(open.handle, CLASS, restart, &mut buffer)?;
             restart = false;
             if count == 0 {
+                if !entries.iter().any(|entry: &Entry| entry.name == b".") {
+                    // NT-DIR-11: the root of an NT volume has neither; a Linux program expects both.
+                    let dot = |name: &[u8]| Entry { node: open.node, kind: FileType::Directory, name: name.to_vec() };
+                    entries.splice(0..0, [dot(b"."), dot(b"..")]);
+                }
                 return Ok(entries);
             }
             let mut at = 0;

@@ -12,8 +12,9 @@ use nt_abi::io::{
     DEVICE_OBJECT, DO_DEVICE_INITIALIZING, FILE_APPEND_DATA, FILE_DELETE_ON_CLOSE, FILE_NO_INTERMEDIATE_BUFFERING,
     FILE_OBJECT, FILE_RANDOM_ACCESS, FILE_SEQUENTIAL_ONLY, FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT,
     FILE_WRITE_THROUGH, FO_ALERTABLE_IO, FO_DELETE_ON_CLOSE, FO_HANDLE_CREATED, FO_NO_INTERMEDIATE_BUFFERING,
-    FO_RANDOM_ACCESS, FO_SEQUENTIAL_ONLY, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IO_SECURITY_CONTEXT, IO_STACK_LOCATION,
-    IRP, IRP_CREATE_OPERATION, IRP_MJ_CREATE, IRP_SYNCHRONOUS_API, SL_CASE_SENSITIVE,
+    FO_OPENED_CASE_SENSITIVE, FO_RANDOM_ACCESS, FO_SEQUENTIAL_ONLY, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH,
+    IO_SECURITY_CONTEXT, IO_STACK_LOCATION, IRP, IRP_CREATE_OPERATION, IRP_MJ_CREATE, IRP_SYNCHRONOUS_API,
+    SL_CASE_SENSITIVE,
 };
 use nt_abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE};
 use nt_abi::{Bytes, NtResult, NtStatus};
@@ -143,7 +144,8 @@ pub fn open(frame: &Frame, spec: &CreateSpec, start: Option<Device>) -> NtResult
     }
     let granted = ObjectType::File.routines().mapping.map(spec.access);
     let opened = file::create(frame, target.device)?;
-    opened.set(FILE_OBJECT::Flags, file_flags(spec.options));
+    let sensitive = if spec.attributes & OBJ_CASE_INSENSITIVE == 0 { FO_OPENED_CASE_SENSITIVE } else { 0 };
+    opened.set(FILE_OBJECT::Flags, file_flags(spec.options) | sensitive);
     if let Some(vpb) = target.device.ptr(DEVICE_OBJECT::Vpb) {
         opened.set_ptr(FILE_OBJECT::Vpb, Some(vpb));
     }

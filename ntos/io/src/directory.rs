@@ -1,101 +1,116 @@
-//! `NtQueryDirectoryFile`.
+//! `NtQueryDirectoryFile`, `NtQueryDirectoryFileEx`.
 //!
 //! Room: ntos/io. IRQL: PASSIVE_LEVEL. Locks: the file object's, for synchronous files.
-//! Source: ZwQueryDirectoryFile page; rules NT-DIR-*. The scan's position and pattern are the file system's.
+//! Source: the pages of both; rules NT-DIR-01 to NT-DIR-04, NT-DIR-41, NT-DIR-42, NT-DIR-44. The scan's position and
+//! pattern are the file system's. The order of checks is class, length, addresses, handle.
 
-use crate::irp::IoStatus;
-use crate::rw::store_status;
-use crate::{device, event, file, info};
+use crate::service::{self, Caller, violation};
 use nt_abi::io::{
-    FILE_LIST_DIRECTORY, FILE_OBJECT, IO_STACK_LOCATION, IRP_MJ_DIRECTORY_CONTROL, IRP_MN_QUERY_DIRECTORY,
-    SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY,
+    FILE_LIST_DIRECTORY, IO_STACK_LOCATION, IRP, IRP_MJ_DIRECTORY_CONTROL, IRP_MN_QUERY_DIRECTORY, SL_RESTART_SCAN,
+    SL_RETURN_ON_DISK_ENTRIES_ONLY, SL_RETURN_SINGLE_ENTRY,
 };
+use nt_abi::ob::UNICODE_STRING;
 use nt_abi::{NtError, NtResult, NtStatus};
-use nt_cell::Addr;
+use nt_cell::{Addr, Region};
 use nt_ex::pool;
 use nt_ke::{Frame, Mode};
-use nt_ob::types::ObjectType;
-use nt_ob::{Handle, ObjectRef};
+
+/// SL_NO_CURSOR_UPDATE_QUERY.
+pub const SL_NO_CURSOR_UPDATE: u8 = 0x10;
+/// What a caller of NtQueryDirectoryFileEx may ask for.
+const VALID_FLAGS: u8 = 0x1B;
 
 /// The arguments of a directory query.
 #[derive(Clone, Debug)]
 pub struct DirectoryArguments {
-    /// FileHandle of the directory.
-    pub handle: Handle,
-    /// IoStatusBlock.
-    pub iosb: Addr,
+    /// The directory's handle, event, APC, status block.
+    pub caller: Caller,
     /// Where the entries go.
     pub buffer: Addr,
     /// Its length.
     pub length: u32,
     /// FileInformationClass of the entries.
     pub class: u32,
-    /// ReturnSingleEntry.
-    pub single: bool,
+    /// SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY and their like.
+    pub flags: u8,
     /// FileName: the pattern of the scan.
     pub pattern: Option<Vec<u16>>,
-    /// RestartScan.
-    pub restart: bool,
 }
 
-/// NtQueryDirectoryFile.
+impl DirectoryArguments {
+    /// The flags of the older call.
+    #[must_use]
+    pub const fn flags(single: bool, restart: bool) -> u8 {
+        (if restart { SL_RESTART_SCAN } else { 0 }) | if single { SL_RETURN_SINGLE_ENTRY } else { 0 }
+    }
+}
+
+/// The shortest buffer of a directory class: an entry with a name of one unit, as long as the next would start.
+const fn shortest(class: u32) -> Option<u32> {
+    Some(match class {
+        1 | 2 => 0x48,
+        3 | 50 | 60 => 0x60,
+        12 => 0x10,
+        29 => 0x48,
+        32 => 0x38,
+        33 => 0x10,
+        37 => 0x70,
+        38 => 0x58,
+        63 => 0x78,
+        _ => return None,
+    })
+}
+
+/// NtQueryDirectoryFile and NtQueryDirectoryFileEx.
 #[must_use]
 pub fn nt_query_directory_file(frame: &Frame, args: &DirectoryArguments) -> NtStatus {
     query(frame, args).unwrap_or_else(NtError::status)
 }
 
 fn query(frame: &Frame, args: &DirectoryArguments) -> NtResult<NtStatus> {
-    let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
     let kernel = frame.mode() == Mode::Kernel;
-    let out = args.buffer.region(args.length as usize, kernel).map_err(violation)?;
-    if !kernel {
-        args.iosb.region(16, false).and_then(|block| block.probe_write()).map_err(violation)?;
-        out.probe_write().map_err(violation)?;
+    if args.flags & !VALID_FLAGS != 0 {
+        return NtStatus::INVALID_PARAMETER.fail(); // NT-DIR-42
     }
-    let (object, granted) = event::reference(frame, args.handle, ObjectType::File, 0, frame.mode())?;
-    if !kernel && granted & FILE_LIST_DIRECTORY == 0 {
-        return NtStatus::ACCESS_DENIED.fail();
+    let shortest = shortest(args.class).ok_or(NtStatus::INVALID_INFO_CLASS.error())?; // NT-DIR-01
+    if args.length < shortest {
+        return NtStatus::INFO_LENGTH_MISMATCH.fail(); // NT-DIR-02
     }
-    let opened: ObjectRef<FILE_OBJECT> = object.retype();
-    let top = device::related(*opened).ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
-    let _lock = if file::is_synchronous(*opened) { file::lock(frame, *opened).ok() } else { None };
-    let pattern = match &args.pattern {
-        None => None,
-        Some(units) => {
-            let block = pool::zeroed::<nt_abi::ob::UNICODE_STRING>(pool::tag(b"IoDp"));
-            let block = block.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
-            nt_rtl::unicode::store_units(block, units)?;
-            Some(block)
+    service::probe(frame, args.caller.iosb, args.buffer, args.length)?;
+    let opened = service::open(frame, args.caller.handle, FILE_LIST_DIRECTORY)?;
+    service::send(frame, &args.caller, opened, IRP_MJ_DIRECTORY_CONTROL, args.length, |packet, stack| {
+        args.buffer.region(args.length as usize, kernel).map_err(violation)?;
+        packet.set_addr(IRP::UserBuffer, args.buffer.value()); // NT-DIR-44
+        stack.set(IO_STACK_LOCATION::MinorFunction, IRP_MN_QUERY_DIRECTORY);
+        stack.set(IO_STACK_LOCATION::Flags, args.flags);
+        stack.set(IO_STACK_LOCATION::QueryDirectory_Length, args.length);
+        stack.set(IO_STACK_LOCATION::QueryDirectory_FileInformationClass, args.class);
+        if let Some(units) = &args.pattern {
+            let block = string(units)?;
+            stack.set_ptr(IO_STACK_LOCATION::QueryDirectory_FileName, Some(block));
+            packet.set_ptr(IRP::Tail_AuxiliaryBuffer, Some(block.view()));
         }
-    };
-    let buffer = info::SystemBuffer::new(args.length as usize)?;
-    let result = info::exchange(
-        frame,
-        *opened,
-        top,
-        IRP_MJ_DIRECTORY_CONTROL,
-        args.class,
-        buffer.block(),
-        args.length,
-        |stack| {
-            stack.set(IO_STACK_LOCATION::MinorFunction, IRP_MN_QUERY_DIRECTORY);
-            let restart = if args.restart { SL_RESTART_SCAN } else { 0 };
-            let single = if args.single { SL_RETURN_SINGLE_ENTRY } else { 0 };
-            stack.set(IO_STACK_LOCATION::Flags, restart | single);
-            stack.set(IO_STACK_LOCATION::QueryDirectory_Length, args.length);
-            stack.set_ptr(IO_STACK_LOCATION::QueryDirectory_FileName, pattern);
-            stack.set(IO_STACK_LOCATION::QueryDirectory_FileInformationClass, args.class);
-        },
-    );
-    if let Some(pattern) = pattern {
-        nt_rtl::unicode::release(pattern);
-        pool::free(pattern);
-    }
-    if result.status.is_error() || result.status == NtStatus::NO_MORE_FILES {
-        return Ok(result.status);
-    }
-    let length = (result.information as usize).min(args.length as usize);
-    out.sub(0, length).copy_from(buffer.region().sub(0, length)).map_err(violation)?;
-    store_status(args.iosb, kernel, IoStatus::new(result.status, result.information))?;
-    Ok(result.status)
+        Ok(())
+    })
 }
+
+/// A counted string with its units behind it, in one block that goes with the packet (Tail.Overlay.AuxiliaryBuffer).
+fn string(units: &[u16]) -> NtResult<nt_cell::Foreign<UNICODE_STRING>> {
+    let bytes: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let length = u16::try_from(bytes.len()).map_err(|_| NtStatus::OBJECT_NAME_INVALID.error())?;
+    let block = pool::allocate(UNICODE_STRING::SIZE + bytes.len().max(2), pool::tag(b"IoDp"), pool::PoolKind::NonPaged);
+    let block = block.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
+    let string = block.view::<UNICODE_STRING>();
+    let data = string.following::<nt_abi::Bytes>();
+    let _own = Region::pool(block, UNICODE_STRING::SIZE + bytes.len())
+        .sub(UNICODE_STRING::SIZE, bytes.len())
+        .write_from(&bytes);
+    string.set(UNICODE_STRING::Length, length);
+    string.set(UNICODE_STRING::MaximumLength, length);
+    string.set_addr(UNICODE_STRING::Buffer, data.addr());
+    Ok(string)
+}
+
+const _: () = assert!(
+    SL_RETURN_ON_DISK_ENTRIES_ONLY | SL_NO_CURSOR_UPDATE | SL_RESTART_SCAN | SL_RETURN_SINGLE_ENTRY == VALID_FLAGS
+);

@@ -27,6 +27,7 @@ pub mod read;
 pub mod registry;
 pub mod rw;
 pub mod send;
+pub mod service;
 pub mod system;
 pub mod thread;
 pub mod verify;

@@ -34,6 +34,8 @@ pub struct Seen {
 
 pub struct Recorder {
     pub seen: Mutex<Vec<Seen>>,
+    /// All but reads and writes.
+    pub others: Mutex<Vec<Seen>>,
     /// What reads and writes are completed with; `None` is SUCCESS with the whole length.
     pub answer: Mutex<Option<IoStatus>>,
     /// Where requests go on to: the recorder stands on another device.
@@ -46,23 +48,26 @@ impl NativeDriver for Recorder {
         let major = stack.get(IO_STACK_LOCATION::MajorFunction);
         let length = stack.get(IO_STACK_LOCATION::Write_Length);
         let transfer = matches!(major, IRP_MJ_WRITE | IRP_MJ_READ);
-        if transfer {
+        let seen = Seen {
+            major,
+            minor: stack.get(IO_STACK_LOCATION::MinorFunction),
+            stack_flags: stack.get(IO_STACK_LOCATION::Flags),
+            irp_flags: packet.get(IRP::Flags),
+            user: irp.from_user(),
+            length,
+            key: stack.get(IO_STACK_LOCATION::Write_Key),
+            offset: stack.get(IO_STACK_LOCATION::Write_ByteOffset),
+            system_buffer: packet.addr_at(IRP::AssociatedIrp_SystemBuffer),
+            user_buffer: packet.addr_at(IRP::UserBuffer),
+            mdl: packet.addr_at(IRP::MdlAddress),
+            head: None,
+        };
+        if !transfer {
+            self.others.lock().push(seen);
+        } else {
             let buffered = packet.get(IRP::Flags) & IRP_BUFFERED_IO != 0 && length >= 8;
             let head = buffered.then(|| packet.region_at(IRP::AssociatedIrp_SystemBuffer, 8).load::<u64>(0));
-            self.seen.lock().push(Seen {
-                major,
-                minor: stack.get(IO_STACK_LOCATION::MinorFunction),
-                stack_flags: stack.get(IO_STACK_LOCATION::Flags),
-                irp_flags: packet.get(IRP::Flags),
-                user: irp.from_user(),
-                length,
-                key: stack.get(IO_STACK_LOCATION::Write_Key),
-                offset: stack.get(IO_STACK_LOCATION::Write_ByteOffset),
-                system_buffer: packet.addr_at(IRP::AssociatedIrp_SystemBuffer),
-                user_buffer: packet.addr_at(IRP::UserBuffer),
-                mdl: packet.addr_at(IRP::MdlAddress),
-                head: head.and_then(Result::ok),
-            });
+            self.seen.lock().push(Seen { head: head.and_then(Result::ok), ..seen });
         }
         if let Some(below) = self.below {
             return irp.skip_to(below);
@@ -80,6 +85,10 @@ impl Recorder {
     pub fn count(&self) -> usize {
         self.seen.lock().len()
     }
+    /// The requests of a major other than read and write.
+    pub fn of(&self, major: u8) -> Vec<Seen> {
+        self.others.lock().iter().filter(|seen| seen.major == major).copied().collect()
+    }
     pub fn answers(&self, status: NtStatus, information: u64) {
         *self.answer.lock() = Some(IoStatus::new(status, information));
     }
@@ -87,7 +96,8 @@ impl Recorder {
 
 /// Makes `\Device\NAME` with these device flags.
 pub fn stand_alone(world: &World, name: &str, flags: u32) -> Arc<Recorder> {
-    let recorder = Arc::new(Recorder { seen: Mutex::default(), answer: Mutex::default(), below: None });
+    let recorder =
+        Arc::new(Recorder { seen: Mutex::default(), others: Mutex::default(), answer: Mutex::default(), below: None });
     let made = driver::create_native(&world.kernel, &format!("\\Driver\\{name}"), recorder.clone()).expect("driver");
     let path = format!("\\Device\\{name}");
     let spec = DeviceSpec { name: Some(&path), kind: 0x22, ..DeviceSpec::default() };
@@ -100,7 +110,12 @@ pub fn stand_alone(world: &World, name: &str, flags: u32) -> Arc<Recorder> {
 /// Puts a recorder on top of the world's volume: it sees what the file system gets.
 pub fn over_the_volume(world: &World) -> Arc<Recorder> {
     let below = world.volume.device;
-    let recorder = Arc::new(Recorder { seen: Mutex::default(), answer: Mutex::default(), below: Some(below) });
+    let recorder = Arc::new(Recorder {
+        seen: Mutex::default(),
+        others: Mutex::default(),
+        answer: Mutex::default(),
+        below: Some(below),
+    });
     let made = driver::create_native(&world.kernel, "\\Driver\\Over", recorder.clone()).expect("driver");
     let spec = DeviceSpec { kind: 8, ..DeviceSpec::default() };
     let top = device::create(&world.kernel, made.body(), &spec).expect("device").body();

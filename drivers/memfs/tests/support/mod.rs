@@ -1,9 +1,11 @@
 //! A machine with one `ram` volume, and a user process on it, for tests of the write path.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod directory;
 mod ground;
 
 pub use ground::Ground;
+
 use nt_abi::NtStatus;
 use nt_cell::Addr;
 use nt_cell::arena::UserBlock;
@@ -29,6 +31,33 @@ pub const APPEND_DATA: u32 = 4;
 pub const READ_DATA: u32 = 1;
 pub const SYNC: u32 = 0x20;
 pub const NONCACHED: u32 = 8;
+/// This binary runs the list on a `dir` volume.
+pub fn on_dir() -> bool {
+    env!("CARGO_CRATE_NAME").ends_with("_on_dir")
+}
+
+/// A symbolic link's REPARSE_DATA_BUFFER.
+pub fn symlink_data(target: &str, relative: bool) -> Vec<u8> {
+    let name: Vec<u8> = target.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let length = name.len() as u16;
+    let mut data = 0xA000_000C_u32.to_le_bytes().to_vec();
+    for word in [12 + 2 * length, 0, 0, length, length, length, u16::from(relative), 0] {
+        data.extend_from_slice(&word.to_le_bytes());
+    }
+    data.extend_from_slice(&name);
+    data.extend_from_slice(&name);
+    data
+}
+
+/// What a Linux symbolic link is kept as: LX_SYMLINK with the target's bytes.
+pub fn lx_symlink_data(target: &str) -> Vec<u8> {
+    let mut data = 0xA000_001D_u32.to_le_bytes().to_vec();
+    data.extend_from_slice(&(target.len() as u16 + 4).to_le_bytes());
+    data.extend_from_slice(&[0, 0, 2, 0, 0, 0]);
+    data.extend_from_slice(target.as_bytes());
+    data
+}
+
 pub const PATTERN: u64 = 0xEADB_EEF0_EADB_EEF0;
 
 pub struct World {
@@ -338,6 +367,25 @@ impl File<'_> {
         };
         let status = control::nt_control_file(&self.world.frame(), &args);
         (status, iosb_at(&iosb), to.region().sub(0, output).to_vec().expect("arena"))
+    }
+
+    /// NtSetEaFile.
+    pub fn set_ea(&self, list: &[u8]) -> NtStatus {
+        self.send_buffer(list, info::nt_set_ea_file)
+    }
+
+    fn send_buffer(&self, data: &[u8], service: fn(&Frame, &InfoArguments) -> NtStatus) -> NtStatus {
+        let buffer = UserBlock::new(data.len().max(1)).expect("arena");
+        buffer.region().sub(0, data.len()).write_from(data).expect("buffer");
+        let iosb = pattern_block();
+        let args = InfoArguments {
+            handle: self.handle,
+            iosb: Addr::user(iosb.addr()),
+            buffer: Addr::user(buffer.addr()),
+            length: data.len() as u32,
+            class: 0,
+        };
+        service(&self.world.frame(), &args)
     }
 
     /// A control without data: its status.
