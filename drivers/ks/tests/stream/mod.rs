@@ -6,7 +6,7 @@ use crate::support::{PATTERN, World};
 use nt_abi::NtStatus;
 use nt_abi::io::{FILE_OBJECT, IO_STACK_LOCATION, IO_STATUS_BLOCK, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL};
 use nt_abi::ke::KEVENT;
-use nt_abi::ks::{KSSTREAM_HEADER, KSSTREAM_WRITE};
+use nt_abi::ks::{IOCTL_KS_WRITE_STREAM, KSSTREAM_HEADER, KSSTREAM_WRITE};
 use nt_cell::arena::UserBlock;
 use nt_cell::{Addr, Foreign, Region};
 use nt_io::create::{self, CreateSpec};
@@ -17,7 +17,7 @@ use nt_ke::{Mode, Mutex, dispatcher};
 use nt_ks::dispatch;
 use nt_ks::frames::FrameList;
 use nt_ks::object::{self, KsObject, ObjectCall};
-use nt_ks::streamio::{self, StreamRequest};
+use nt_ks::streamio::{self, ControlRequest, StreamRequest};
 use nt_ob::types::ObjectType;
 use nt_ob::{Handle, ObjectRef};
 use std::sync::Arc;
@@ -141,6 +141,7 @@ pub struct Stream<'a> {
     pub log: Log,
     pub iosb: Foreign<IO_STATUS_BLOCK>,
     pub list: FrameList,
+    name: Vec<u16>,
 }
 
 impl<'a> Stream<'a> {
@@ -155,18 +156,14 @@ impl<'a> Stream<'a> {
         let spec = DeviceSpec { name: Some(&name), kind: 0x2F, ..DeviceSpec::default() };
         let device = nt_io::device::create(&world.kernel, driver.body(), &spec).expect("device").body();
         nt_io::device::ready(device);
-        let spec = CreateSpec {
-            access: 0x0010_0003,
-            name: name.encode_utf16().collect(),
-            options,
-            disposition: 1,
-            ..CreateSpec::default()
-        };
+        let name: Vec<u16> = name.encode_utf16().collect();
+        let spec =
+            CreateSpec { access: 0x0010_0003, name: name.clone(), options, disposition: 1, ..CreateSpec::default() };
         let (handle, _) = create::nt_create_file(&world.frame(), &spec).expect("open");
         let file = file_of(world, handle);
         let iosb = nt_ex::pool::zeroed(nt_ex::pool::tag(b"tKsS")).expect("pool");
         let list = FrameList::filled(&[b"abcdefgh"]).expect("pool");
-        let made = Self { world, device, handle, file, log, iosb, list };
+        let made = Self { world, device, handle, file, log, iosb, list, name };
         made.reset();
         made
     }
@@ -191,6 +188,19 @@ impl<'a> Stream<'a> {
             flags: KSSTREAM_WRITE,
             mode: Mode::Kernel,
         }
+    }
+
+    /// The same list by KsSynchronousIoControlDevice.
+    pub fn control(&self) -> ControlRequest {
+        let output = (self.list.addr(), self.list.length());
+        let (file, input) = (self.file.body(), (Addr::NULL, 0));
+        ControlRequest { file, mode: Mode::Kernel, code: IOCTL_KS_WRITE_STREAM, input, output }
+    }
+
+    /// One more handle to the device.
+    pub fn open(&self, access: u32) -> Handle {
+        let spec = CreateSpec { access, name: self.name.clone(), disposition: 1, ..CreateSpec::default() };
+        create::nt_create_file(&self.world.frame(), &spec).expect("open").0
     }
 
     /// KsStreamIo by kernel code.
@@ -287,6 +297,20 @@ impl UserList {
     }
     pub fn addr(&self) -> Addr {
         Addr::user(self.block.addr())
+    }
+    fn word(&self, index: usize, field: usize) -> u64 {
+        self.region().load::<u64>(index * KSSTREAM_HEADER::SIZE + field).expect("block")
+    }
+    /// DataUsed of each header; all are base records.
+    pub fn used(&self) -> Vec<u32> {
+        let count = self.length as usize / KSSTREAM_HEADER::SIZE;
+        (0..count).map(|index| (self.word(index, KSSTREAM_HEADER::FrameExtent.offset()) >> 32) as u32).collect()
+    }
+    /// The bytes of a frame; all headers are base records.
+    pub fn frame(&self, index: usize) -> Vec<u8> {
+        let at = (self.word(index, KSSTREAM_HEADER::Data.offset()) - self.block.addr()) as usize;
+        let extent = self.word(index, KSSTREAM_HEADER::FrameExtent.offset()) as u32 as usize;
+        self.block.region().sub(at, extent).to_vec().expect("block")
     }
     pub fn region(&self) -> Region {
         self.block.region().sub(0, self.length as usize)
