@@ -6,6 +6,7 @@
 
 use crate::kernel::Kernel;
 use crate::thread::Thread;
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,14 +30,21 @@ impl Mode {
 }
 
 /// One entry of the stack of contexts on this host thread.
-#[derive(Debug)]
 pub struct Frame {
     /// The machine's kernel.
     pub kernel: Arc<Kernel>,
     /// The NT thread that runs here.
     pub thread: Arc<Thread>,
+    /// The process that the thread is attached to, as `nt_ps` knows it.
+    pub attached: Option<Arc<dyn Any + Send + Sync>>,
     mode: Cell<Mode>,
     services: Cell<u32>,
+}
+
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Frame of thread {} in {:?} mode", self.thread.id(), self.mode())
+    }
 }
 
 thread_local! {
@@ -106,15 +114,33 @@ impl Entered {
 #[must_use]
 pub fn enter(kernel: &Arc<Kernel>, thread: &Arc<Thread>, mode: Mode) -> Entered {
     nt_cell::kpcr::ensure();
-    let irql = nt_cell::kpcr::irql();
+    let entered = push(kernel, thread, mode, None, 0);
     nt_cell::kpcr::set_irql(crate::irql::PASSIVE_LEVEL);
+    entered
+}
+
+/// Goes on as the same thread in another process, until the result goes: KeStackAttachProcess. No user APC runs meanwhile.
+#[must_use]
+pub fn attach(frame: &Frame, process: Arc<dyn Any + Send + Sync>) -> Entered {
+    push(&frame.kernel, &frame.thread, frame.mode(), Some(process), frame.services.get() + 1)
+}
+
+fn push(
+    kernel: &Arc<Kernel>,
+    thread: &Arc<Thread>,
+    mode: Mode,
+    attached: Option<Arc<dyn Any + Send + Sync>>,
+    services: u32,
+) -> Entered {
+    let irql = nt_cell::kpcr::irql();
     nt_cell::kpcr::set_current_thread(thread.object());
     thread.place.here();
     let frame = Rc::new(Frame {
         kernel: Arc::clone(kernel),
         thread: Arc::clone(thread),
+        attached,
         mode: Cell::new(mode),
-        services: Cell::new(0),
+        services: Cell::new(services),
     });
     STACK.with_borrow_mut(|stack| stack.push(Rc::clone(&frame)));
     let charged = nt_cell::pool::charge(kernel.id() as u32);

@@ -33,5 +33,10 @@ pub struct Restore {
 impl Drop for Restore {
     fn drop(&mut self) {
         nt_cell::kpcr::set_irql(self.was);
+        if self.was < APC_LEVEL
+            && let Some(frame) = crate::try_current()
+        {
+            frame.thread.special_apcs_enabled(); // NT-E-02
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::counters::{IoCounters, Operation, ProcessCounters};
 use nt_abi::{Bytes, NtResult};
 use nt_cell::Foreign;
 use nt_ke::kernel::Slot;
-use nt_ke::{Frame, Kernel, Mutex, Thread};
+use nt_ke::{Entered, Frame, Kernel, Mutex, Thread};
 use nt_ob::types::ObjectType;
 use nt_ob::{Handle, HandleTable, ObjectRef, object};
 use std::sync::Arc;
@@ -190,9 +190,19 @@ pub fn processes(kernel: &Kernel) -> &Processes {
     kernel.room::<Processes>(Slot::Ps)
 }
 
-/// Returns the process of the running thread; a thread without one belongs to the system process.
+/// Attaches the running thread to a process until the result goes: its handles are those of that process (NT-E-03).
+#[must_use]
+pub fn attach(frame: &Frame, process: &Arc<Process>) -> Entered {
+    nt_ke::context::attach(frame, Arc::clone(process) as Arc<dyn std::any::Any + Send + Sync>)
+}
+
+/// Returns the process of the running thread, or the one that it is attached to; a thread without one belongs to the
+/// system process.
 #[must_use]
 pub fn current_process(frame: &Frame) -> &Process {
+    if let Some(attached) = frame.attached.as_ref().and_then(|process| process.downcast_ref::<Process>()) {
+        return attached;
+    }
     match frame.thread.process::<Process>() {
         Some(process) => process,
         None => &processes(&frame.kernel).system,

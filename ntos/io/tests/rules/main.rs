@@ -3,6 +3,7 @@
 //! Source: spec/ledger/nt-io.md. The rules on data, sizes and offsets are tested on a volume (`drivers/memfs/tests`).
 
 mod completion;
+mod environment;
 mod queues;
 mod support;
 mod validation;

@@ -208,10 +208,19 @@ impl World {
         process: &Arc<Process>,
         body: impl FnOnce(&Frame) -> R + Send + 'static,
     ) -> Other<R> {
+        self.spawn_as(process, Mode::User, body)
+    }
+
+    pub fn spawn_as<R: Send + 'static>(
+        &self,
+        process: &Arc<Process>,
+        mode: Mode,
+        body: impl FnOnce(&Frame) -> R + Send + 'static,
+    ) -> Other<R> {
         let thread = self.processes.create_thread(&self.kernel, process).expect("thread");
         let (kernel, runs) = (Arc::clone(&self.kernel), Arc::clone(&thread));
         let join = std::thread::spawn(move || {
-            let entered = nt_ke::enter(&kernel, &runs, Mode::User);
+            let entered = nt_ke::enter(&kernel, &runs, mode);
             body(entered.frame())
         });
         Other { thread, join }
@@ -235,6 +244,9 @@ pub struct Other<R> {
 }
 
 impl<R> Other<R> {
+    pub fn is_over(&self) -> bool {
+        self.join.is_finished()
+    }
     pub fn join(self) -> R {
         self.join.join().expect("the other thread")
     }

@@ -29,6 +29,7 @@ pub struct Seen {
     pub apcs_disabled: bool,
     pub thread: u64,
     pub irp: u64,
+    pub file: u64,
 }
 
 /// A fast I/O call as the driver met it.
@@ -145,6 +146,7 @@ impl NativeDriver for Script {
             apcs_disabled: nt_ke::current().thread.apcs_disabled(),
             thread: packet.addr_at(IRP::Tail_Thread),
             irp: packet.addr(),
+            file: file.map_or(0, Foreign::addr),
         });
         match state.plan {
             Plan::Now { pend, last, information, returned } => {
