@@ -98,8 +98,11 @@ double ntio_floor(int packet, uint32_t length, long count, int rounds) {
     memset(buffer, 5, 1 << 20);
     struct status status;
     double best = 1e300;
+    /* Rounds are short, so that one of them runs undisturbed, and go on through the window, so that it stays cold. */
+    static uint64_t offset;
+    offset -= offset % length;
+    if (offset + length > f.window) offset = 0;
     for (int r = 0; r < rounds; r++) {
-        uint64_t offset = 0;
         double start = now();
         for (long i = 0; i < count; i++) {
             if (packet == 2) {
@@ -108,7 +111,7 @@ double ntio_floor(int packet, uint32_t length, long count, int rounds) {
             } else {
                 nt_write(4, buffer, length, offset, &status, packet);
             }
-            offset = (offset + length) % f.window;
+            offset = offset + 2 * length > f.window ? 0 : offset + length;
         }
         double each = (now() - start) / count;
         if (each < best) best = each;

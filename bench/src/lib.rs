@@ -88,8 +88,8 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// A second or two.
-    pub const FULL: Self = Self { count: 400_000, rounds: 7 };
+    /// A second or two, in rounds of a few milliseconds: the best of them ran undisturbed.
+    pub const FULL: Self = Self { count: 40_000, rounds: 60 };
     /// A blink.
     pub const TINY: Self = Self { count: 200, rounds: 1 };
 
@@ -180,9 +180,17 @@ fn writes(
     let result = client.call(|frame| {
         let offsets = block.region();
         let mut best = f64::INFINITY;
-        // The first round makes the file: its window exists in the others.
-        for round in 0..=rounds {
-            let mut offset = 0_i64;
+        let mut offset = 0_i64;
+        // The first pass makes what the rounds will write to; they go on through the window, so that it stays cold.
+        let all = i64::from(count) * i64::from(rounds + 1) * i64::from(bytes);
+        for at in (0..all.min(WINDOW)).step_by(bytes as usize) {
+            let _own = offsets.store::<i64>(16, at);
+            let status = nt_io::write::nt_write_file(frame, &arguments);
+            if !status.is_success() {
+                return Err(format!("{name}: the first write of {bytes} bytes at {at} failed: {status}"));
+            }
+        }
+        for _ in 0..rounds {
             let start = Instant::now();
             for _ in 0..count {
                 let _own = offsets.store::<i64>(16, offset);
@@ -193,9 +201,7 @@ fn writes(
                 offset = (offset + i64::from(bytes)) % WINDOW;
             }
             let each = start.elapsed().as_nanos() as f64 / f64::from(count);
-            if round > 0 {
-                best = best.min(each);
-            }
+            best = best.min(each);
         }
         Ok(best)
     });

@@ -138,6 +138,8 @@ fn check_access(direction: Direction, granted: u32, flags: u32) -> NtResult<()> 
     if enough { Ok(()) } else { NtStatus::ACCESS_DENIED.fail() }
 }
 
+// Inlined with `run`: a `Transfer` that moves through memory costs more than the checks.
+#[inline(always)]
 fn validate<'a>(frame: &'a Frame, direction: Direction, args: &'a Arguments) -> NtResult<Transfer<'a>> {
     let kernel = frame.mode() == Mode::Kernel;
     // V-01, V-02.
@@ -213,6 +215,7 @@ fn check_noncached(
 }
 
 impl Transfer<'_> {
+    #[inline(always)]
     fn run(mut self) -> NtStatus {
         if self.flags & FO_SYNCHRONOUS_IO == 0 {
             let special = self.flags & (FO_NAMED_PIPE | FO_MAILSLOT) != 0;
