@@ -14,8 +14,9 @@ use crate::port;
 use crate::system::System;
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FO_SKIP_SET_EVENT, FO_SYNCHRONOUS_IO, IO_STACK_LOCATION, IRP, IRP_ASSOCIATED_IRP,
-    IRP_BUFFERED_IO, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION, IRP_PAGING_IO, IRP_SYNCHRONOUS_API, SL_ERROR_RETURNED,
-    SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS, SL_PENDING_RETURNED,
+    IRP_BUFFERED_IO, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION, IRP_PAGING_IO, IRP_READ_OPERATION,
+    IRP_SYNCHRONOUS_API, SL_ERROR_RETURNED, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
+    SL_PENDING_RETURNED,
 };
 use nt_abi::ke::KEVENT;
 use nt_abi::{Bytes, NtStatus};
@@ -184,16 +185,17 @@ fn free_buffers(packet: Irp, result: IoStatus) -> IoStatus {
     let flags = packet.get(IRP::Flags);
     let mut result = result;
     if flags & IRP_BUFFERED_IO != 0 {
-        if flags & IRP_INPUT_OPERATION != 0
+        if flags & (IRP_INPUT_OPERATION | IRP_READ_OPERATION) != 0
             && !result.status.is_error()
             && result.status != NtStatus::VERIFY_REQUIRED
             && result.information != 0
         {
             let length = result.information as usize;
             let room = packet.ptr(IRP::AssociatedIrp_SystemBuffer).and_then(|b| pool::size_of_block(b.addr()));
-            let length = room.map_or(0, |room| length.min(room));
+            let length = length.min(room.unwrap_or(0));
             let from = packet.region_at(IRP::AssociatedIrp_SystemBuffer, length);
-            if packet.region_at(IRP::UserBuffer, length).copy_from(from).is_err() {
+            // NT-R-08: bytes told of a buffer that is not there fault, as any copy from nowhere does.
+            if room.is_none() || packet.region_at(IRP::UserBuffer, length).copy_from(from).is_err() {
                 result = IoStatus::new(NtStatus::ACCESS_VIOLATION, 0);
             }
         }

@@ -64,7 +64,7 @@ const fn shortest(class: u32) -> Option<u32> {
 /// NtQueryDirectoryFile and NtQueryDirectoryFileEx.
 #[must_use]
 pub fn nt_query_directory_file(frame: &Frame, args: &DirectoryArguments) -> NtStatus {
-    query(frame, args).unwrap_or_else(NtError::status)
+    frame.service(|| query(frame, args).unwrap_or_else(NtError::status))
 }
 
 fn query(frame: &Frame, args: &DirectoryArguments) -> NtResult<NtStatus> {

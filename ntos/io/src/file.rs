@@ -144,15 +144,20 @@ pub fn send_synchronously(frame: &Frame, packet: irp::Irp, top: Device) -> NtSta
 
 /// As [`send_synchronously`], with Information.
 pub fn send_for_result(frame: &Frame, packet: irp::Irp, top: Device) -> irp::IoStatus {
+    send_for_answer(frame, packet, top).0
+}
+
+/// As [`send_for_result`], with whether a driver pended it.
+pub fn send_for_answer(frame: &Frame, packet: irp::Irp, top: Device) -> (irp::IoStatus, bool) {
     let Some(waiter) = crate::event::LocalEvent::new() else {
         irp::release(packet);
-        return irp::IoStatus::new(NtStatus::INSUFFICIENT_RESOURCES, 0);
+        return (irp::IoStatus::new(NtStatus::INSUFFICIENT_RESOURCES, 0), false);
     };
     packet.set_ptr(IRP::UserEvent, Some(waiter.event()));
     packet.set_ptr(IRP::UserIosb, Some(waiter.status_block()));
-    let _status = send::call_driver(top, packet);
+    let pended = send::call_driver(top, packet) == NtStatus::PENDING;
     let _done = wait::wait_for_single(frame, waiter.event().at(KEVENT::Header), Mode::Kernel, false, None);
-    waiter.result()
+    (waiter.result(), pended)
 }
 
 /// A handle was closed: at the last one the file system gets IRP_MJ_CLEANUP (NT-M-20).

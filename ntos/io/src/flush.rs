@@ -36,7 +36,8 @@ fn flush(frame: &Frame, handle: Handle, iosb: Addr) -> NtResult<NtStatus> {
     let _lock = if file::is_synchronous(*opened) { file::lock(frame, *opened).ok() } else { None };
     dispatcher::clear_event(opened.at(FILE_OBJECT::Event));
     let buffer = info::SystemBuffer::new(0)?;
-    let result = info::exchange(frame, *opened, top, IRP_MJ_FLUSH_BUFFERS, 0, buffer.block(), 0, |_| {});
+    let end = info::exchange(frame, *opened, top, IRP_MJ_FLUSH_BUFFERS, 0, buffer.block(), 0, |_| {});
+    let result = end.result;
     dispatcher::set_event(opened.at(FILE_OBJECT::Event));
     if result.status.is_error() {
         return Ok(result.status);

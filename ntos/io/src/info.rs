@@ -166,6 +166,15 @@ fn answer(frame: &Frame, args: &InfoArguments, result: IoStatus) -> NtResult<NtS
     Ok(result.status)
 }
 
+/// How a request of a synchronous service ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchanged {
+    /// Status and Information.
+    pub result: IoStatus,
+    /// A driver had kept it for a while.
+    pub pended: bool,
+}
+
 /// Sends a request with its data in a system buffer of `length` bytes and waits; the data comes back in the buffer.
 #[expect(clippy::too_many_arguments, reason = "the parameters of one request, each of its own type")]
 pub fn exchange(
@@ -177,9 +186,10 @@ pub fn exchange(
     buffer: Foreign<Bytes>,
     length: u32,
     fill: impl FnOnce(irp::Stack),
-) -> IoStatus {
+) -> Exchanged {
     let Ok(packet) = irp::allocate(top.get(DEVICE_OBJECT::StackSize)) else {
-        return IoStatus::new(NtStatus::INSUFFICIENT_RESOURCES, 0);
+        let result = IoStatus::new(NtStatus::INSUFFICIENT_RESOURCES, 0);
+        return Exchanged { result, pended: false };
     };
     packet.set(IRP::Flags, nt_abi::io::IRP_SYNCHRONOUS_API | IRP_BUFFERED_IO);
     packet.set(IRP::RequestorMode, frame.mode() as u8);
@@ -197,9 +207,9 @@ pub fn exchange(
     if let Some(prefix) = irp::prefix(packet) {
         prefix.set(IRP_PREFIX::Span, span);
     }
-    let result = file::send_for_result(frame, packet, top);
+    let (result, pended) = file::send_for_answer(frame, packet, top);
     system.end(span, result.status, result.information);
-    result
+    Exchanged { result, pended }
 }
 
 /// A system buffer that is freed with this value.
@@ -266,7 +276,7 @@ fn query(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
             let _lock = if synchronous { file::lock(frame, *opened.file).ok() } else { None };
             let buffer = SystemBuffer::new(args.length as usize)?;
             begin(&opened, synchronous);
-            let result = exchange(
+            let end = exchange(
                 frame,
                 *opened.file,
                 opened.top,
@@ -276,9 +286,10 @@ fn query(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
                 args.length,
                 |_| {},
             );
+            let result = end.result;
             finish(&opened, synchronous, result);
             if result.status.is_error() {
-                return failed(frame, args, synchronous, result);
+                return failed(frame, args, synchronous, end);
             }
             if args.class == class::ALL {
                 complete_all(&opened, &buffer)?;
@@ -316,9 +327,12 @@ fn finish(opened: &Opened, synchronous: bool, result: IoStatus) {
     }
 }
 
-/// A failed request leaves the status block alone (NT-C-02).
-fn failed(_frame: &Frame, _args: &InfoArguments, _synchronous: bool, result: IoStatus) -> NtResult<NtStatus> {
-    Ok(result.status)
+/// A failed request leaves the status block alone, but for one that came late on an asynchronous handle (NT-I-03).
+fn failed(frame: &Frame, args: &InfoArguments, synchronous: bool, end: Exchanged) -> NtResult<NtStatus> {
+    if end.pended && !synchronous {
+        crate::rw::store_status(args.iosb, frame.mode() == Mode::Kernel, end.result)?;
+    }
+    Ok(end.result.status)
 }
 
 /// NT-I-13: which bits FileModeInformation tells.
@@ -380,7 +394,7 @@ fn set(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
             buffer.region().copy_from(input).map_err(violation)?;
             let target = rename_target(frame, args.class, &buffer)?;
             begin(&opened, synchronous);
-            let result = exchange(
+            let end = exchange(
                 frame,
                 *opened.file,
                 opened.top,
@@ -396,9 +410,10 @@ fn set(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
                     }
                 },
             );
+            let result = end.result;
             finish(&opened, synchronous, result);
             if result.status.is_error() {
-                return failed(frame, args, synchronous, result);
+                return failed(frame, args, synchronous, end);
             }
             result
         }
@@ -454,10 +469,11 @@ fn simple(frame: &Frame, args: &InfoArguments, major: u8, query: bool) -> NtResu
         buffer.region().copy_from(region).map_err(violation)?;
     }
     begin(&opened, synchronous);
-    let result = exchange(frame, *opened.file, opened.top, major, args.class, buffer.block(), args.length, |_| {});
+    let end = exchange(frame, *opened.file, opened.top, major, args.class, buffer.block(), args.length, |_| {});
+    let result = end.result;
     finish(&opened, synchronous, result);
     if result.status.is_error() {
-        return failed(frame, args, synchronous, result);
+        return failed(frame, args, synchronous, end);
     }
     if query {
         let length = (result.information as usize).min(args.length as usize);

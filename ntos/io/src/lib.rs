@@ -18,6 +18,7 @@ pub mod event;
 pub mod exports;
 pub mod file;
 pub mod flush;
+pub mod gather;
 pub mod info;
 pub mod irp;
 pub mod lock;

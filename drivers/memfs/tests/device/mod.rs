@@ -3,7 +3,10 @@
 
 use super::support::{GENERIC_READ, GENERIC_WRITE, SYNCHRONIZE, World};
 use nt_abi::NtStatus;
-use nt_abi::io::{DEVICE_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO, IRP_MJ_READ, IRP_MJ_WRITE};
+use nt_abi::io::{
+    DEVICE_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE,
+    IRP_MJ_READ, IRP_MJ_WRITE,
+};
 use nt_cell::{Foreign, Region};
 use nt_ex::pool;
 use nt_io::create::{self, CreateSpec};
@@ -13,6 +16,7 @@ use nt_io::irp::{self, IoStatus};
 use nt_ke::Mutex;
 use nt_ob::Handle;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A request as the driver saw it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +42,10 @@ pub struct Recorder {
     pub others: Mutex<Vec<Seen>>,
     /// What reads and writes are completed with; `None` is SUCCESS with the whole length.
     pub answer: Mutex<Option<IoStatus>>,
+    /// What all others than create, cleanup and close are completed with.
+    pub other_answer: Mutex<NtStatus>,
+    /// Transfers are marked pending before they are completed.
+    pub late: AtomicBool,
     /// Where requests go on to: the recorder stands on another device.
     below: Option<Device>,
 }
@@ -73,7 +81,16 @@ impl NativeDriver for Recorder {
             return irp.skip_to(below);
         }
         let whole = IoStatus::new(NtStatus::SUCCESS, if transfer { u64::from(length) } else { 0 });
-        let result = if transfer { self.answer.lock().unwrap_or(whole) } else { whole };
+        let result = match major {
+            _ if transfer => self.answer.lock().unwrap_or(whole),
+            IRP_MJ_CREATE | IRP_MJ_CLEANUP | IRP_MJ_CLOSE => whole,
+            _ => IoStatus::new(*self.other_answer.lock(), 0),
+        };
+        if transfer && self.late.load(Ordering::Relaxed) {
+            let (pended, answer) = irp.pend();
+            pended.complete(result.status, result.information);
+            return answer;
+        }
         irp.complete(result.status, result.information)
     }
 }
@@ -92,12 +109,27 @@ impl Recorder {
     pub fn answers(&self, status: NtStatus, information: u64) {
         *self.answer.lock() = Some(IoStatus::new(status, information));
     }
+    pub fn answers_others(&self, status: NtStatus) {
+        *self.other_answer.lock() = status;
+    }
+    pub fn pends(&self) {
+        self.late.store(true, Ordering::Relaxed);
+    }
+    fn new(below: Option<Device>) -> Arc<Self> {
+        Arc::new(Self {
+            seen: Mutex::default(),
+            others: Mutex::default(),
+            answer: Mutex::default(),
+            other_answer: Mutex::default(),
+            late: AtomicBool::new(false),
+            below,
+        })
+    }
 }
 
 /// Makes `\Device\NAME` with these device flags.
 pub fn stand_alone(world: &World, name: &str, flags: u32) -> Arc<Recorder> {
-    let recorder =
-        Arc::new(Recorder { seen: Mutex::default(), others: Mutex::default(), answer: Mutex::default(), below: None });
+    let recorder = Recorder::new(None);
     let made = driver::create_native(&world.kernel, &format!("\\Driver\\{name}"), recorder.clone()).expect("driver");
     let path = format!("\\Device\\{name}");
     let spec = DeviceSpec { name: Some(&path), kind: 0x22, ..DeviceSpec::default() };
@@ -110,12 +142,7 @@ pub fn stand_alone(world: &World, name: &str, flags: u32) -> Arc<Recorder> {
 /// Puts a recorder on top of the world's volume: it sees what the file system gets.
 pub fn over_the_volume(world: &World) -> Arc<Recorder> {
     let below = world.volume.device;
-    let recorder = Arc::new(Recorder {
-        seen: Mutex::default(),
-        others: Mutex::default(),
-        answer: Mutex::default(),
-        below: Some(below),
-    });
+    let recorder = Recorder::new(Some(below));
     let made = driver::create_native(&world.kernel, "\\Driver\\Over", recorder.clone()).expect("driver");
     let spec = DeviceSpec { kind: 8, ..DeviceSpec::default() };
     let top = device::create(&world.kernel, made.body(), &spec).expect("device").body();
