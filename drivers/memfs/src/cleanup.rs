@@ -19,9 +19,10 @@ pub(crate) fn cleanup(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let open = open_any(file)?;
     volume.mount.leave(Some(file));
     crate::lock::cleanup(&open.node, file);
-    // NT-S-09: what a write changed is dated when the handle goes. A refusal is told, but the handle goes all the same.
+    // NT-S-09: what a write changed is dated when the handle goes, unless somebody asked for the time or set it since. A
+    // refusal is told, but the handle goes all the same.
     let modified = file.get(FILE_OBJECT::Flags) & FO_FILE_MODIFIED != 0;
-    let dated = if modified { open.node.object.modified() } else { Ok(()) };
+    let dated = if modified { open.node.date() } else { Ok(()) };
     if let Some(map) = file.ptr(FILE_OBJECT::PrivateCacheMap) {
         file.set_ptr(FILE_OBJECT::PrivateCacheMap, None);
         pool::free(map);

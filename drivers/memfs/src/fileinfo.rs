@@ -87,6 +87,7 @@ fn sizes(node: &Node) -> (u64, u64) {
 }
 
 fn times(node: &Node, out: Region) -> NtResult<Meta> {
+    node.date()?;
     let meta = node.object.meta()?;
     for (at, time) in [meta.created, meta.accessed, meta.written, meta.changed].into_iter().enumerate() {
         out.store::<i64>(at * 8, time).map_err(bad)?;
@@ -192,6 +193,7 @@ fn set_basic(node: &Node, input: Region) -> NtResult<()> {
         let chosen = attributes & 0x31A7 & !FILE_ATTRIBUTE_NORMAL & !FILE_ATTRIBUTE_DIRECTORY;
         change.attributes = Some(chosen | fixed);
     }
+    node.date()?; // a time that is set now stays when the writer's handle goes
     node.object.change(&change)
 }
 

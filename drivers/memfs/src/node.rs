@@ -12,7 +12,7 @@ use nt_cell::{Foreign, Guard, Slab};
 use nt_ex::pool;
 use nt_fsrtl::filelock::{self, FileLock};
 use nt_ke::{Kernel, Mutex, RwLock};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
 pub(crate) use crate::mount::Mount;
@@ -78,6 +78,8 @@ pub(crate) struct Sharing {
 pub(crate) struct Node {
     pub(crate) object: Box<dyn Object>,
     pub(crate) data: RwLock<Data>,
+    /// Written to since it was last dated.
+    undated: AtomicBool,
     pub(crate) delete_pending: Mutex<bool>,
     pub(crate) sharing: Mutex<Sharing>,
     pub(crate) fcb: Foreign<FCB>,
@@ -147,6 +149,7 @@ impl Node {
         let node = Self {
             object,
             data: RwLock::new(data),
+            undated: AtomicBool::new(false),
             delete_pending: Mutex::new(false),
             sharing: Mutex::new(Sharing::default()),
             fcb,
@@ -159,6 +162,22 @@ impl Node {
     /// What filters and the I/O manager read of the stream.
     pub(crate) fn header(&self) -> Foreign<FSRTL_ADVANCED_FCB_HEADER> {
         self.fcb.at(FCB::Header)
+    }
+
+    /// Notes that data changed. The clock is not read for it: the file is dated when somebody asks, or the handle goes.
+    pub(crate) fn wrote(&self) {
+        if !self.undated.load(Ordering::Relaxed) {
+            self.undated.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Dates what was written since it was last dated (NT-S-09).
+    pub(crate) fn date(&self) -> NtResult<()> {
+        if self.undated.load(Ordering::Relaxed) && self.undated.swap(false, Ordering::Relaxed) {
+            self.object.modified()
+        } else {
+            Ok(())
+        }
     }
 
     /// The byte-range locks of the stream.

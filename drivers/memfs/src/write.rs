@@ -70,7 +70,7 @@ pub(crate) fn write(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus>
     let request = Request { offset, noncached };
     let may = |start| lock::may_write(&open.node, irp, start);
     let written = write_data(&open.node, request, from, may)?;
-    done(file, written);
+    done(file, &open.node, written);
     Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(length)))
 }
 
@@ -86,7 +86,8 @@ struct Written {
     grew: bool,
 }
 
-fn done(file: Foreign<FILE_OBJECT>, written: Written) {
+fn done(file: Foreign<FILE_OBJECT>, node: &Node, written: Written) {
+    node.wrote();
     set_position(file, written.end as i64);
     let mut bits = FO_FILE_MODIFIED;
     if written.grew {
@@ -217,7 +218,7 @@ pub(crate) fn fast_write(call: &FastCall) -> Option<IoStatus> {
     };
     match inside.unwrap_or_else(|| write_growing(&open.node, request, call.buffer, may)) {
         Ok(written) => {
-            done(call.file, written);
+            done(call.file, &open.node, written);
             Some(IoStatus::new(NtStatus::SUCCESS, u64::from(call.length)))
         }
         Err(_) => None,

@@ -83,6 +83,9 @@ pub(crate) struct Rest {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
+    /// Let other users use the mount too
+    #[arg(long)]
+    pub(crate) allow_other: bool,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
     pub(crate) command: Vec<std::ffi::OsString>,
@@ -94,6 +97,9 @@ pub(crate) struct MountArgs {
     pub(crate) mountpoint: PathBuf,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
+    /// Let other users use the mount too
+    #[arg(long)]
+    pub(crate) allow_other: bool,
 }
 
 #[derive(Debug, Args)]

@@ -147,7 +147,11 @@ fn machine(setup: &Setup, line: &Line) -> Result<(), Refusal> {
     let machine = Arc::new(machine);
     let mounted = match &setup.mount {
         None => None,
-        Some(at) => Some(ntio_fuse::mount(&machine, 0, at).map_err(|error| Refusal::new(BROKEN, error))?),
+        Some(at) => {
+            let options = ntio_fuse::MountOptions { others: setup.allow_other };
+            let mounted = ntio_fuse::mount_with(&machine, 0, at, &options);
+            Some(mounted.map_err(|error| Refusal::new(BROKEN, error))?)
+        }
     };
     let lockdown = lockdown::apply(&directories);
     attach_built_in(&machine, &recorder, &built_in)?;

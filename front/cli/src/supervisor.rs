@@ -315,6 +315,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     let directory = tempfile::Builder::new().prefix("ntio-").tempdir();
     let directory = directory.map_err(|error| Failure::broken(format!("no directory to mount in: {error}")))?;
     setup.mount = Some(directory.path().to_owned());
+    setup.allow_other = args.allow_other;
     let mut server = Server::start(&setup, false)?;
     if let Err(failure) = server.ready(Duration::from_secs(60)) {
         drop(server);
@@ -367,6 +368,7 @@ pub(crate) fn mount(args: &MountArgs) -> Result<u8, Failure> {
     listen_for_interrupts()?;
     let at = std::path::absolute(&args.mountpoint).unwrap_or_else(|_| args.mountpoint.clone());
     setup.mount = Some(at.clone());
+    setup.allow_other = args.allow_other;
     let mut server = Server::start(&setup, false)?;
     server.ready(Duration::from_secs(60))?;
     eprintln!("ntio: C: is mounted at {}; unmount it, or interrupt, to end", at.display());

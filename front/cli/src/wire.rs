@@ -22,6 +22,8 @@ pub(crate) struct Setup {
     pub(crate) streams: Vec<String>,
     /// Where to mount `C:`; nothing is mounted without it.
     pub(crate) mount: Option<PathBuf>,
+    /// Whether other users may use it.
+    pub(crate) allow_other: bool,
     /// A driver to load and unload.
     pub(crate) load: Option<PathBuf>,
     pub(crate) trace: Option<PathBuf>,

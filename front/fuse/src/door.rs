@@ -256,6 +256,23 @@ const READERS: usize = 8;
 
 /// Mounts volume `index` (0 is `C:`) of a machine.
 pub fn mount(machine: &Arc<Machine>, index: usize, at: &Path) -> Result<Mounted, MountError> {
+    mount_with(machine, index, at, &MountOptions::default())
+}
+
+/// How a volume is mounted.
+#[derive(Clone, Debug, Default)]
+pub struct MountOptions {
+    /// Other users than the one that mounts may use it (`allow_other`; without root, /etc/fuse.conf must allow it).
+    pub others: bool,
+}
+
+/// Mounts a volume with options.
+pub fn mount_with(
+    machine: &Arc<Machine>,
+    index: usize,
+    at: &Path,
+    options: &MountOptions,
+) -> Result<Mounted, MountError> {
     let failed = |why: String| MountError { at: at.to_owned(), why };
     match std::fs::metadata(at) {
         Ok(meta) if meta.is_dir() => {}
@@ -276,6 +293,9 @@ pub fn mount(machine: &Arc<Machine>, index: usize, at: &Path) -> Result<Mounted,
         MountOption::NoSuid,
         MountOption::NoDev,
     ];
+    if options.others {
+        config.acl = fuser::SessionACL::All;
+    }
     config.n_threads = Some(READERS);
     let session = fuser::Session::new(crate::ops::Operations(door), at, &config)
         .map_err(|error| failed(format!("{error}; mounting needs /dev/fuse and the right to mount")))?;

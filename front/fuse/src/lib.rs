@@ -14,4 +14,4 @@ mod handle;
 mod nodes;
 mod ops;
 
-pub use door::{MountError, Mounted, mount};
+pub use door::{MountError, MountOptions, Mounted, mount, mount_with};

@@ -248,3 +248,27 @@ fn a_noncached_read_behind_the_end_finds_nothing() {
     assert_eq!(direct.read_at(&mut bytes, 700).expect("the end of file, as on ext4"), 0);
     assert_eq!(direct.read_at(&mut bytes, 100).expect_err("misaligned").raw_os_error(), Some(22));
 }
+
+#[test]
+fn a_time_that_is_set_stays_when_the_writer_closes() {
+    let Some(mount) = Mount::new() else { return };
+    let (path, when) = (mount.at("x"), std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000));
+    let mut file = File::create(&path).expect("create");
+    file.write_all(b"data").expect("write");
+    let written = file.metadata().expect("fstat").modified().expect("mtime");
+    assert!(written > when);
+    file.set_modified(when).expect("futimens");
+    drop(file);
+    // RELEASE comes after close(2) returned: the time must not move then either.
+    for _ in 0..20 {
+        assert_eq!(fs::metadata(&path).expect("stat").modified().expect("mtime"), when);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let mut again = OpenOptions::new().append(true).open(&path).expect("open");
+    again.write_all(b"more").expect("write");
+    let moved = again.metadata().expect("fstat").modified().expect("mtime");
+    assert!(moved > when, "a write moves the time");
+    drop(again);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert_eq!(fs::metadata(&path).expect("stat").modified().expect("mtime"), moved, "the close moves nothing");
+}

@@ -8,6 +8,7 @@ pub(super) const RUN: Run = Run {
     name: "cargo-build",
     shows: "this workspace built inside the mount (target folder too); a second build is fresh; the result runs from the mount",
     needs: &[("cargo", "cargo"), ("git", "git")],
+    options: &[],
     act,
 };
 

@@ -9,6 +9,7 @@ pub(super) const RUN: Run = Run {
     name: "fio",
     shows: "--verify=crc32c with psync, libaio and mmap, 4 KiB to 1 MiB, buffered and O_DIRECT, random writes",
     needs: &[("fio", "fio")],
+    options: &[],
     act,
 };
 

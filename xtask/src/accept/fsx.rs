@@ -9,6 +9,7 @@ pub(super) const RUN: Run = Run {
     name: "fsx",
     shows: "1,000,000 random reads, writes, loads and stores through mappings, truncates, appends, fallocates, O_DIRECT, reopens on a file against a copy",
     needs: &[],
+    options: &[],
     act,
 };
 

@@ -8,6 +8,7 @@ pub(super) const RUN: Run = Run {
     name: "git",
     shows: "200 commits, branches, a clone, gc; fsck --strict; on dir the host's git finds the folder sound",
     needs: &[("git", "git")],
+    options: &[],
     act,
 };
 

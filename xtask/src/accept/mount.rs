@@ -2,7 +2,7 @@
 //!
 //! Room: xtask. Called by: `accept`. Calls: the release build of `ntio`.
 
-use super::Place;
+use super::{Place, Run};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// A mounted volume.
 pub(crate) struct Mount {
+    /// `ram` or `dir`.
+    pub(crate) volume: String,
     /// Where it is mounted.
     pub(crate) at: PathBuf,
     /// A scratch folder of the host for what a run needs besides.
@@ -18,9 +20,9 @@ pub(crate) struct Mount {
     pub(crate) behind: Option<PathBuf>,
 }
 
-/// Runs `act` in a mount; a finding of the machine fails it too.
-pub(super) fn with(name: &str, place: &Place, act: fn(&Mount) -> Result<String, String>) -> Result<String, String> {
-    let base = std::env::temp_dir().join(format!("ntio-accept-{name}-{}", std::process::id()));
+/// Does a run in a mount; a finding of the machine fails it too.
+pub(super) fn with(run: &Run, place: &Place) -> Result<String, String> {
+    let base = std::env::temp_dir().join(format!("ntio-accept-{}-{}", run.name, std::process::id()));
     let (at, scratch, content) = (base.join("mount"), base.join("scratch"), base.join("content"));
     for folder in [&at, &scratch, &content] {
         std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -34,10 +36,11 @@ pub(super) fn with(name: &str, place: &Place, act: fn(&Mount) -> Result<String, 
     if !place.cache.is_empty() {
         words.extend(["--cache".to_owned(), place.cache.clone()]);
     }
-    let mount = Mount { at, scratch, behind };
+    words.extend(run.options.iter().map(|&word| word.to_owned()));
+    let mount = Mount { volume: place.volume.clone(), at, scratch, behind };
     let report = base.join("report.json");
     let mut server = start(&mount.at, &words, &report)?;
-    let result = act(&mount);
+    let result = (run.act)(&mount);
     let ended = stop(&mut server, &mount.at);
     let found = ended.and_then(|()| findings(&report));
     let _gone = std::fs::remove_dir_all(&base);
@@ -49,8 +52,10 @@ pub(super) fn with(name: &str, place: &Place, act: fn(&Mount) -> Result<String, 
 }
 
 fn start(at: &Path, words: &[String], report: &Path) -> Result<Child, String> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::root().join("target"), PathBuf::from);
-    let program = target.join("release/ntio");
+    let program = super::other_binary().unwrap_or_else(|| {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::root().join("target"), PathBuf::from);
+        target.join("release/ntio")
+    });
     let before = device(at)?;
     let mut server = Command::new(&program)
         .arg("mount")

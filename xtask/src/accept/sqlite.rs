@@ -8,6 +8,7 @@ pub(super) const RUN: Run = Run {
     name: "sqlite",
     shows: "10,000 transactions with journal_mode DELETE and WAL, two connections, integrity_check",
     needs: &[("python3", "python3")],
+    options: &[],
     act,
 };
 

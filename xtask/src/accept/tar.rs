@@ -8,6 +8,7 @@ pub(super) const RUN: Run = Run {
     name: "tar",
     shows: "/usr/share and /usr/include by tar into the mount and out again, compared byte for byte with modes, owners and times",
     needs: &[("tar", "tar"), ("find", "findutils"), ("cmp", "diffutils")],
+    options: &[],
     act,
 };
 
@@ -24,7 +25,7 @@ rm in.tar; tar -cf in.tar --sort=name -C plain .
 tar -xpf in.tar -C {at}
 tar -cf out.tar --sort=name -C {at} .
 cmp in.tar out.tar
-diff -r --no-dereference plain {at}
+diff -r --no-dereference --exclude=fifo plain {at}; test -p {at}/fifo
 echo $(find {at} | wc -l) names, $(stat -c %s in.tar) bytes of archive
 rm -rf {at}/* plain in.tar out.tar
 test -z "$(ls -A {at})"
