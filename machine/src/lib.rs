@@ -176,7 +176,7 @@ impl Machine {
             }
         }
         self.kernel.work.drain();
-        leaks.requests = self.io.in_flight.load(std::sync::atomic::Ordering::Acquire);
+        leaks.requests = self.processes.in_flight();
         self.kernel.stop();
         if let Ok(manager) = nt_fltmgr::FltMgr::of(&self.kernel) {
             manager.shutdown();

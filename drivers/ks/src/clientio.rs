@@ -220,7 +220,7 @@ fn send(frame: &Frame, transfer: &Transfer, top: Device) -> NtResult<NtStatus> {
     let system = System::of(&frame.kernel);
     let flags = packet.get(IRP::Flags);
     let span = system.observer(|observer| observer.begin(&request(frame, transfer, flags, false))).unwrap_or(0);
-    rw::own_by_service(frame, system, packet, PREFIX_CHECK_BLOCK | PREFIX_NO_ALERT); // KS-V-03, KS-W-20
+    rw::own_by_service(frame, packet, PREFIX_CHECK_BLOCK | PREFIX_NO_ALERT); // KS-V-03, KS-W-20
     if let Some(prefix) = irp::prefix(packet) {
         prefix.set(IRP_PREFIX::Span, span);
     }

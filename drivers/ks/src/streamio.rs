@@ -176,7 +176,7 @@ fn send(frame: &Frame, request: &StreamRequest, top: Device) -> NtResult<NtStatu
     let system = System::of(&frame.kernel);
     let flags = packet.get(IRP::Flags);
     let span = system.observer(|observer| observer.begin(&observed(frame, request, flags, false))).unwrap_or(0);
-    rw::own_by_service(frame, system, packet, PREFIX_CHECK_BLOCK | PREFIX_NO_ALERT);
+    rw::own_by_service(frame, packet, PREFIX_CHECK_BLOCK | PREFIX_NO_ALERT);
     if let Some(prefix) = irp::prefix(packet) {
         prefix.set(IRP_PREFIX::Span, span);
     }

@@ -270,7 +270,7 @@ fn ks_i_16_queued_requests_are_cancelled_by_their_thread_and_by_the_close() {
             nt_io::event::close(&frame, pin).expect("close");
         }
         pins.world.kernel.work.drain();
-        assert_eq!(pins.world.system().in_flight.load(std::sync::atomic::Ordering::SeqCst), 0, "{by_close}");
+        assert_eq!(pins.world.processes.in_flight(), 0, "{by_close}");
         nt_ex::pool::free(iosb);
     }
     assert!(pins.bytes().is_empty() && list.length == 56, "nothing was taken");

@@ -271,7 +271,7 @@ fn nt_l_11_locks_go_with_the_last_handle() {
     let args = waiting.lock_arguments(100, 10, 0, EXCLUSIVE, true);
     assert_eq!(nt_io::lock::nt_lock_file(&world.frame(), &args), NtStatus::PENDING);
     let frame = world.frame();
-    let in_flight = || nt_io::system::System::of(&frame.kernel).in_flight.load(std::sync::atomic::Ordering::SeqCst);
+    let in_flight = || nt_ps::process::processes(&frame.kernel).in_flight();
     assert_eq!(in_flight(), 1);
     nt_io::event::close(&frame, waiting.handle).expect("close");
     assert_eq!(in_flight(), 0, "the waiting request ended; nobody is told (NT-Q-14)");

@@ -9,7 +9,7 @@
 use nt_abi::Bytes;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::Foreign;
@@ -67,15 +67,17 @@ struct Large {
 struct Count {
     /// Tag, and above it the machine; 0 is a slot that never was anybody's.
     key: AtomicU64,
-    blocks: AtomicUsize,
-    bytes: AtomicUsize,
+    /// Live blocks above, their bytes below: one atomic addition counts both.
+    live: AtomicU64,
 }
+
+/// Bits of `Count::live` that count bytes: as many as the arena has.
+const BYTES: u32 = 36;
 
 /// A slot whose machine is gone.
 const GONE: u64 = u64::MAX;
 const TAGS: usize = 8192;
-static COUNTS: [Count; TAGS] =
-    [const { Count { key: AtomicU64::new(0), blocks: AtomicUsize::new(0), bytes: AtomicUsize::new(0) } }; TAGS];
+static COUNTS: [Count; TAGS] = [const { Count { key: AtomicU64::new(0), live: AtomicU64::new(0) } }; TAGS];
 
 static ARENA: LazyLock<Arena> = LazyLock::new(|| {
     // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no memory of Rust's.
@@ -160,27 +162,28 @@ fn slot(key: u64) -> Option<&'static Count> {
 fn count(info: BlockInfo, blocks: isize) {
     let key = u64::from(info.tag) | u64::from(info.machine) << 32 | 1 << 63;
     if let Some(slot) = slot(key) {
-        slot.blocks.fetch_add(blocks as usize, Ordering::Relaxed);
-        slot.bytes.fetch_add((info.size as isize * blocks) as usize, Ordering::Relaxed);
+        let both = (1 << BYTES) + info.size as i64;
+        slot.live.fetch_add((both * blocks as i64) as u64, Ordering::Relaxed);
     }
 }
 
 /// Returns {tag, blocks, bytes} of every tag with live blocks of a machine.
 #[must_use]
 pub fn outstanding(machine: u32) -> Vec<(u32, usize, usize)> {
-    let mut found: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
+    let mut found: BTreeMap<u32, u64> = BTreeMap::new();
     for slot in &COUNTS {
         let key = slot.key.load(Ordering::Relaxed);
         if key != 0 && key != GONE && (key >> 32) as u32 & MACHINES == machine & MACHINES {
             let sum = found.entry(key as u32).or_default();
-            sum.0 = sum.0.wrapping_add(slot.blocks.load(Ordering::Relaxed));
-            sum.1 = sum.1.wrapping_add(slot.bytes.load(Ordering::Relaxed));
+            // A key with two slots may have one block's birth in one and its death in the other: they add up before they
+            // are taken apart.
+            *sum = sum.wrapping_add(slot.live.load(Ordering::Relaxed));
         }
     }
     found
         .into_iter()
-        .filter(|(_, (blocks, _))| *blocks != 0)
-        .map(|(tag, (blocks, bytes))| (tag, blocks, bytes))
+        .map(|(tag, live)| (tag, (live >> BYTES) as usize, (live & ((1 << BYTES) - 1)) as usize))
+        .filter(|(_, blocks, _)| *blocks != 0)
         .collect()
 }
 
@@ -189,8 +192,7 @@ pub fn forget(machine: u32) {
     for slot in &COUNTS {
         let key = slot.key.load(Ordering::Relaxed);
         let ours = key != 0 && key != GONE && (key >> 32) as u32 & MACHINES == machine & MACHINES;
-        if ours && slot.blocks.load(Ordering::Relaxed) == 0 {
-            slot.bytes.store(0, Ordering::Relaxed);
+        if ours && slot.live.load(Ordering::Relaxed) == 0 {
             slot.key.store(GONE, Ordering::Relaxed);
         }
     }

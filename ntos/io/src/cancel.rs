@@ -5,7 +5,6 @@
 
 use crate::irp::{self, IRP_PREFIX, IoStatus, Irp, PREFIX_CLOSED, PREFIX_SERVICE};
 use crate::rw::store_status;
-use crate::system::System;
 use crate::{complete, event, file};
 use nt_abi::io::{FILE_OBJECT, IRP, IRP_SYNCHRONOUS_API};
 use nt_abi::{NtError, NtResult, NtStatus};
@@ -15,7 +14,6 @@ use nt_ob::Handle;
 use nt_ob::types::ObjectType;
 use nt_ps::Process;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 const THREAD_TERMINATE: u32 = 1;
 
@@ -110,9 +108,6 @@ pub fn nt_cancel_synchronous_io_file(frame: &Frame, thread: Handle, request: Add
 /// A process closed its last handle to a file, or `everybody` did: its pended requests are cancelled, and tell nobody but a
 /// port (NT-Q-14).
 pub(crate) fn process_closed(frame: &Frame, file: Foreign<FILE_OBJECT>, everybody: bool) {
-    if System::of(&frame.kernel).in_flight.load(Ordering::Relaxed) == 0 {
-        return;
-    }
     let room = nt_ps::process::processes(&frame.kernel);
     let threads = if everybody { room.threads() } else { room.threads_of(nt_ps::current_process(frame)) };
     for thread in threads {

@@ -85,11 +85,11 @@ fn offer(packet: Irp) -> bool {
     let service = |prefix: &Foreign<IRP_PREFIX>| prefix.get(IRP_PREFIX::Kind) & PREFIX_SERVICE != 0;
     let Some(prefix) = irp::prefix(packet).filter(service) else { return false };
     prefix.or32(IRP_PREFIX::Kind, PREFIX_KEPT);
-    let kernel = nt_ke::current().kernel.clone();
-    if let Some(thread) = nt_ps::process::processes(&kernel).thread_at(packet.addr_at(IRP::Tail_Thread)) {
+    let frame = nt_ke::current();
+    if let Some(thread) = nt_ps::process::processes(&frame.kernel).thread_at(packet.addr_at(IRP::Tail_Thread)) {
         thread.remove_irp(packet.addr());
     }
-    System::of(&kernel).in_flight.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    frame.thread.io().packet_ended();
     true
 }
 
@@ -105,7 +105,7 @@ fn resume_kept(packet: Irp) -> bool {
     let Some(prefix) = irp::prefix(packet) else { return false };
     let kept = prefix.and32(IRP_PREFIX::Kind, !PREFIX_KEPT) & PREFIX_KEPT != 0;
     if kept {
-        System::of(&nt_ke::current().kernel).in_flight.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        nt_ke::current().thread.io().packet_sent();
     }
     kept
 }
@@ -231,8 +231,8 @@ pub(crate) fn stage_two(packet: Irp, pended: bool, thread: Option<&nt_ke::Thread
     // NT-Q-14: its process closed its last handle. Nobody is told, but for the packet of a port.
     let closed = prefix.get(IRP_PREFIX::Kind) & PREFIX_CLOSED != 0 && result.status == NtStatus::CANCELLED;
     let notify = !closed && (!result.status.is_error() || (pended && !synchronous));
-    let kernel = nt_ke::current().kernel.clone();
-    let system = System::of(&kernel);
+    let frame = nt_ke::current();
+    let system = System::of(&frame.kernel);
     if prefix.get(IRP_PREFIX::Kind) & PREFIX_CHECK_BLOCK != 0 && system.observer(|_| ()).is_some() {
         check_block(system, packet.addr_at(IRP::UserIosb));
     }
@@ -265,7 +265,7 @@ pub(crate) fn stage_two(packet: Irp, pended: bool, thread: Option<&nt_ke::Thread
         deliver(packet, file, pended, result, thread);
     }
     system.end(prefix.get(IRP_PREFIX::Span), result.status, result.information);
-    system.in_flight.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    frame.thread.io().packet_ended();
     prefix.set(IRP_PREFIX::State, STATE_DONE);
     if let Some(event) = event.filter(|_| !own_event) {
         object::dereference::<KEVENT>(event);

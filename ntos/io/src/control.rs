@@ -106,7 +106,7 @@ fn control(frame: &Frame, args: &ControlArguments) -> NtResult<NtStatus> {
     let system = System::of(&frame.kernel);
     let span =
         system.begin(|| Request { length: args.input.1.max(args.output.1), ..file::request(frame, *opened, major) });
-    own_by_service(frame, system, packet, 0);
+    own_by_service(frame, packet, 0);
     if let Some(prefix) = irp::prefix(packet) {
         prefix.set(irp::IRP_PREFIX::Span, span);
     }

@@ -131,8 +131,13 @@ pub fn prefix(irp: Irp) -> Option<Foreign<IRP_PREFIX>> {
 
 /// Drops one holder; the last one frees the packet (IoFreeIrp for a packet with one holder).
 pub fn release(irp: Irp) {
+    release_holds(irp, 1);
+}
+
+/// Gives up several holds at once.
+pub(crate) fn release_holds(irp: Irp, holds: i32) {
     let Some(prefix) = prefix(irp) else { return };
-    if prefix.add32(IRP_PREFIX::Holders, -1) == 1 {
+    if prefix.add32(IRP_PREFIX::Holders, -holds) == holds {
         prefix.set(IRP_PREFIX::Mark, 0);
         pool::free(prefix);
     }

@@ -222,8 +222,8 @@ impl Transfer<'_> {
             if self.offset.is_none() && !special {
                 return NtStatus::INVALID_PARAMETER; // V-19
             }
-            let file = self.file.clone();
-            return self.send(&file);
+            let file = *self.file;
+            return self.send(file);
         }
         // What a packet takes along, so that the lock below outlives no file object; declared first, dropped last.
         let kept;
@@ -241,7 +241,8 @@ impl Transfer<'_> {
             return status;
         }
         kept = self.file.clone();
-        self.send(&kept)
+        let file = *kept;
+        self.send(file)
     }
 
     fn request(&self, flags: u32, fast: bool) -> Request {
@@ -301,7 +302,8 @@ impl Transfer<'_> {
         Some(result.status)
     }
 
-    fn send(self, kept: &ObjectRef<FILE_OBJECT>) -> NtStatus {
+    /// `opened` is counted by the caller when the request is synchronous.
+    fn send(self, opened: Foreign<FILE_OBJECT>) -> NtStatus {
         dispatcher::clear_event(self.file.at(FILE_OBJECT::Event)); // V-21
         let packet = match self.build() {
             Ok(packet) => packet,
@@ -316,7 +318,7 @@ impl Transfer<'_> {
         packet.set_ptr(IRP::Tail_OriginalFileObject, Some(file.into_raw()));
         packet.set_ptr(IRP::UserEvent, event.map(ObjectRef::into_raw));
         frame.thread.io().operation(direction.counter());
-        let (status, result) = run_service(frame, packet, top, **kept, synchronous);
+        let (status, result) = run_service(frame, packet, top, opened, synchronous);
         if let Some(result) = result.filter(|result| result.status.is_success()) {
             frame.thread.io().transferred(direction.counter(), result.information);
         }
@@ -354,18 +356,18 @@ impl Transfer<'_> {
             irp::release(packet);
             return Err(error);
         }
-        own_by_service(self.frame, self.system, packet, 0);
+        own_by_service(self.frame, packet, 0);
         Ok(packet)
     }
 }
 
 /// Makes a packet the service's: two holders, deferred stage 2, on the thread's list (NT-P-07).
-pub fn own_by_service(frame: &Frame, system: &System, packet: Irp, more: u32) {
+pub fn own_by_service(frame: &Frame, packet: Irp, more: u32) {
     if let Some(prefix) = irp::prefix(packet) {
         prefix.set(IRP_PREFIX::Kind, PREFIX_SERVICE | PREFIX_DEFER | more);
         prefix.set(IRP_PREFIX::Holders, 2);
     }
-    system.in_flight.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    frame.thread.io().packet_sent();
     frame.thread.add_irp(packet.addr());
 }
 
@@ -429,7 +431,8 @@ pub fn store_status(iosb: Addr, kernel: bool, result: IoStatus) -> NtResult<()> 
 
 /// Sends a packet that [`own_by_service`] prepared and does what the completion contract asks for (NT-C table).
 ///
-/// Returns what the service returns, and the result when it is known.
+/// Returns what the service returns, and the result when it is known. The caller keeps a count of `opened` for a
+/// synchronous request, whose end is waited for; of an asynchronous one it is not touched once the packet is sent.
 pub fn run_service(
     frame: &Frame,
     packet: Irp,
@@ -437,6 +440,7 @@ pub fn run_service(
     opened: Foreign<FILE_OBJECT>,
     synchronous: bool,
 ) -> (NtStatus, Option<IoStatus>) {
+    let through_port = !synchronous && opened.ptr(FILE_OBJECT::CompletionContext).is_some();
     let returned = send::call_driver(top, packet);
     let Some(prefix) = irp::prefix(packet) else { return (returned, None) };
     let before = prefix.swap32(IRP_PREFIX::State, STATE_LEFT);
@@ -447,25 +451,24 @@ pub fn run_service(
             verify::pending_without_mark(frame, top);
         }
         complete::stage_two(packet, forced, Some(&frame.thread));
-        irp::release(packet);
     }
+    let holds = if before == STATE_COMPLETED { 2 } else { 1 };
     if returned != NtStatus::PENDING {
         let result = irp::status(packet);
-        irp::release(packet);
+        irp::release_holds(packet, holds);
         let warned = returned.is_warning()
             && before == STATE_COMPLETED
-            && !synchronous
-            && opened.ptr(FILE_OBJECT::CompletionContext).is_some()
+            && through_port
             && frame.kernel.windows() >= WindowsVersion::Win8;
         return (if warned { NtStatus::PENDING } else { returned }, Some(result)); // NT-C-01, NT-C-08
     }
     if !synchronous {
-        irp::release(packet);
+        irp::release_holds(packet, holds);
         return (NtStatus::PENDING, None);
     }
     wait_for_file(frame, packet, opened);
     let result = irp::status(packet);
-    irp::release(packet);
+    irp::release_holds(packet, holds);
     (opened.get(FILE_OBJECT::FinalStatus), Some(result)) // NT-C-12
 }
 

@@ -120,7 +120,7 @@ pub fn send(
     }
     let system = System::of(&frame.kernel);
     let span = system.begin(|| Request { length, ..file::request(frame, *opened, major) });
-    own_by_service(frame, system, packet, 0);
+    own_by_service(frame, packet, 0);
     if let Some(prefix) = irp::prefix(packet) {
         prefix.set(IRP_PREFIX::Span, span);
     }

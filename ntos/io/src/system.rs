@@ -10,7 +10,7 @@ use nt_ke::kernel::Slot;
 use nt_ke::{Kernel, Mutex, RwLock};
 use nt_ob::{Namespace, ObjectRef};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// How drivers that may choose complete their requests (house rule 14).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -30,8 +30,6 @@ pub enum AsyncPolicy {
 pub struct System {
     /// The names.
     pub namespace: Arc<Namespace>,
-    /// IRPs of services in flight; 0 at a clean shutdown.
-    pub in_flight: AtomicI64,
     /// Service keys of drivers.
     pub registry: crate::registry::Registry,
     /// How volumes complete writes on asynchronous handles.
@@ -51,7 +49,6 @@ impl System {
         kernel.install(Slot::Ob, Arc::clone(&namespace));
         let system = Arc::new(Self {
             namespace,
-            in_flight: AtomicI64::new(0),
             registry: crate::registry::Registry::default(),
             policy: AtomicU8::new(AsyncPolicy::default() as u8),
             natives: boxcar::Vec::new(),

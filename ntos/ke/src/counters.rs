@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct IoCounters {
     operations: [AtomicU64; 3],
     bytes: [AtomicU64; 3],
+    sent: AtomicU64,
+    ended: AtomicU64,
 }
 
 /// Which counter a request belongs to.
@@ -39,6 +41,22 @@ impl IoCounters {
         add(&self.bytes[operation as usize], bytes);
     }
 
+    /// Counts a packet that a service sent. Only the thread whose counters these are may call it.
+    pub fn packet_sent(&self) {
+        add(&self.sent, 1);
+    }
+
+    /// Counts a packet whose end this thread brought about, whoever sent it. Only the thread itself may call it.
+    pub fn packet_ended(&self) {
+        add(&self.ended, 1);
+    }
+
+    /// Returns packets sent less packets ended: what is in flight, once all threads' figures are added up.
+    #[must_use]
+    pub fn in_flight(&self) -> i64 {
+        self.sent.load(Ordering::Relaxed).wrapping_sub(self.ended.load(Ordering::Relaxed)) as i64
+    }
+
     /// Returns {operations, bytes}.
     #[must_use]
     pub fn read(&self, operation: Operation) -> (u64, u64) {
@@ -48,9 +66,8 @@ impl IoCounters {
 
     /// Adds another's counts to this sum, whose owner holds it exclusively.
     pub fn absorb(&mut self, other: &Self) {
-        for (mine, more) in
-            self.operations.iter_mut().zip(&other.operations).chain(self.bytes.iter_mut().zip(&other.bytes))
-        {
+        let pairs = self.operations.iter_mut().zip(&other.operations).chain(self.bytes.iter_mut().zip(&other.bytes));
+        for (mine, more) in pairs.chain([(&mut self.sent, &other.sent), (&mut self.ended, &other.ended)]) {
             *mine.get_mut() += more.load(Ordering::Relaxed);
         }
     }

@@ -6,7 +6,7 @@
 use crate::apc::{Special, UserApc};
 use crate::counters::IoCounters;
 use crate::kernel::Kernel;
-use crate::lock::Mutex;
+use crate::lock::{Mutex, SpinLock};
 use crate::wait::Parker;
 use std::any::Any;
 use std::collections::VecDeque;
@@ -31,7 +31,7 @@ pub struct Thread {
     pub port: AtomicU64,
     critical: AtomicI32,
     guarded: AtomicI32,
-    irps: Mutex<Vec<u64>>,
+    irps: SpinLock<Vec<u64>>,
     io: Arc<IoCounters>,
 }
 
@@ -62,7 +62,7 @@ impl Thread {
             port: AtomicU64::new(0),
             critical: AtomicI32::new(0),
             guarded: AtomicI32::new(0),
-            irps: Mutex::new(Vec::new()),
+            irps: SpinLock::new(Vec::new()),
             io: Arc::default(),
         })
     }

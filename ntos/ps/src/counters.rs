@@ -46,10 +46,20 @@ impl ProcessCounters {
         threads.fold(sum.ended.read(operation), |all, one| (all.0 + one.0, all.1 + one.1))
     }
 
-    /// Adds all counts to a sum of processes.
-    pub(crate) fn leave_to(&self, all: &mut IoCounters) {
+    /// Returns packets sent less packets ended by these threads.
+    #[must_use]
+    pub fn in_flight(&self) -> i64 {
         let sum = self.0.lock();
-        all.absorb(&sum.ended);
-        sum.threads.iter().for_each(|thread| all.absorb(thread));
+        sum.ended.in_flight() + sum.threads.iter().map(|thread| thread.in_flight()).sum::<i64>()
+    }
+
+    /// The process ends: its counts, and those of threads that still run, go over to `all`.
+    pub(crate) fn leave_to(&self, all: &Self) {
+        let mut sum = self.0.lock();
+        let mut all = all.0.lock();
+        all.settle();
+        all.ended.absorb(&sum.ended);
+        all.threads.append(&mut sum.threads);
+        sum.ended = IoCounters::default();
     }
 }

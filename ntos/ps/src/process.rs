@@ -2,7 +2,7 @@
 //!
 //! Room: ntos/ps. IRQL: PASSIVE_LEVEL. Locks: the process list.
 
-use crate::counters::{IoCounters, Operation, ProcessCounters};
+use crate::counters::{Operation, ProcessCounters};
 use nt_abi::{Bytes, NtResult};
 use nt_cell::Foreign;
 use nt_ke::kernel::Slot;
@@ -34,7 +34,7 @@ pub struct Processes {
     system: Arc<Process>,
     all: Mutex<Vec<Arc<Process>>>,
     next: AtomicU64,
-    ended: Mutex<IoCounters>,
+    ended: ProcessCounters,
     threads: Mutex<Vec<Running>>,
 }
 
@@ -83,7 +83,7 @@ impl Processes {
             system: Arc::clone(&system),
             all: Mutex::new(vec![system]),
             next: AtomicU64::new(8),
-            ended: Mutex::new(IoCounters::default()),
+            ended: ProcessCounters::default(),
             threads: Mutex::new(Vec::new()),
         });
         kernel.install(Slot::Ps, Arc::clone(&room));
@@ -164,7 +164,7 @@ impl Processes {
         let mut all = self.all.lock();
         if let Some(at) = all.iter().position(|each| Arc::ptr_eq(each, process)) {
             all.remove(at);
-            process.counters.leave_to(&mut self.ended.lock());
+            process.counters.leave_to(&self.ended);
         }
     }
 
@@ -172,9 +172,16 @@ impl Processes {
     #[must_use]
     pub fn counters(&self, operation: Operation) -> (u64, u64) {
         let all = self.all.lock();
-        let ended = self.ended.lock().read(operation);
+        let ended = self.ended.read(operation);
         let living = all.iter().map(|process| process.counters.read(operation));
         living.fold(ended, |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
+    /// Returns how many packets of services are in flight; 0 at a clean shutdown.
+    #[must_use]
+    pub fn in_flight(&self) -> i64 {
+        let all = self.all.lock();
+        self.ended.in_flight() + all.iter().map(|process| process.counters.in_flight()).sum::<i64>()
     }
 
     /// Returns all processes.

@@ -178,7 +178,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.processes.end(&self.process);
-        let in_flight = self.system().in_flight.load(std::sync::atomic::Ordering::SeqCst);
+        let in_flight = self.processes.in_flight();
         if !std::thread::panicking() {
             assert_eq!(in_flight, 0, "requests in flight at shutdown");
         }

@@ -136,7 +136,7 @@ fn lock(frame: &Frame, args: &LockArguments) -> NtResult<NtStatus> {
     packet.set_addr(IRP::UserApcContext, args.apc_context);
     let system = System::of(&frame.kernel);
     let span = system.begin(|| observed(frame, &opened));
-    own_by_service(frame, system, packet, 0);
+    own_by_service(frame, packet, 0);
     if let Some(prefix) = irp::prefix(packet) {
         prefix.set(IRP_PREFIX::Span, span);
     }

@@ -259,7 +259,7 @@ impl Drop for World {
             left.irp().swap_code(IRP::CancelRoutine, None);
             left.complete(NtStatus::CANCELLED, 0);
         }
-        let in_flight = self.system().in_flight.load(std::sync::atomic::Ordering::SeqCst);
+        let in_flight = self.processes.in_flight();
         if !std::thread::panicking() {
             assert_eq!(in_flight, 0, "requests in flight at shutdown");
         }
