@@ -28,6 +28,9 @@ layout! {
         FastMutex @ 0x30: Ptr<FAST_MUTEX>; FilterContexts @ 0x38: LIST_ENTRY; PushLock @ 0x48: u64;
         FileContextSupportPointer @ 0x50: Ptr<Bytes>; Oplock @ 0x58: Ptr<Bytes>; ReservedContext @ 0x60: Ptr<Bytes>;
     }
+    pub struct FSRTL_PER_STREAM_CONTEXT: 0x28 {
+        Links @ 0x0: LIST_ENTRY; OwnerId @ 0x10: u64; InstanceId @ 0x18: u64; FreeCallback @ 0x20: Code;
+    }
     pub struct FILE_LOCK_INFO: 0x30 {
         StartingByte @ 0x0: i64; Length @ 0x8: i64; ExclusiveLock @ 0x10: u8; Key @ 0x14: u32;
         FileObject @ 0x18: Ptr<FILE_OBJECT>; ProcessId @ 0x20: Ptr<Bytes>; EndingByte @ 0x28: i64;

@@ -16,6 +16,9 @@ pub fn exports() -> Vec<&'static [Export]> {
         nt_io::lock::exports::EXPORTS,
         nt_fsrtl::exports::EXPORTS,
         nt_fltmgr::exports::EXPORTS,
+        nt_fltmgr::calls::exports::EXPORTS,
+        nt_fltmgr::context::exports::EXPORTS,
+        nt_fltmgr::name::exports::EXPORTS,
         nt_ks::exports::EXPORTS,
     ]
 }

@@ -195,6 +195,11 @@ impl CallbackData {
     pub fn instance(self) -> Option<Foreign<Bytes>> {
         self.iopb().ptr(FLT_IO_PARAMETER_BLOCK::TargetInstance).map(Foreign::view)
     }
+    /// Returns the instance whose callback runs.
+    #[must_use]
+    pub fn target_instance(self) -> Option<std::sync::Arc<crate::Instance>> {
+        crate::filter::instance_at(self.instance())
+    }
     /// Returns the callback data's own address, as compiled filters get it.
     #[must_use]
     pub fn data(self) -> Foreign<FLT_CALLBACK_DATA> {

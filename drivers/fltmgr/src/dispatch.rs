@@ -10,8 +10,8 @@ use crate::volume::{self, Gate, Volume};
 use nt_abi::NtStatus;
 use nt_abi::flt::*;
 use nt_abi::io::{
-    IO_STACK_LOCATION, IRP, IRP_MJ_DEVICE_CONTROL, IRP_MJ_READ, IRP_MJ_WRITE, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR,
-    SL_INVOKE_ON_SUCCESS,
+    IO_STACK_LOCATION, IRP, IRP_MJ_DEVICE_CONTROL, IRP_MJ_READ, IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE,
+    SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
 };
 use nt_abi::ke::KEVENT;
 use nt_io::device::Device;
@@ -34,18 +34,25 @@ impl FltDriver {
 
 impl NativeDriver for FltDriver {
     fn dispatch(&self, device: Device, irp: OwnedIrp) -> Answer {
+        let major = irp.stack().get(IO_STACK_LOCATION::MajorFunction);
         if let Some(lower) = self.gate.lower()
-            && !self.gate.wants(irp.stack().get(IO_STACK_LOCATION::MajorFunction))
+            && self.gate.is_open_for(major)
         {
             return irp.skip_to(lower);
         }
         let Some(volume) = volume::of_device(device) else {
             return irp.complete(NtStatus::INVALID_DEVICE_REQUEST, 0);
         };
+        let first = volume.first_for(major, irp.file());
+        let names = major == IRP_MJ_SET_INFORMATION && volume.gate.files.any();
+        if !volume.gate.wants(major) && !names {
+            volume.leaving(major, irp.file());
+            return irp.skip_to(volume.lower);
+        }
         let kernel = Arc::clone(&nt_ke::current().kernel);
         let span = irp::prefix(irp.irp()).map_or(0, |prefix| prefix.get(irp::IRP_PREFIX::Span));
         let file = irp.file();
-        let made = Operation::new(&volume, &kernel, file, Some(irp.irp()), Origin::Packet, 0, span);
+        let made = Operation::new(&volume, &kernel, file, Some(irp.irp()), Origin::Packet, first, span);
         let operation = match made {
             Ok(operation) => operation,
             Err(error) => return irp.complete(error.status(), 0),
@@ -103,6 +110,7 @@ pub(crate) fn go_on(operation: &Arc<Operation>, packet: Irp, end: PreEnd) -> NtS
 }
 
 fn send_down(operation: &Arc<Operation>, packet: Irp) -> NtStatus {
+    operation.volume.leaving(operation.major(), irp::current(packet).ptr(IO_STACK_LOCATION::FileObject));
     irp::copy_current_to_next(packet);
     let next = irp::next(packet);
     if operation.changed() {
@@ -140,6 +148,10 @@ fn fail(operation: &Arc<Operation>, packet: Irp, status: NtStatus) -> NtStatus {
 /// Takes the result of the lower drivers and puts the packet's own buffers back (FLT-D-09).
 fn settle_packet(operation: &Operation, packet: Irp) {
     data::set_status(operation.block, irp::status(packet));
+    if operation.major() == IRP_MJ_SET_INFORMATION && operation.volume.gate.files.any() {
+        let iopb = operation.block.at(BLOCK::Iopb);
+        operation.volume.renamed(iopb.get(FLT_IO_PARAMETER_BLOCK::SetFileInformation_FileInformationClass));
+    }
     if operation.changed() {
         let [buffer, mdl, system] = *operation.original.lock();
         let swapped = packet.ptr(IRP::MdlAddress).filter(|there| there.addr() != mdl);
@@ -167,7 +179,7 @@ fn tell(operation: &Operation, result: IoStatus) {
     if let Origin::Generated(finish) = &operation.origin
         && let Some(finish) = finish.lock().take()
     {
-        finish(result);
+        finish(operation.block, result);
     }
 }
 

@@ -23,31 +23,31 @@ use nt_io::system::System;
 use nt_ob::object;
 use std::sync::{Arc, LazyLock};
 
-fn at<T>(address: u64) -> Option<Foreign<T>> {
+pub(crate) fn at<T>(address: u64) -> Option<Foreign<T>> {
     // SAFETY: S-3: a driver's pointer is taken at its word here, once; what lies there is reached by atomics only.
     unsafe { Foreign::from_raw(address) }
 }
 
-fn code(address: u64) -> Option<CodePtr> {
+pub(crate) fn code(address: u64) -> Option<CodePtr> {
     // SAFETY: the driver gave it as a routine of the documented arity; the border answers for faults (S-3).
     unsafe { CodePtr::from_raw(address) }
 }
 
-fn vouched(address: u64) -> Addr {
+pub(crate) fn vouched(address: u64) -> Addr {
     // SAFETY: S-3: a minifilter runs in kernel mode and answers for its buffers.
     unsafe { Addr::vouched(address) }
 }
 
-fn bytes(address: u64, length: usize) -> Region {
+pub(crate) fn bytes(address: u64, length: usize) -> Region {
     // SAFETY: S-3: the driver answers for the span by the routine's contract; accesses are guarded.
     unsafe { Region::from_raw(address, length) }
 }
 
-fn status(result: NtResult<NtStatus>) -> u32 {
+pub(crate) fn status(result: NtResult<NtStatus>) -> u32 {
     result.unwrap_or_else(NtError::status).0
 }
 
-fn store(address: u64, value: u64) {
+pub(crate) fn store(address: u64, value: u64) {
     if address != 0 {
         let _gone = bytes(address, 8).store::<u64>(0, value);
     }
@@ -132,6 +132,7 @@ fn register(driver: u64, registration: u64, out: u64) -> NtResult<NtStatus> {
     let altitude = Altitude::parse(&altitude.ok_or(NtStatus::OBJECT_NAME_NOT_FOUND.error())?)?;
     let registration = Registration {
         name,
+        contexts: crate::context::read(given.ptr(FLT_REGISTRATION::ContextRegistration))?,
         operations: filter::read_operations(given.ptr(FLT_REGISTRATION::OperationRegistration))?,
         routines: Routines {
             unload: given.code(FLT_REGISTRATION::FilterUnloadCallback),
@@ -150,7 +151,7 @@ fn register(driver: u64, registration: u64, out: u64) -> NtResult<NtStatus> {
     Ok(NtStatus::SUCCESS)
 }
 
-fn filter_of(pointer: u64) -> NtResult<Arc<Filter>> {
+pub(crate) fn filter_of(pointer: u64) -> NtResult<Arc<Filter>> {
     filter::filter_at(at(pointer)).ok_or(NtStatus::INVALID_PARAMETER.error())
 }
 
@@ -210,11 +211,11 @@ fn transfer(raw: &Raw) -> NtResult<NtStatus> {
     Ok(result.status)
 }
 
-fn operation_of(data: u64) -> Option<Arc<operation::Operation>> {
+pub(crate) fn operation_of(data: u64) -> Option<Arc<operation::Operation>> {
     at::<FLT_CALLBACK_DATA>(data).and_then(data::block_of).and_then(operation::of_block)
 }
 
-fn flags_of(data: u64) -> Option<Foreign<FLT_CALLBACK_DATA>> {
+pub(crate) fn flags_of(data: u64) -> Option<Foreign<FLT_CALLBACK_DATA>> {
     at::<FLT_CALLBACK_DATA>(data)
 }
 
@@ -277,11 +278,11 @@ fn volume_name(volume: u64, name: u64, needed: u64) -> NtResult<NtStatus> {
     Ok(NtStatus::SUCCESS)
 }
 
-fn text_at(string: u64) -> Option<String> {
+pub(crate) fn text_at(string: u64) -> Option<String> {
     at::<UNICODE_STRING>(string).map(nt_rtl::unicode::text)
 }
 
-fn volume_at(volume: u64) -> NtResult<Arc<crate::volume::Volume>> {
+pub(crate) fn volume_at(volume: u64) -> NtResult<Arc<crate::volume::Volume>> {
     match at(volume).and_then(filter::look_up) {
         Some(Opaque::Volume(volume)) => Ok(volume),
         _ => NtStatus::INVALID_PARAMETER.fail(),
@@ -289,7 +290,7 @@ fn volume_at(volume: u64) -> NtResult<Arc<crate::volume::Volume>> {
 }
 
 /// Gives a pointer to one of our objects away, with a reference (FLT-I-13).
-fn give(out: u64, body: Foreign<Bytes>) {
+pub(crate) fn give(out: u64, body: Foreign<Bytes>) {
     if out != 0 {
         let _kept = object::reference(body).into_raw();
         store(out, body.addr());
@@ -324,7 +325,7 @@ fn named(name: u64, out: u64, find: impl Fn(&FltMgr, &str) -> NtResult<Foreign<B
 }
 
 exports! { "fltmgr.sys" =>
-    Partial("context, name-provider, section and transaction callbacks are not called yet") code FltRegisterFilter(driver: u64, registration: u64, filter: u64) -> u32 {
+    Partial("name-provider, section and transaction callbacks are not called") code FltRegisterFilter(driver: u64, registration: u64, filter: u64) -> u32 {
         status(register(driver, registration, filter))
     }
     Full code FltStartFiltering(filter: u64) -> u32 {
@@ -419,26 +420,9 @@ exports! { "fltmgr.sys" =>
         status(named(name, out, |manager, name| Ok(manager.filter_named(name)?.pointer())))
     }
     Partial("finds nothing: NULL, which callers must expect") code FltGetRoutineAddress(_name: u64) -> u64 { 0 }
-    Absent("contexts are not there yet") missing FltAllocateContext;
-    Absent("contexts are not there yet") missing FltReleaseContext;
-    Absent("contexts are not there yet") missing FltSetInstanceContext;
-    Absent("contexts are not there yet") missing FltGetInstanceContext;
-    Absent("contexts are not there yet") missing FltSetStreamContext;
-    Absent("contexts are not there yet") missing FltGetStreamContext;
-    Absent("contexts are not there yet") missing FltSetStreamHandleContext;
-    Absent("contexts are not there yet") missing FltGetStreamHandleContext;
-    Absent("contexts are not there yet") missing FltGetVolumeContext;
-    Absent("contexts are not there yet") missing FltSetVolumeContext;
-    Absent("file name queries are not there yet") missing FltGetFileNameInformation;
-    Absent("file name queries are not there yet") missing FltReleaseFileNameInformation;
-    Absent("file name queries are not there yet") missing FltParseFileNameInformation;
-    Absent("creates below an instance are not there yet") missing FltCreateFile;
-    Absent("creates below an instance are not there yet") missing FltCreateFileEx;
     Absent("communication ports are not there yet") missing FltCreateCommunicationPort;
     Absent("communication ports are not there yet") missing FltCloseCommunicationPort;
     Absent("communication ports are not there yet") missing FltSendMessage;
-    Absent("requests built from callback data are not there yet") missing FltAllocateCallbackData;
-    Absent("requests built from callback data are not there yet") missing FltPerformSynchronousIo;
 }
 
 /// FLT-D-12: pointers to the members; NULL where the major has none.

@@ -5,6 +5,7 @@
 //! FLT-I-03 to FLT-I-10.
 
 use crate::altitude::Altitude;
+use crate::context;
 use crate::native::MiniFilter;
 use crate::volume::Volume;
 use nt_abi::flt::{FLT_OPERATION_REGISTRATION, FLT_RELATED_OBJECTS};
@@ -62,6 +63,12 @@ pub struct Filter {
     pub(crate) started: AtomicBool,
     pub(crate) driver: Option<Foreign<DRIVER_OBJECT>>,
     pub(crate) former_unload: Option<CodePtr>,
+    pub(crate) kernel: Weak<Kernel>,
+    /// What it may allocate, and what it has allocated.
+    pub(crate) contexts: Vec<context::Entry>,
+    pub(crate) live: Mutex<Vec<(context::Context, u16)>>,
+    /// FltUnregisterFilter has begun.
+    pub(crate) going: AtomicBool,
 }
 
 /// A filter on a volume.
@@ -71,7 +78,11 @@ pub struct Instance {
     pub(crate) altitude: Altitude,
     pub(crate) name: String,
     pub(crate) object: ObjectRef<Bytes>,
+    /// TeardownStart has begun: no new pre callbacks.
     pub(crate) going: AtomicBool,
+    /// TeardownComplete is over.
+    pub(crate) gone: AtomicBool,
+    pub(crate) contexts: Mutex<context::Links>,
 }
 
 /// What stands behind an opaque pointer of ours.
@@ -189,6 +200,7 @@ pub(crate) fn read_operations(
 /// What [`FltMgr::register`] needs.
 pub(crate) struct Registration {
     pub(crate) name: String,
+    pub(crate) contexts: Vec<context::Entry>,
     pub(crate) operations: Box<[Option<Operation>; 256]>,
     pub(crate) routines: Routines,
     pub(crate) native: Option<Arc<dyn MiniFilter>>,
@@ -223,7 +235,7 @@ impl FltMgr {
         self.volumes.read().clone()
     }
 
-    pub(crate) fn register(&self, kernel: &Kernel, registration: Registration) -> NtResult<Arc<Filter>> {
+    pub(crate) fn register(&self, kernel: &Arc<Kernel>, registration: Registration) -> NtResult<Arc<Filter>> {
         let mut filters = self.filters.write();
         if filters.iter().any(|filter| filter.altitude == registration.altitude) {
             return NtStatus::FLT_INSTANCE_ALTITUDE_COLLISION.fail(); // FLT-R-05
@@ -244,6 +256,10 @@ impl FltMgr {
             started: AtomicBool::new(false),
             driver: registration.driver,
             former_unload,
+            kernel: Arc::downgrade(kernel),
+            contexts: registration.contexts,
+            live: Mutex::default(),
+            going: AtomicBool::new(false),
         });
         bind(&filter.object, Opaque::Filter(Arc::clone(&filter)));
         filters.push(Arc::clone(&filter));
@@ -298,6 +314,8 @@ impl FltMgr {
             name: name.to_owned(),
             object: opaque(kernel.id())?,
             going: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            contexts: Mutex::default(),
         });
         bind(&instance.object, Opaque::Instance(Arc::clone(&instance)));
         if let Some(setup) = filter.routines.setup {
@@ -307,6 +325,8 @@ impl FltMgr {
             pool::free(related);
             let status = answer.map_or_else(|raised| raised.status, |status| NtStatus(status as u32));
             if !status.is_success() {
+                instance.gone.store(true, Ordering::Release);
+                context::drop_instance(&instance, volume);
                 unbind(&instance.object);
                 return Err(NtError::new(status));
             }
@@ -332,16 +352,23 @@ impl FltMgr {
         call(instance.filter.routines.teardown_start);
         volume.remove(instance);
         call(instance.filter.routines.teardown_complete);
+        instance.gone.store(true, Ordering::Release);
+        context::drop_instance(instance, &volume);
         unbind(&instance.object);
     }
 
     /// FltUnregisterFilter: tears every instance down and forgets the filter (FLT-R-12).
     pub fn unregister(&self, filter: &Arc<Filter>) {
+        filter.going.store(true, Ordering::Release);
         for volume in self.volumes() {
             for instance in volume.instances().iter().filter(|instance| Arc::ptr_eq(&instance.filter, filter)) {
                 self.tear_down(instance, nt_abi::flt::FLTFL_INSTANCE_TEARDOWN_FILTER_UNLOAD);
             }
         }
+        for volume in self.volumes() {
+            context::drop_volume(filter, &volume);
+        }
+        context::force_out(filter);
         self.filters.write().retain(|each| !Arc::ptr_eq(each, filter));
         unbind(&filter.object);
     }

@@ -6,7 +6,7 @@
 use crate::data::BLOCK;
 use crate::dispatch;
 use crate::filter::Instance;
-use crate::operation::{Operation, Origin};
+use crate::operation::{Operation, Origin, PreEnd};
 use crate::volume::Volume;
 use nt_abi::flt::*;
 use nt_abi::io::{
@@ -185,74 +185,97 @@ pub fn transfer(
             process: nt_ps::current_process(frame).id(),
         })
     });
-    let first = first_below(&volume, instance);
-    let waiter = if callback.is_none() { LocalEvent::new().map(Arc::new) } else { None };
-    if callback.is_none() && waiter.is_none() {
-        irp::release(packet);
-        return NtStatus::INSUFFICIENT_RESOURCES.fail();
-    }
-    let outcome = Arc::new(Mutex::new(None));
-    let operation = {
-        let (outcome, waiter) = (Arc::clone(&outcome), waiter.clone());
-        let asynchronous = Mutex::new(callback);
-        // FLT-W-13 to FLT-W-15: the position that the caller sees is put back before anybody is told.
-        let keep =
-            transfer.flags & FLTFL_IO_OPERATION_DO_NOT_UPDATE_BYTE_OFFSET != 0 && file_flags & FO_SYNCHRONOUS_IO != 0;
-        let position = keep.then(|| file.get(FILE_OBJECT::CurrentByteOffset));
-        let own_mdl = transfer.mdl.is_some();
-        let kernel = Arc::clone(&frame.kernel);
-        let held: Arc<Mutex<Option<Foreign<BLOCK>>>> = Arc::new(Mutex::new(None));
-        let seen = Arc::clone(&held);
-        let finish = move |result: IoStatus| {
-            if let Some(position) = position {
-                file.set(FILE_OBJECT::CurrentByteOffset, position);
+    // FLT-W-13 to FLT-W-15: the position that the caller sees is put back before anybody is told.
+    let keep =
+        transfer.flags & FLTFL_IO_OPERATION_DO_NOT_UPDATE_BYTE_OFFSET != 0 && file_flags & FO_SYNCHRONOUS_IO != 0;
+    let launch = Launch {
+        file: Some(file),
+        packet,
+        first: first_below(&volume, instance),
+        span,
+        position: keep.then(|| file.get(FILE_OBJECT::CurrentByteOffset)),
+        own_mdl: transfer.mdl.is_some(),
+        kind: FLTFL_CALLBACK_DATA_GENERATED_IO,
+        volume,
+    };
+    Ok(launch.go(frame, callback)?.0)
+}
+
+/// A packet that stands in our own location, ready to go down from one of the instances.
+pub(crate) struct Launch {
+    pub(crate) volume: Arc<Volume>,
+    pub(crate) file: Option<Foreign<FILE_OBJECT>>,
+    pub(crate) packet: irp::Irp,
+    /// The first instance that sees it.
+    pub(crate) first: usize,
+    pub(crate) span: Option<u64>,
+    /// The position to put back at the end.
+    pub(crate) position: Option<i64>,
+    /// The packet's MDL is the caller's.
+    pub(crate) own_mdl: bool,
+    /// FLTFL_CALLBACK_DATA_GENERATED_IO or REISSUED_IO.
+    pub(crate) kind: u32,
+}
+
+impl Launch {
+    /// Sends the request. Without `callback` it waits and returns the final result; the packet is freed at the end.
+    pub(crate) fn go(self, frame: &Frame, callback: Option<Completed>) -> NtResult<(IoStatus, PreEnd)> {
+        let Self { volume, file, packet, first, span, position, own_mdl, kind } = self;
+        let waiter = if callback.is_none() { LocalEvent::new().map(Arc::new) } else { None };
+        if callback.is_none() && waiter.is_none() {
+            release(packet, own_mdl);
+            return NtStatus::INSUFFICIENT_RESOURCES.fail();
+        }
+        let outcome = Arc::new(Mutex::new(None));
+        let finish = {
+            let (outcome, waiter) = (Arc::clone(&outcome), waiter.clone());
+            let kernel = Arc::clone(&frame.kernel);
+            let callback = Mutex::new(callback);
+            move |block: Foreign<BLOCK>, result: IoStatus| {
+                if let (Some(position), Some(file)) = (position, file) {
+                    file.set(FILE_OBJECT::CurrentByteOffset, position);
+                }
+                if let Some(span) = span {
+                    System::of(&kernel).observer(|observer| observer.end(span, result.status, result.information));
+                }
+                *outcome.lock() = Some(result);
+                if let Some(callback) = callback.lock().take() {
+                    callback(block.at(BLOCK::Data), result);
+                }
+                release(packet, own_mdl);
+                if let Some(waiter) = waiter {
+                    dispatcher::set_event(waiter.event());
+                }
             }
-            if own_mdl {
-                packet.set_ptr(IRP::MdlAddress, None); // the caller keeps its MDL (FLT-W-40)
-            }
-            if let Some(span) = span {
-                System::of(&kernel).observer(|observer| observer.end(span, result.status, result.information));
-            }
-            *outcome.lock() = Some(result);
-            if let Some(callback) = asynchronous.lock().take()
-                && let Some(block) = *seen.lock()
-            {
-                callback(block.at(BLOCK::Data), result);
-            }
-            if let Some(waiter) = waiter {
-                dispatcher::set_event(waiter.event());
-            }
-            release(packet);
         };
         let origin = Origin::Generated(Mutex::new(Some(Box::new(finish))));
-        let span = span.unwrap_or(0);
-        let made = Operation::new(&volume, &frame.kernel, Some(file), Some(packet), origin, first, span);
+        let made = Operation::new(&volume, &frame.kernel, file, Some(packet), origin, first, span.unwrap_or(0));
         let operation = match made {
             Ok(operation) => operation,
             Err(error) => {
-                irp::release(packet);
+                release(packet, own_mdl);
                 return Err(error);
             }
         };
-        *held.lock() = Some(operation.block);
-        operation
-    };
-    let kind = FLTFL_CALLBACK_DATA_IRP_OPERATION | FLTFL_CALLBACK_DATA_GENERATED_IO;
-    dispatch::prepare(&operation, packet, kind);
-    let end = operation.run_pre();
-    let status = dispatch::go_on(&operation, packet, end);
-    if let Some(waiter) = waiter {
-        let header = waiter.event().at(KEVENT::Header);
-        let _done = wait::wait_for_single(frame, header, Mode::Kernel, false, None);
-        let result = outcome.lock().take();
-        return Ok(result.unwrap_or(IoStatus::new(status, 0)));
+        dispatch::prepare(&operation, packet, FLTFL_CALLBACK_DATA_IRP_OPERATION | kind);
+        let end = operation.run_pre();
+        let status = dispatch::go_on(&operation, packet, end);
+        if let Some(waiter) = waiter {
+            let header = waiter.event().at(KEVENT::Header);
+            let _done = wait::wait_for_single(frame, header, Mode::Kernel, false, None);
+            let result = outcome.lock().take();
+            return Ok((result.unwrap_or(IoStatus::new(status, 0)), end));
+        }
+        let done = *outcome.lock();
+        Ok((done.unwrap_or(IoStatus::new(NtStatus::PENDING, 0)), end))
     }
-    let done = *outcome.lock();
-    Ok(done.unwrap_or(IoStatus::new(NtStatus::PENDING, 0)))
 }
 
 /// Frees a packet of ours with the buffers that belong to it.
-fn release(packet: irp::Irp) {
+fn release(packet: irp::Irp, own_mdl: bool) {
+    if own_mdl {
+        packet.set_ptr(IRP::MdlAddress, None); // the caller keeps its MDL (FLT-W-40)
+    }
     let flags = packet.get(IRP::Flags);
     if flags & nt_abi::io::IRP_DEALLOCATE_BUFFER != 0
         && let Some(buffer) = packet.ptr(IRP::AssociatedIrp_SystemBuffer)
@@ -266,7 +289,7 @@ fn release(packet: irp::Irp) {
 }
 
 /// The index of the first instance below the initiating one (FLT-W-02); an instance that is gone starts where it stood.
-fn first_below(volume: &crate::volume::Volume, instance: &Instance) -> usize {
+pub(crate) fn first_below(volume: &crate::volume::Volume, instance: &Instance) -> usize {
     volume.instances().iter().take_while(|each| each.altitude >= instance.altitude).count()
 }
 

@@ -6,16 +6,20 @@
 //! Locks: the lists of filters, volumes and instances; none is held while a callback runs.
 //! Source: fltmgr.md. One frame; the device stands on each volume's stack (FLT-I-14), and a request that no instance
 //! registered for costs one branch (house rule 7).
-//! Not here: contexts, communication ports, name providers; the export table says so.
+//! Not here: communication ports, name providers, transactions, sections; the export table says so.
 
 pub mod altitude;
 pub mod buffers;
+pub mod calls;
+pub mod context;
 pub mod data;
 mod dispatch;
 pub mod exports;
+mod files;
 pub mod filter;
 pub mod generated;
 mod manual;
+pub mod name;
 pub mod native;
 mod operation;
 pub mod parameters;

@@ -3,6 +3,7 @@
 //! Room: drivers/fltmgr. Called by: `sdk`, built-in filters. IRQL: as callbacks. Locks: none.
 
 use crate::altitude::Altitude;
+use crate::context::{self, Context, ContextSpec};
 use crate::data::CallbackData;
 use crate::filter::{Filter, FltMgr, Operation, Registration, Routines};
 use nt_abi::{NtResult, NtStatus};
@@ -56,10 +57,16 @@ pub trait MiniFilter: Send + Sync + 'static {
     fn query_teardown(&self) -> NtStatus {
         NtStatus::FLT_DO_NOT_DETACH
     }
+    /// The contexts that it allocates.
+    fn contexts(&self) -> Vec<ContextSpec> {
+        Vec::new()
+    }
+    /// A context of this FLT_*_CONTEXT is about to be freed.
+    fn context_cleanup(&self, _context: Context, _kind: u16) {}
 }
 
 /// Registers and starts a filter written in Rust.
-pub fn register_native(kernel: &Kernel, filter: Arc<dyn MiniFilter>) -> NtResult<Arc<Filter>> {
+pub fn register_native(kernel: &Arc<Kernel>, filter: Arc<dyn MiniFilter>) -> NtResult<Arc<Filter>> {
     let manager = FltMgr::of(kernel)?;
     let mut operations: Box<[Option<Operation>; 256]> = Box::new([None; 256]);
     for (major, flags) in filter.operations() {
@@ -67,6 +74,7 @@ pub fn register_native(kernel: &Kernel, filter: Arc<dyn MiniFilter>) -> NtResult
     }
     let registration = Registration {
         name: filter.name().to_owned(),
+        contexts: context::check(filter.contexts().into_iter().map(Into::into).collect())?,
         operations,
         routines: Routines::default(),
         altitude: Altitude::parse(filter.altitude())?,

@@ -20,7 +20,7 @@ use nt_ke::{Kernel, Mutex};
 use std::sync::{Arc, LazyLock};
 
 /// What a filter's own request does at its end.
-pub(crate) type Finish = Box<dyn FnOnce(IoStatus) + Send>;
+pub(crate) type Finish = Box<dyn FnOnce(Foreign<BLOCK>, IoStatus) + Send>;
 
 /// Where the operation came from.
 pub(crate) enum Origin {
@@ -186,6 +186,10 @@ impl Operation {
 
     fn data(&self) -> CallbackData {
         CallbackData::new(self.block)
+    }
+
+    pub(crate) fn major(&self) -> u8 {
+        self.data().major()
     }
 
     pub(crate) fn is_fast(&self) -> bool {

@@ -8,9 +8,11 @@ use crate::data::{BLOCK, IOPB_WORDS};
 use nt_abi::flt::{FLT_CALLBACK_DATA, FLT_IO_PARAMETER_BLOCK, FLTFL_CALLBACK_DATA_SYSTEM_BUFFER};
 use nt_abi::io::*;
 use nt_abi::mm::MDL;
-use nt_abi::{Bytes, Field, Ptr};
+use nt_abi::{Bytes, Field, NtResult, NtStatus, Ptr};
 use nt_cell::Foreign;
+use nt_io::device::Device;
 use nt_io::irp::{self, Irp};
+use nt_io::rw;
 
 /// The first word of the union among the words of the parameter block.
 const UNION: usize = 3;
@@ -222,6 +224,70 @@ pub fn to_packet(block: Foreign<BLOCK>, packet: Irp, stack: irp::Stack) {
     if iopb.get(FLT_IO_PARAMETER_BLOCK::MajorFunction) == IRP_MJ_CREATE {
         packet.set(IRP::Overlay_AllocationSize, iopb.get(FLT_IO_PARAMETER_BLOCK::Create_AllocationSize));
     }
+}
+
+/// Fills a packet that stands in our location from a parameter block that a filter filled in (FLT-G-01). `true`: the packet's
+/// MDL is the filter's.
+pub(crate) fn build(iopb: Foreign<FLT_IO_PARAMETER_BLOCK>, packet: Irp, device: Device) -> NtResult<bool> {
+    let stack = irp::current(packet);
+    let words = iopb.view::<IOPB_WORDS>();
+    let major = iopb.get(FLT_IO_PARAMETER_BLOCK::MajorFunction);
+    if major > IRP_MJ_PNP {
+        return NtStatus::INVALID_PARAMETER.fail(); // only requests that travel in packets can be made
+    }
+    packet.set(IRP::Flags, iopb.get(FLT_IO_PARAMETER_BLOCK::IrpFlags));
+    stack.set(IO_STACK_LOCATION::MajorFunction, major);
+    stack.set(IO_STACK_LOCATION::MinorFunction, iopb.get(FLT_IO_PARAMETER_BLOCK::MinorFunction));
+    stack.set(IO_STACK_LOCATION::Flags, iopb.get(FLT_IO_PARAMETER_BLOCK::OperationFlags));
+    let shape = of_block(iopb);
+    for index in 0..shape.words {
+        stack.set(stack_word(index), words.get(word(index)));
+    }
+    let length = shape.length.map_or(0, |at| iopb.get::<u32>(member(at)));
+    let given = |at: usize| words.get(word(at));
+    match (shape.data, major) {
+        (Data::One { buffer, mdl }, IRP_MJ_READ | IRP_MJ_WRITE) => {
+            if let Some(mdl) = mdl.map(given).filter(|mdl| *mdl != 0) {
+                packet.set_addr(IRP::MdlAddress, mdl);
+                packet.set_addr(IRP::UserBuffer, given(buffer));
+                return Ok(true);
+            }
+            let direction = if major == IRP_MJ_WRITE { rw::Direction::Write } else { rw::Direction::Read };
+            packet.or32(IRP::Flags, if major == IRP_MJ_WRITE { IRP_WRITE_OPERATION } else { IRP_READ_OPERATION });
+            let at: Option<Foreign<Bytes>> = iopb.ptr(member(buffer));
+            rw::give_buffer(packet, device, direction, at.into(), length, true)?;
+        }
+        (Data::One { buffer, .. }, IRP_MJ_DIRECTORY_CONTROL | IRP_MJ_QUERY_SECURITY) => {
+            packet.set_addr(IRP::UserBuffer, given(buffer));
+        }
+        (Data::One { buffer, .. }, _) => {
+            packet.or32(IRP::Flags, IRP_BUFFERED_IO);
+            packet.set_addr(IRP::AssociatedIrp_SystemBuffer, given(buffer));
+        }
+        (Data::Control(0), _) => packet.set_addr(IRP::AssociatedIrp_SystemBuffer, given(3)),
+        (Data::Control(3), _) => {
+            stack.set(stack_word(3), given(3));
+            packet.set_addr(IRP::UserBuffer, given(4));
+        }
+        (Data::Control(method), _) => {
+            packet.set_addr(IRP::AssociatedIrp_SystemBuffer, given(3));
+            if given(5) != 0 {
+                packet.set_addr(IRP::MdlAddress, given(5));
+                return Ok(true);
+            }
+            if length != 0 && given(4) != 0 {
+                let mdl = nt_mm::mdl::allocate(iopb.region_at(member::<Ptr<Bytes>>(4), length as usize))?;
+                nt_mm::mdl::probe_and_lock(mdl, true, method == 2)?;
+                packet.set_ptr(IRP::MdlAddress, Some(mdl));
+            }
+        }
+        (Data::None, IRP_MJ_CREATE) => {
+            packet.set_addr(IRP::AssociatedIrp_SystemBuffer, iopb.addr_at(FLT_IO_PARAMETER_BLOCK::Create_EaBuffer));
+            packet.set(IRP::Overlay_AllocationSize, iopb.get(FLT_IO_PARAMETER_BLOCK::Create_AllocationSize));
+        }
+        (Data::None, _) => {}
+    }
+    Ok(false)
 }
 
 /// Where a request's MDL, buffer and length stand: FltDecodeParameters (FLT-D-12).

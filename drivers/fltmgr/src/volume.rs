@@ -3,28 +3,38 @@
 //! Room: drivers/fltmgr. IRQL: reading <= DISPATCH_LEVEL. Locks: the list of instances, for a copy of a pointer.
 //! Source: "Filter manager concepts"; rules FLT-I-03, FLT-I-14.
 
+use crate::context;
 use crate::dispatch::FltDriver;
+use crate::files::{self, Files};
 use crate::filter::{FltMgr, Instance, Opaque, Shared, bind, opaque};
 use nt_abi::Bytes;
 use nt_abi::NtResult;
-use nt_abi::io::DEVICE_OBJECT;
+use nt_abi::io::{DEVICE_OBJECT, FILE_OBJECT, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_SET_INFORMATION};
 use nt_cell::{Foreign, Slab};
 use nt_io::device::{self, Device, DeviceSpec};
 use nt_io::driver;
 use nt_ke::{Kernel, Mutex};
 use nt_ob::ObjectRef;
 use nt_ob::object;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock, Weak};
 
 /// What a request needs to pass a volume that no filter looks at: read without a count and without a lock.
-#[derive(Debug)]
 pub(crate) struct Gate {
     lower: OnceLock<Device>,
     majors: AtomicU32,
+    /// What is remembered of file objects.
+    pub(crate) files: Files,
 }
 
 impl Gate {
+    /// Returns whether a request may pass without a look: no filter wants it, and it ends nothing that we remember.
+    #[inline]
+    pub(crate) fn is_open_for(&self, major: u8) -> bool {
+        let ours = matches!(major, IRP_MJ_CREATE | IRP_MJ_CLOSE | IRP_MJ_SET_INFORMATION);
+        !self.wants(major) && !(ours && (self.files.any() || files::aiming()))
+    }
+
     /// Returns the device below ours.
     #[inline]
     pub(crate) fn lower(&self) -> Option<Device> {
@@ -45,7 +55,12 @@ pub struct Volume {
     pub(crate) lower: Device,
     pub(crate) object: ObjectRef<Bytes>,
     instances: Shared<Arc<Instance>>,
-    gate: Arc<Gate>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) contexts: Mutex<context::Links>,
+    /// The tables of contexts on streams and files; one is made at a time.
+    pub(crate) streams: Mutex<Vec<Weak<context::Table>>>,
+    pub(crate) making: Mutex<()>,
+    gone: AtomicBool,
 }
 
 static VOLUMES: LazyLock<Slab<Arc<Volume>>> = LazyLock::new(Slab::new);
@@ -59,7 +74,7 @@ impl Volume {
     /// Attaches to a mounted volume's device and lets every started filter attach.
     pub fn attach(kernel: &Kernel, manager: &FltMgr, volume_device: Device, name: &str) -> NtResult<Arc<Self>> {
         let driver_name = format!("\\FileSystem\\FltMgr{}", name.rsplit('\\').next().unwrap_or(name));
-        let gate = Arc::new(Gate { lower: OnceLock::new(), majors: AtomicU32::new(0) });
+        let gate = Arc::new(Gate { lower: OnceLock::new(), majors: AtomicU32::new(0), files: Files::default() });
         let driver = driver::create_native(kernel, &driver_name, Arc::new(FltDriver::new(Arc::clone(&gate))))?;
         let spec = DeviceSpec { kind: volume_device.get(DEVICE_OBJECT::DeviceType), ..DeviceSpec::default() };
         let made = device::create(kernel, driver.body(), &spec)?.body();
@@ -73,12 +88,24 @@ impl Volume {
             object: opaque(kernel.id())?,
             instances: Mutex::new(Arc::new(Vec::new())),
             gate,
+            contexts: Mutex::default(),
+            streams: Mutex::default(),
+            making: Mutex::default(),
+            gone: AtomicBool::new(false),
         });
         bind(&volume.object, Opaque::Volume(Arc::clone(&volume)));
         object::set_native_key(made, VOLUMES.insert(Arc::clone(&volume)));
         device::ready(made);
         manager.volumes.write().push(Arc::clone(&volume));
         Ok(volume)
+    }
+
+    /// Finds the volume that a file object is on.
+    #[must_use]
+    pub fn of_file(kernel: &Kernel, file: Foreign<FILE_OBJECT>) -> Option<Arc<Self>> {
+        let top = device::related(file)?;
+        let volumes = FltMgr::of(kernel).ok()?.volumes();
+        volumes.into_iter().find(|volume| device::top_of_stack(volume.device) == top)
     }
 
     /// Returns the volume's name.
@@ -124,7 +151,13 @@ impl Volume {
         self.change(|list| list.retain(|each| !Arc::ptr_eq(each, instance)));
     }
 
+    /// Is the volume dismounted?
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
     pub(crate) fn forget(&self) {
+        self.gone.store(true, Ordering::Release);
         device::detach(self.lower);
         VOLUMES.remove(object::native_key(self.device));
     }

@@ -10,6 +10,7 @@ use nt_abi::mm::{FILE_LOCK, FSRTL_ADVANCED_FCB_HEADER, SECTION_OBJECT_POINTERS};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Foreign, Guard, Slab};
 use nt_ex::pool;
+use nt_fsrtl::contexts::{self, FILE_CONTEXTS};
 use nt_fsrtl::filelock::{self, FileLock};
 use nt_ke::{Kernel, Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,13 +20,15 @@ pub(crate) use crate::mount::Mount;
 
 nt_abi::layout! {
     /// What FsContext points at: the documented header, then ours.
-    pub struct FCB: 0xE0 {
+    pub struct FCB: 0xF0 {
         /// The header that the I/O manager, filters and FsRtl read.
         Header @ 0x00: FSRTL_ADVANCED_FCB_HEADER;
         /// What SectionObjectPointer points at.
         Sections @ 0x68: SECTION_OBJECT_POINTERS;
         /// The byte-range locks of the stream.
         Lock @ 0x80: FILE_LOCK;
+        /// What FileContextSupportPointer points at.
+        FileContexts @ 0xE0: FILE_CONTEXTS;
     }
     /// What FsContext2 points at.
     pub struct CCB: 0x10 {
@@ -87,6 +90,8 @@ pub(crate) struct Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        contexts::tear_down(self.header());
+        contexts::tear_down_for_file(self.fcb.at(FCB::FileContexts));
         filelock::uninitialize(self.lock());
         pool::free(self.fcb);
     }
@@ -145,6 +150,7 @@ impl Node {
         header.set(FSRTL_ADVANCED_FCB_HEADER::NodeTypeCode, 0x0701);
         header.set(FSRTL_ADVANCED_FCB_HEADER::NodeByteSize, FCB::SIZE as i16);
         header.set(FSRTL_ADVANCED_FCB_HEADER::IsFastIoPossible, u8::from(object.directory().is_none()));
+        contexts::setup(header, Some(fcb.at(FCB::FileContexts)));
         let data = Data { content, eof: sizes.eof, valid: sizes.eof, allocation: sizes.allocation };
         let node = Self {
             object,

@@ -4,6 +4,7 @@
 //! IRQL: <= APC_LEVEL. Locks: none here. Source: ntifs.h, the FsRtl*FileLock* pages.
 #![expect(unsafe_code, reason = "unsafe home 3: entry points take a driver's pointers")]
 
+use crate::contexts::{self, Context, FILE_CONTEXTS, Header};
 use crate::filelock::{self, FileLock, Owner, Request};
 use nt_abi::NtStatus;
 use nt_abi::io::IRP;
@@ -15,6 +16,33 @@ use nt_io::irp::Irp;
 fn lock_at(address: u64) -> FileLock {
     // SAFETY: the driver passes a pointer to its FILE_LOCK, as the header declares (S-3).
     unsafe { Foreign::from_raw(address) }.expect("a driver passed a NULL FILE_LOCK")
+}
+
+fn header_at(address: u64) -> Option<Header> {
+    // SAFETY: the driver passes a pointer to a stream's header, as the header file declares (S-3).
+    unsafe { Foreign::from_raw(address) }
+}
+
+fn slot_at(address: u64) -> Option<Foreign<FILE_CONTEXTS>> {
+    // SAFETY: the driver passes a file system's per-file slot (S-3).
+    unsafe { Foreign::from_raw(address) }
+}
+
+fn context_at(address: u64) -> Option<Context> {
+    // SAFETY: the driver passes its own FSRTL_PER_STREAM_CONTEXT or FSRTL_PER_FILE_CONTEXT (S-3).
+    unsafe { Foreign::from_raw(address) }
+}
+
+fn inserted(done: Option<bool>) -> u32 {
+    match done {
+        Some(true) => NtStatus::SUCCESS.0,
+        Some(false) => NtStatus::INVALID_DEVICE_REQUEST.0,
+        None => NtStatus::INVALID_PARAMETER.0,
+    }
+}
+
+fn found(context: Option<Context>) -> u64 {
+    context.map_or(0, Foreign::addr)
 }
 
 fn packet_at(address: u64) -> Option<Irp> {
@@ -104,4 +132,24 @@ exports! { "ntoskrnl.exe" =>
     Full code FsRtlGetNextFileLock(lock: u64, restart: u8) -> u64 {
         filelock::next(lock_at(lock), restart != 0).map_or(0, Foreign::addr)
     }
+    Full code FsRtlInsertPerStreamContext(header: u64, context: u64) -> u32 {
+        inserted(header_at(header).zip(context_at(context)).map(|(header, context)| contexts::insert(header, context)))
+    }
+    Full code FsRtlLookupPerStreamContextInternal(header: u64, owner: u64, instance: u64) -> u64 {
+        found(header_at(header).and_then(|header| contexts::look_up(header, owner, instance)))
+    }
+    Full code FsRtlRemovePerStreamContext(header: u64, owner: u64, instance: u64) -> u64 {
+        found(header_at(header).and_then(|header| contexts::remove(header, owner, instance)))
+    }
+    Full code FsRtlTeardownPerStreamContexts(header: u64) { if let Some(header) = header_at(header) { contexts::tear_down(header); } }
+    Full code FsRtlInsertPerFileContext(slot: u64, context: u64) -> u32 {
+        inserted(slot_at(slot).zip(context_at(context)).map(|(slot, context)| contexts::insert_for_file(slot, context)))
+    }
+    Full code FsRtlLookupPerFileContext(slot: u64, owner: u64, instance: u64) -> u64 {
+        found(slot_at(slot).and_then(|slot| contexts::look_up_for_file(slot, owner, instance)))
+    }
+    Full code FsRtlRemovePerFileContext(slot: u64, owner: u64, instance: u64) -> u64 {
+        found(slot_at(slot).and_then(|slot| contexts::remove_for_file(slot, owner, instance)))
+    }
+    Full code FsRtlTeardownPerFileContexts(slot: u64) { if let Some(slot) = slot_at(slot) { contexts::tear_down_for_file(slot); } }
 }

@@ -121,6 +121,13 @@ pub fn related(file: Foreign<FILE_OBJECT>) -> Option<Device> {
     base(file).map(top_of_stack)
 }
 
+/// The top of the stack that an open of `device` goes to: of the volume mounted on it, or its own.
+#[must_use]
+pub fn mounted_on(device: Device) -> Device {
+    let volume = device.ptr(DEVICE_OBJECT::Vpb).and_then(|vpb| vpb.ptr(VPB::DeviceObject));
+    top_of_stack(volume.unwrap_or(device))
+}
+
 /// IoGetBaseFileSystemDeviceObject: the bottom of that stack.
 #[must_use]
 pub fn base(file: Foreign<FILE_OBJECT>) -> Option<Device> {

@@ -7,6 +7,7 @@ mod machine;
 pub use machine::*;
 use nt_abi::NtStatus;
 use nt_abi::io::FILE_OBJECT;
+use nt_fltmgr::context::{Context, ContextSpec};
 use nt_fltmgr::{CallbackData, FltMgr, MiniFilter, PostOp, PreOp};
 use nt_io::event;
 use nt_ke::{Mode, WindowsVersion};
@@ -180,4 +181,103 @@ pub fn pool_buffer(data: &[u8]) -> nt_cell::Foreign<nt_abi::Bytes> {
     let block = block.expect("pool");
     nt_cell::Region::pool(block, data.len()).write_from(data).expect("own block");
     block
+}
+
+/// What a [`Watch`] does in its callbacks.
+pub type Pre = Box<dyn Fn(CallbackData) -> PreOp + Send + Sync>;
+/// As [`Pre`], after the operation.
+pub type Post = Box<dyn Fn(CallbackData) -> PostOp + Send + Sync>;
+
+/// A filter of any majors, with contexts; it records {name, major, post}.
+pub struct Watch {
+    pub name: &'static str,
+    pub altitude: &'static str,
+    pub majors: Vec<u8>,
+    pub contexts: Vec<ContextSpec>,
+    pub seen: nt_ke::Mutex<Vec<(u8, bool)>>,
+    pub cleaned: nt_ke::Mutex<Vec<u16>>,
+    pub pre: Pre,
+    pub post: Post,
+}
+
+impl Watch {
+    /// One that passes everything on.
+    pub fn new(name: &'static str, altitude: &'static str, majors: &[u8]) -> Self {
+        Self {
+            name,
+            altitude,
+            majors: majors.to_vec(),
+            contexts: Vec::new(),
+            seen: nt_ke::Mutex::default(),
+            cleaned: nt_ke::Mutex::default(),
+            pre: Box::new(|_| PreOp::WithCallback(0)),
+            post: Box::new(|_| PostOp::Finished),
+        }
+    }
+    /// The majors whose pre callback ran since the last call.
+    pub fn pres(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.seen.lock()).into_iter().filter(|(_, post)| !post).map(|(major, _)| major).collect()
+    }
+}
+
+impl MiniFilter for Watch {
+    fn name(&self) -> &str {
+        self.name
+    }
+    fn altitude(&self) -> &str {
+        self.altitude
+    }
+    fn operations(&self) -> Vec<(u8, u32)> {
+        self.majors.iter().map(|major| (*major, 0)).collect()
+    }
+    fn pre_operation(&self, data: CallbackData) -> PreOp {
+        self.seen.lock().push((data.major(), false));
+        (self.pre)(data)
+    }
+    fn post_operation(&self, data: CallbackData, _context: u64) -> PostOp {
+        self.seen.lock().push((data.major(), true));
+        (self.post)(data)
+    }
+    fn query_teardown(&self) -> NtStatus {
+        NtStatus::SUCCESS
+    }
+    fn contexts(&self) -> Vec<ContextSpec> {
+        self.contexts.clone()
+    }
+    fn context_cleanup(&self, _context: Context, kind: u16) {
+        self.cleaned.lock().push(kind);
+    }
+}
+
+/// A registered [`Watch`] with its instance on `C:`.
+pub struct Watching {
+    pub watch: Arc<Watch>,
+    pub filter: Arc<nt_fltmgr::Filter>,
+    pub instance: Arc<nt_fltmgr::Instance>,
+}
+
+impl World {
+    pub fn watch(&self, watch: Watch) -> Watching {
+        let watch = Arc::new(watch);
+        let filter = nt_fltmgr::register_native(&self.kernel, watch.clone()).expect("register");
+        let instance = self.instance(&filter);
+        Watching { watch, filter, instance }
+    }
+}
+
+/// The name of a file on `C:` as a filter's own create spells it.
+pub fn device_name(world: &World, name: &str) -> Vec<u16> {
+    format!("{}\\{name}", world.volume.name).encode_utf16().collect()
+}
+
+/// A filter's own create of a file for reading and writing.
+pub fn own_create(world: &World, name: &str, options: u32) -> nt_io::create::CreateSpec {
+    nt_io::create::CreateSpec {
+        access: GENERIC_READ | GENERIC_WRITE | SYNCHRONIZE,
+        name: device_name(world, name),
+        attributes: 0x240,
+        options,
+        disposition: 3,
+        ..nt_io::create::CreateSpec::default()
+    }
 }

@@ -1,0 +1,341 @@
+//! Asking for names: the cache of a file object, the file system below the instance.
+//!
+//! Room: drivers/fltmgr. IRQL: <= APC_LEVEL. Locks: none while a request is below. Rules FLT-N-01 to FLT-N-04, FLT-N-06.
+
+use super::{Cached, Name, make};
+use crate::calls::{self, Directory, Target};
+use crate::data::CallbackData;
+use crate::filter::Instance;
+use crate::volume::Volume;
+use nt_abi::flt::*;
+use nt_abi::io::*;
+use nt_abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE, UNICODE_STRING};
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::{Foreign, Region};
+use nt_ex::pool;
+use nt_io::create::CreateSpec;
+use nt_io::info::class;
+use nt_io::system::System;
+use nt_ke::{Frame, irql};
+use nt_ob::Handle;
+use nt_ob::types::ObjectType;
+use std::sync::Arc;
+
+const SEPARATOR: u16 = b'\\' as u16;
+const COLON: u16 = b':' as u16;
+/// FileAlternateNameInformation.
+const ALTERNATE_NAME: u32 = 21;
+/// FileBothDirectoryInformation: FileName at 94, its length at 60.
+const BOTH_DIRECTORY: u32 = 3;
+const BOTH_NAME: usize = 94;
+
+/// What a name is asked for: a file object on an instance's volume, and the circumstances.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// The instance that asks: the file system is asked below it.
+    pub instance: &'a Arc<Instance>,
+    /// The file object.
+    pub file: Foreign<FILE_OBJECT>,
+    /// The file is not open yet: its name is what the create says.
+    pub opening: bool,
+    /// SL_OPEN_TARGET_DIRECTORY: the name meant is the parent's.
+    pub parent: bool,
+    /// Asking the file system now would deadlock (FLT-N-02).
+    pub unsafe_to_ask: bool,
+}
+
+impl<'a> Source<'a> {
+    /// The source that an operation is for (FLT-N-02).
+    pub(crate) fn of_operation(instance: &'a Arc<Instance>, data: CallbackData) -> NtResult<Self> {
+        let file = data.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
+        let post = data.flags() & FLTFL_CALLBACK_DATA_POST_OPERATION != 0;
+        let create = data.major() == IRP_MJ_CREATE;
+        let opening = create && (!post || data.status().status.is_error());
+        let forbidden = match data.major() {
+            IRP_MJ_ACQUIRE_FOR_CC_FLUSH
+            | IRP_MJ_RELEASE_FOR_CC_FLUSH
+            | IRP_MJ_ACQUIRE_FOR_MOD_WRITE
+            | IRP_MJ_RELEASE_FOR_MOD_WRITE
+            | IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION => true,
+            IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION => post,
+            _ => false,
+        };
+        let paging = data.irp_flags() & (IRP_PAGING_IO | IRP_SYNCHRONOUS_PAGING_IO) != 0;
+        Ok(Self {
+            instance,
+            file,
+            opening,
+            parent: create && data.operation_flags() & SL_OPEN_TARGET_DIRECTORY != 0,
+            unsafe_to_ask: forbidden || paging || circumstances(file),
+        })
+    }
+    fn target(&self) -> Target<'a> {
+        Target { instance: self.instance, file: self.file }
+    }
+}
+
+fn circumstances(file: Foreign<FILE_OBJECT>) -> bool {
+    let frame = nt_ke::current();
+    file.get(FILE_OBJECT::Flags) & FO_CLEANUP_COMPLETE != 0
+        || irql::current() > irql::PASSIVE_LEVEL
+        || frame.thread.all_apcs_disabled()
+}
+
+/// FltGetFileNameInformation.
+pub fn query(frame: &Frame, source: Source<'_>, options: u32) -> NtResult<Name> {
+    let (format, method) = (options & 0xFF, options & 0xFF00);
+    if !(FLT_FILE_NAME_NORMALIZED..=FLT_FILE_NAME_SHORT).contains(&format)
+        || method > FLT_FILE_NAME_QUERY_ALWAYS_ALLOW_CACHE_LOOKUP
+        || options > 0xFFFF
+    {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    let volume = source.instance.volume.upgrade().ok_or(NtStatus::FLT_DELETING_OBJECT.error())?;
+    if source.opening && format == FLT_FILE_NAME_SHORT {
+        return NtStatus::FLT_INVALID_NAME_REQUEST.fail();
+    }
+    if !source.opening && method != FLT_FILE_NAME_QUERY_FILESYSTEM_ONLY && volume.gate.files.any() {
+        let found = volume.gate.files.with(source.file, |state| {
+            state.names.iter().find(|cached| cached.format == format).map(|cached| cached.name.clone())
+        });
+        if let Some(found) = found {
+            return Ok(found);
+        }
+    }
+    match method {
+        FLT_FILE_NAME_QUERY_CACHE_ONLY => return NtStatus::FLT_NAME_CACHE_MISS.fail(),
+        FLT_FILE_NAME_QUERY_ALWAYS_ALLOW_CACHE_LOOKUP if source.unsafe_to_ask => {
+            return NtStatus::FLT_NAME_CACHE_MISS.fail();
+        }
+        _ if source.unsafe_to_ask => return NtStatus::FLT_INVALID_NAME_REQUEST.fail(),
+        _ => {}
+    }
+    let name = ask(frame, &volume, source, format)?;
+    if !source.opening && source.file.get(FILE_OBJECT::Flags) & FO_CLEANUP_COMPLETE == 0 {
+        volume.gate.files.with(source.file, |state| state.names.push(Cached { format, name: name.clone() }));
+    }
+    Ok(name)
+}
+
+fn ask(frame: &Frame, volume: &Arc<Volume>, source: Source<'_>, format: u32) -> NtResult<Name> {
+    if format == FLT_FILE_NAME_SHORT {
+        let units = name_query(frame, source.target(), ALTERNATE_NAME)?;
+        return make(&units, 0, format);
+    }
+    let mut path = if source.opening { opened_path(frame, source)? } else { own_path(frame, source.target())? };
+    if source.parent {
+        let end = path.iter().rposition(|&unit| unit == SEPARATOR).unwrap_or(0);
+        path.truncate(end.max(1));
+    }
+    if format == FLT_FILE_NAME_NORMALIZED {
+        if source.opening {
+            path = normalize(frame, source.instance, volume, &path)?;
+        }
+        without_type(&mut path);
+    }
+    let mut units: Vec<u16> = volume.name().encode_utf16().collect();
+    let prefix = units.len();
+    units.append(&mut path);
+    make(&units, prefix, format)
+}
+
+fn units_of(bytes: &[u8]) -> Vec<u16> {
+    bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
+}
+
+/// A query whose answer is FILE_NAME_INFORMATION.
+fn name_query(frame: &Frame, target: Target<'_>, class: u32) -> NtResult<Vec<u16>> {
+    let bytes = calls::query_bytes(frame, target, class, 0x1_0000 - 8)?;
+    let length = bytes.first_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length) as usize);
+    Ok(units_of(bytes.get(4..4 + length).unwrap_or_default()))
+}
+
+/// The path of an open file, from the volume's root; nothing for the volume itself.
+fn own_path(frame: &Frame, target: Target<'_>) -> NtResult<Vec<u16>> {
+    if target.file.get(FILE_OBJECT::Flags) & FO_VOLUME_OPEN != 0 {
+        return Ok(Vec::new());
+    }
+    name_query(frame, target, class::NAME)
+}
+
+/// The path that a create asks for (FLT-N-04).
+fn opened_path(frame: &Frame, source: Source<'_>) -> NtResult<Vec<u16>> {
+    let violation = |_| NtStatus::ACCESS_VIOLATION.error();
+    let own = nt_rtl::unicode::units(source.file.at(FILE_OBJECT::FileName)).map_err(violation)?;
+    let mut path = match source.file.ptr(FILE_OBJECT::RelatedFileObject) {
+        Some(related) => own_path(frame, Target { instance: source.instance, file: related })?,
+        None => return Ok(own),
+    };
+    if own.is_empty() || own.first() == Some(&COLON) {
+        path.extend(own);
+        return Ok(path);
+    }
+    if path.last() != Some(&SEPARATOR) {
+        path.push(SEPARATOR);
+    }
+    path.extend(own);
+    Ok(path)
+}
+
+/// Takes a stream's type off: `:s:$DATA` is `:s`, `::$DATA` is nothing (FLT-N-06).
+fn without_type(path: &mut Vec<u16>) {
+    let last = path.iter().rposition(|&unit| unit == SEPARATOR).map_or(0, |at| at + 1);
+    let Some(first) = path[last..].iter().position(|&unit| unit == COLON).map(|at| last + at) else { return };
+    let Some(second) = path[first + 1..].iter().position(|&unit| unit == COLON).map(|at| first + 1 + at) else {
+        return;
+    };
+    path.truncate(if second == first + 1 { first } else { second });
+}
+
+fn spec(volume: &Volume, path: &[u16]) -> CreateSpec {
+    let mut name: Vec<u16> = volume.name().encode_utf16().collect();
+    name.extend_from_slice(path);
+    CreateSpec {
+        access: FILE_LIST_DIRECTORY | FILE_READ_ATTRIBUTES | 0x10_0000,
+        name,
+        attributes: OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE,
+        share: 7,
+        disposition: FILE_OPEN,
+        options: FILE_DIRECTORY_FILE | FILE_SYNCHRONOUS_IO_NONALERT,
+        ..CreateSpec::default()
+    }
+}
+
+/// The path as the directories spell it: the parent must be there, the last component may be missing (FLT-N-04, FLT-N-06).
+fn normalize(frame: &Frame, instance: &Arc<Instance>, volume: &Volume, path: &[u16]) -> NtResult<Vec<u16>> {
+    let trimmed = path.strip_suffix(&[SEPARATOR]).unwrap_or(path);
+    let Some(at) = trimmed.iter().rposition(|&unit| unit == SEPARATOR) else { return Ok(path.to_vec()) };
+    let (parent, last) = (&trimmed[..at.max(1)], &trimmed[at + 1..]);
+    let parent = calls::create(frame, Some(instance), &spec(volume, parent))?;
+    let target = Target { instance, file: parent.file() };
+    let mut whole = own_path(frame, target)?;
+    if whole.last() != Some(&SEPARATOR) {
+        whole.push(SEPARATOR);
+    }
+    let colon = last.iter().position(|&unit| unit == COLON).unwrap_or(last.len());
+    let (name, stream) = last.split_at(colon);
+    match listed(frame, target, name)? {
+        Some(found) => whole.extend(found),
+        None => whole.extend_from_slice(name),
+    }
+    whole.extend_from_slice(stream);
+    Ok(whole)
+}
+
+/// How a directory spells a component; `None` when it has none of the name.
+fn listed(frame: &Frame, target: Target<'_>, name: &[u16]) -> NtResult<Option<Vec<u16>>> {
+    const LENGTH: u32 = 1024;
+    let resources = NtStatus::INSUFFICIENT_RESOURCES.error();
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let pattern = pool::zeroed::<UNICODE_STRING>(pool::tag(b"FMpt")).ok_or(resources)?;
+    let stored = nt_rtl::unicode::store_units(pattern, name);
+    let out = pool::allocate(LENGTH as usize, pool::tag(b"FMdi"), pool::PoolKind::NonPaged);
+    let result = match (stored, out) {
+        (Err(error), _) => Err(error),
+        (_, None) => Err(resources),
+        (Ok(()), Some(out)) => {
+            let request = Directory {
+                out,
+                length: LENGTH,
+                class: BOTH_DIRECTORY,
+                single: true,
+                pattern: Some(pattern),
+                restart: true,
+            };
+            let answer = calls::query_directory(frame, target, &request);
+            let region = Region::pool(out, LENGTH as usize);
+            let length = region.load::<u32>(60).unwrap_or(0) as usize;
+            match answer.status {
+                status if status.is_error() => Ok(None),
+                NtStatus::NO_MORE_FILES => Ok(None),
+                _ => Ok(region.sub(BOTH_NAME, length.min(LENGTH as usize - BOTH_NAME)).to_vec().ok()),
+            }
+        }
+    };
+    nt_rtl::unicode::release(pattern);
+    pool::free(pattern);
+    if let Some(out) = out {
+        pool::free(out);
+    }
+    Ok(result?.map(|bytes| units_of(&bytes)))
+}
+
+/// FltGetFileNameInformationUnsafe: of an open file, without callback data (FLT-N-07).
+pub fn of_open_file(
+    frame: &Frame,
+    instance: &Arc<Instance>,
+    file: Foreign<FILE_OBJECT>,
+    options: u32,
+) -> NtResult<Name> {
+    if file.addr_at(FILE_OBJECT::FsContext) == 0 {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    let source = Source { instance, file, opening: false, parent: false, unsafe_to_ask: circumstances(file) };
+    query(frame, source, options)
+}
+
+/// FltGetDestinationFileNameInformation: the name that a rename or link of `file` asks for.
+pub fn destination(
+    frame: &Frame,
+    instance: &Arc<Instance>,
+    file: Foreign<FILE_OBJECT>,
+    root: Handle,
+    name: &[u16],
+    options: u32,
+) -> NtResult<Name> {
+    let format = options & 0xFF;
+    if !(FLT_FILE_NAME_NORMALIZED..=FLT_FILE_NAME_OPENED).contains(&format) || name.is_empty() {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    if circumstances(file) {
+        return NtStatus::FLT_INVALID_NAME_REQUEST.fail();
+    }
+    let volume = instance.volume.upgrade().ok_or(NtStatus::FLT_DELETING_OBJECT.error())?;
+    let mut path = if root != Handle::NULL {
+        let (directory, _) = nt_io::event::reference(frame, root, ObjectType::File, 0, nt_ke::Mode::Kernel)?;
+        let directory = directory.retype::<FILE_OBJECT>();
+        let mut path = own_path(frame, Target { instance, file: *directory })?;
+        if path.last() != Some(&SEPARATOR) {
+            path.push(SEPARATOR);
+        }
+        path.extend_from_slice(name);
+        path
+    } else if name.first() == Some(&SEPARATOR) {
+        match System::of(&frame.kernel).namespace.lookup(name) {
+            Ok(found) if found.kind == ObjectType::Device => {
+                let there = nt_io::device::mounted_on(found.object.body().view());
+                if there != nt_io::device::top_of_stack(volume.device) {
+                    return NtStatus::NOT_SAME_DEVICE.fail();
+                }
+                found.rest
+            }
+            _ => name.to_vec(),
+        }
+    } else {
+        let mut path = own_path(frame, Target { instance, file })?;
+        if name.first() != Some(&COLON) {
+            let end = path.iter().rposition(|&unit| unit == SEPARATOR).map_or(0, |at| at + 1);
+            path.truncate(end);
+        }
+        path.extend_from_slice(name);
+        path
+    };
+    if format == FLT_FILE_NAME_NORMALIZED {
+        path = normalize(frame, instance, &volume, &path)?;
+        without_type(&mut path);
+    }
+    let mut units: Vec<u16> = volume.name().encode_utf16().collect();
+    let prefix = units.len();
+    units.append(&mut path);
+    make(&units, prefix, format)
+}
+
+impl CallbackData {
+    /// FltGetFileNameInformation of the operation's file.
+    pub fn file_name(self, options: u32) -> NtResult<Name> {
+        let instance = self.target_instance().ok_or(NtStatus::INVALID_PARAMETER.error())?;
+        query(&nt_ke::current(), Source::of_operation(&instance, self)?, options)
+    }
+}
