@@ -8,6 +8,7 @@ mod build;
 mod fio;
 mod fsx;
 mod git;
+mod kill;
 mod mount;
 mod page;
 mod pjdfstest;
@@ -32,7 +33,10 @@ struct Run {
     act: fn(&Mount) -> Result<String, String>,
 }
 
-const RUNS: &[Run] = &[git::RUN, sqlite::RUN, fio::RUN, tar::RUN, build::RUN, fsx::RUN, pjdfstest::RUN];
+const RUNS: &[Run] = &[git::RUN, sqlite::RUN, fio::RUN, tar::RUN, build::RUN, fsx::RUN, pjdfstest::RUN, kill::RUN];
+
+/// Runs that are about one volume only.
+const ONLY: &[(&str, &str)] = &[("dir-kill", "dir")];
 
 /// Where a run takes place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +90,8 @@ pub fn run(words: &[String]) -> Result<(), String> {
     }
     let mut failed = Vec::new();
     for run in chosen {
-        for volume in &volumes {
+        let only = ONLY.iter().find(|(name, _)| *name == run.name).map(|(_, volume)| vec![(*volume).to_owned()]);
+        for volume in only.as_ref().unwrap_or(&volumes) {
             for cache in &caches {
                 let place = Place { volume: volume.clone(), cache: cache.clone() };
                 crate::say(&format!("== {} on {volume} {cache}", run.name));
@@ -112,6 +117,14 @@ pub fn run(words: &[String]) -> Result<(), String> {
 /// A binary to try instead of a fresh build; what it shows is not recorded, because nobody knows its commit.
 fn other_binary() -> Option<PathBuf> {
     std::env::var_os("NTIO_BIN").map(PathBuf::from)
+}
+
+/// NTIO_SEED, or a number that follows from the date.
+pub(crate) fn seed() -> Result<u64, String> {
+    match std::env::var("NTIO_SEED") {
+        Ok(word) => word.parse().map_err(|_| format!("NTIO_SEED={word} is not a number")),
+        Err(_) => Ok(std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_secs() / 86_400)),
+    }
 }
 
 fn there(program: &str) -> bool {

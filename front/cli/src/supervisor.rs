@@ -308,6 +308,14 @@ fn unmount(at: &Path) -> Result<(), String> {
     }
 }
 
+/// Takes away the mount of a server that fell: nobody answers there any more.
+fn clear(at: &Path) {
+    let dead = std::fs::metadata(at).is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN));
+    if dead && nix::mount::umount2(at, nix::mount::MntFlags::MNT_DETACH) == Err(nix::errno::Errno::EPERM) {
+        let _gone = Command::new("fusermount3").args(["-u", "-z"]).arg(at).stderr(Stdio::null()).status();
+    }
+}
+
 /// `ntio run`.
 pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     let mut setup = setup(&args.machine)?;
@@ -377,6 +385,8 @@ pub(crate) fn mount(args: &MountArgs) -> Result<u8, Failure> {
     let unmounted = if interrupted { unmount(&at) } else { Ok(()) };
     let limit = Duration::from_secs(30);
     let mut report = if interrupted { server.report(limit)? } else { server.end(ended, limit)? };
+    // The server is gone by now, and may have left its mount.
+    clear(&at);
     if let Err(why) = unmounted {
         let message = format!("the volume could not be unmounted: {why}");
         report.findings.push(Finding { severity: "error".into(), message, ..Finding::default() });

@@ -14,10 +14,7 @@ pub(super) const RUN: Run = Run {
 };
 
 fn act(mount: &Mount) -> Result<String, String> {
-    let seed = match std::env::var("NTIO_SEED") {
-        Ok(word) => word.parse().map_err(|_| format!("NTIO_SEED={word} is not a number"))?,
-        Err(_) => std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_secs() / 86_400),
-    };
+    let seed = super::seed()?;
     let plan = Plan { seed, operations: 1_000_000, most: 1 << 18, longest: 1 << 16, direct: true };
     let done = ntio_fsx::run(&mount.at.join("file"), &plan).map_err(|difference| difference.to_string())?;
     let counts: Vec<String> = done.counts.iter().map(|(name, count)| format!("{count} {name}")).collect();

@@ -18,6 +18,16 @@ pub(crate) struct Mount {
     pub(crate) scratch: PathBuf,
     /// The host's folder behind a `dir` volume.
     pub(crate) behind: Option<PathBuf>,
+    /// The cache policy that was asked for; empty: none was.
+    pub(crate) cache: String,
+}
+
+/// The `ntio` to try.
+pub(crate) fn program() -> PathBuf {
+    super::other_binary().unwrap_or_else(|| {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::root().join("target"), PathBuf::from);
+        target.join("release/ntio")
+    })
 }
 
 /// Does a run in a mount; a finding of the machine fails it too.
@@ -37,7 +47,7 @@ pub(super) fn with(run: &Run, place: &Place) -> Result<String, String> {
         words.extend(["--cache".to_owned(), place.cache.clone()]);
     }
     words.extend(run.options.iter().map(|&word| word.to_owned()));
-    let mount = Mount { volume: place.volume.clone(), at, scratch, behind };
+    let mount = Mount { volume: place.volume.clone(), at, scratch, behind, cache: place.cache.clone() };
     let report = base.join("report.json");
     let mut server = start(&mount.at, &words, &report)?;
     let result = (run.act)(&mount);
@@ -52,10 +62,7 @@ pub(super) fn with(run: &Run, place: &Place) -> Result<String, String> {
 }
 
 fn start(at: &Path, words: &[String], report: &Path) -> Result<Child, String> {
-    let program = super::other_binary().unwrap_or_else(|| {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::root().join("target"), PathBuf::from);
-        target.join("release/ntio")
-    });
+    let program = program();
     let before = device(at)?;
     let mut server = Command::new(&program)
         .arg("mount")

@@ -17,7 +17,7 @@ const STOREYS: [&[&str]; 11] = [
     &["nt_fsrtl"],
     &["nt_fltmgr", "nt_ks", "nt_memfs", "nt_ldr"],
     &["nt_machine", "ntio_rules"],
-    &["ntio_fuse", "ntio", "nt_bench", "ntio_fsx"],
+    &["ntio_fuse", "ntio", "nt_bench", "ntio_fsx", "ntio_crash"],
     &["ntio_cli", "ntio_conformance", "xtask"],
 ];
 
