@@ -10,6 +10,7 @@ use nt_abi::io::FILE_OBJECT;
 use nt_cell::Foreign;
 use nt_io::observe::{Hop, Observer, Request};
 use nt_ke::{Kernel, Mutex};
+use nt_trace::{Asking, RuleId};
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,6 +97,31 @@ struct Event {
     process: u64,
     hops: Vec<serde_json::Value>,
     marks: Vec<&'static str>,
+    rules: Vec<RuleId>,
+}
+
+impl Event {
+    fn new(request: &Request) -> Self {
+        Self {
+            file: request.file.map(path_of).unwrap_or_default(),
+            offset: request.offset,
+            length: request.length,
+            flags: request.flags,
+            generated: request.generated,
+            process: request.process,
+            hops: Vec::new(),
+            marks: Vec::new(),
+            rules: nt_trace::so_far(),
+        }
+    }
+
+    fn met(&mut self, rules: &[RuleId]) {
+        for rule in rules {
+            if !self.rules.contains(rule) {
+                self.rules.push(*rule);
+            }
+        }
+    }
 }
 
 type Trace = Box<dyn Write + Send>;
@@ -106,6 +132,8 @@ pub struct Recorder {
     live: [Mutex<HashMap<u64, Live>>; SHARDS],
     totals: Mutex<Totals>,
     trace: Option<Mutex<Trace>>,
+    /// A trace tells the rules that each request met.
+    _asking: Option<Asking>,
     lost: AtomicU64,
     kernel: OnceLock<Weak<Kernel>>,
 }
@@ -128,6 +156,7 @@ impl Recorder {
             next: AtomicU64::new(1),
             live: std::array::from_fn(|_| Mutex::new(HashMap::new())),
             totals: Mutex::new(Totals::default()),
+            _asking: trace.as_ref().map(|_| Asking::start()),
             trace: trace.map(Mutex::new),
             lost: AtomicU64::new(0),
             kernel: OnceLock::new(),
@@ -200,15 +229,23 @@ impl Recorder {
         &self.live[span as usize % SHARDS]
     }
 
-    fn write_event(&self, span: u64, live: &Live, event: &Event, status: NtStatus, information: u64) {
+    fn write_event(
+        &self,
+        op: &str,
+        (span, begun, fast): (u64, u64, bool),
+        event: &Event,
+        status: NtStatus,
+        information: u64,
+    ) {
         let Some(trace) = &self.trace else { return };
+        let rules: Vec<&str> = event.rules.iter().map(|rule| rule.rule().id).collect();
         let line = serde_json::json!({
-            "seq": span, "t_ns": live.begun, "ns": self.now().saturating_sub(live.begun), "pid": event.process,
-            "op": major_name(live.major), "file": event.file, "offset": event.offset, "length": event.length,
+            "seq": span, "t_ns": begun, "ns": self.now().saturating_sub(begun), "pid": event.process,
+            "op": op, "file": event.file, "offset": event.offset, "length": event.length,
             "flags": event.flags, "status": format!("{:#010x}", status.0), "information": information,
-            "fast": live.fast, "generated": event.generated, "rules": [], "marks": event.marks, "hops": event.hops,
+            "fast": fast, "generated": event.generated, "rules": rules, "marks": event.marks, "hops": event.hops,
         });
-        if writeln!(trace.lock(), "{line}").is_err() {
+        if trace.lock().write_all(format!("{line}\n").as_bytes()).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -281,18 +318,7 @@ pub fn major_name(major: u8) -> String {
 impl Observer for Recorder {
     fn begin(&self, request: &Request) -> u64 {
         let span = self.next.fetch_add(1, Ordering::Relaxed);
-        let event = self.trace.as_ref().map(|_| {
-            Box::new(Event {
-                file: request.file.map(path_of).unwrap_or_default(),
-                offset: request.offset,
-                length: request.length,
-                flags: request.flags,
-                generated: request.generated,
-                process: request.process,
-                hops: Vec::new(),
-                marks: Vec::new(),
-            })
-        });
+        let event = self.trace.as_ref().map(|_| Box::new(Event::new(request)));
         let live = Live { major: request.major, fast: request.fast, begun: self.now(), event };
         self.shard(span).lock().insert(span, live);
         span
@@ -310,8 +336,11 @@ impl Observer for Recorder {
                 total.bytes += information;
             }
         }
-        if let Some(event) = &live.event {
-            self.write_event(span, &live, event, status, information);
+        if let Some(mut event) = live.event {
+            if nt_trace::span() == span {
+                event.met(&nt_trace::so_far());
+            }
+            self.write_event(&major_name(live.major), (span, live.begun, live.fast), &event, status, information);
         }
     }
 
@@ -329,6 +358,23 @@ impl Observer for Recorder {
         let mut shard = self.shard(span).lock();
         if let Some(event) = shard.get_mut(&span).and_then(|live| live.event.as_mut()) {
             event.marks.push(mark);
+        }
+    }
+
+    fn rules(&self, span: u64, rules: &[RuleId]) {
+        if let Some(event) = self.shard(span).lock().get_mut(&span).and_then(|live| live.event.as_mut()) {
+            event.met(rules);
+        }
+    }
+
+    fn refused(&self, service: &str, name: &[u16], request: &Request, status: NtStatus) {
+        if self.trace.is_some() {
+            let span = self.next.fetch_add(1, Ordering::Relaxed);
+            let mut event = Event::new(request);
+            if event.file.is_empty() {
+                event.file = String::from_utf16_lossy(name);
+            }
+            self.write_event(service, (span, self.now(), false), &event, status, 0);
         }
     }
 

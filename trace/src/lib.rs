@@ -6,7 +6,7 @@
 
 mod met;
 
-pub use met::{Collector, meet};
+pub use met::{Asking, Collector, asked, meet, meet_named, name_span, so_far, span, was_named};
 
 /// How far a rule is implemented.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,8 +82,13 @@ pub mod id {
 /// Finds a rule by its id, in any case, with `-` or `_`.
 #[must_use]
 pub fn find(id: &str) -> Option<&'static Rule> {
+    place(id).map(RuleId::rule)
+}
+
+fn place(id: &str) -> Option<RuleId> {
     let id = id.to_ascii_uppercase().replace('_', "-");
-    RULES.binary_search_by(|rule| rule.id.cmp(id.as_str())).ok().map(|at| &RULES[at])
+    let at = RULES.binary_search_by(|rule| rule.id.cmp(id.as_str())).ok()?;
+    u16::try_from(at).ok().map(RuleId)
 }
 
 /// Says that the code here carries out a rule: `rule!(NT_W_07)`. An id that does not exist does not compile; a

@@ -19,6 +19,7 @@ use nt_io::driver::{Answer, FastCall, FastControl, NativeDriver, OwnedIrp};
 use nt_io::irp::{self, IoStatus, Irp};
 use nt_io::{complete, control, observe, rw, send};
 use nt_ke::{Mode, dispatcher, wait};
+use nt_trace::rule;
 use std::sync::Arc;
 
 /// The driver behind one device of ours.
@@ -201,7 +202,8 @@ pub(crate) fn completed(packet: Irp, key: u64) -> bool {
     match &operation.origin {
         Origin::Packet => {
             if packet.get(IRP::PendingReturned) != 0 {
-                irp::mark_pending(packet); // NT-M-07
+                rule!(NT_M_07);
+                irp::mark_pending(packet);
             }
             true
         }
@@ -239,6 +241,7 @@ fn fast(gate: &Gate, direction: rw::Direction, call: &FastCall) -> Option<IoStat
         return rw::call_fast(direction, &below);
     }
     let volume: Arc<Volume> = volume::of_device(call.device)?;
+    rule!(FLT_O_04);
     let frame = nt_ke::current();
     let span = observe::fast_span();
     let made = Operation::new(&volume, &frame.kernel, Some(call.file), None, Origin::Fast, 0, span);
@@ -270,7 +273,9 @@ fn fast(gate: &Gate, direction: rw::Direction, call: &FastCall) -> Option<IoStat
                 below
             };
             let taken = rw::call_fast(direction, &below);
-            // FLT-O-23: what the file system refused shows as DISALLOW_FAST_IO in the posts.
+            if taken.is_none() {
+                rule!(FLT_O_23); // shows as DISALLOW_FAST_IO in the posts
+            }
             data::set_status(block, taken.unwrap_or(IoStatus::new(NtStatus::FLT_DISALLOW_FAST_IO, 0)));
             taken.is_some()
         }

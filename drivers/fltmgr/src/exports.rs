@@ -21,6 +21,7 @@ use nt_ex::pool;
 use nt_io::registry::service_key;
 use nt_io::system::System;
 use nt_ob::object;
+use nt_trace::rule;
 use std::sync::{Arc, LazyLock};
 
 pub(crate) fn at<T>(address: u64) -> Option<Foreign<T>> {
@@ -95,7 +96,8 @@ fn unload(driver: Foreign<DRIVER_OBJECT>) {
     for filter in of_driver {
         match filter.routines.unload {
             Some(routine) => {
-                let _ignored = callout::call(routine, &[u64::from(FLTFL_FILTER_UNLOAD_MANDATORY)]); // FLT-R-13
+                rule!(FLT_R_13);
+                let _ignored = callout::call(routine, &[u64::from(FLTFL_FILTER_UNLOAD_MANDATORY)]);
             }
             None => {
                 let text = "the filter has no FilterUnloadCallback: it was taken down without one";
@@ -120,7 +122,8 @@ fn register(driver: u64, registration: u64, out: u64) -> NtResult<NtStatus> {
     let driver = at::<DRIVER_OBJECT>(driver).ok_or(NtStatus::INVALID_PARAMETER.error())?;
     let given = at::<FLT_REGISTRATION>(registration).ok_or(NtStatus::INVALID_PARAMETER.error())?;
     if given.get(FLT_REGISTRATION::Version) >> 8 != 2 {
-        return NtStatus::INVALID_PARAMETER.fail(); // FLT-R-01
+        rule!(FLT_R_01);
+        return NtStatus::INVALID_PARAMETER.fail();
     }
     let full = nt_rtl::unicode::text(driver.at(DRIVER_OBJECT::DriverName));
     let name = full.rsplit('\\').next().unwrap_or(&full).to_owned();
@@ -206,7 +209,8 @@ fn transfer(raw: &Raw) -> NtResult<NtStatus> {
     let synchronous = callback.is_none();
     let result = generated::transfer(&frame, &instance, &request, callback)?;
     if synchronous && raw.count != 0 {
-        let _gone = bytes(raw.count, 4).store::<u32>(0, result.information as u32); // FLT-W-32
+        rule!(FLT_W_32);
+        let _gone = bytes(raw.count, 4).store::<u32>(0, result.information as u32);
     }
     Ok(result.status)
 }

@@ -21,10 +21,11 @@ use nt_cell::{Addr, Foreign};
 use nt_ex::pool;
 use nt_io::event::LocalEvent;
 use nt_io::irp::{self, IoStatus};
-use nt_io::observe::Request;
+use nt_io::observe::{Request, Scope};
 use nt_io::system::System;
 use nt_io::{device, rw};
 use nt_ke::{Frame, Mode, Mutex, WindowsVersion, dispatcher, irql, wait};
+use nt_trace::rule;
 use std::sync::Arc;
 
 const END: i64 = -1;
@@ -61,11 +62,33 @@ fn start(frame: &Frame, transfer: &Transfer) -> NtResult<i64> {
     let paging = transfer.flags & FLTFL_IO_OPERATION_PAGING != 0;
     let special = frame.kernel.windows() >= WindowsVersion::Win8;
     match transfer.offset {
-        Some(at) if at >= 0 => Ok(at),
-        Some(END) if transfer.write && special && !paging => Ok(END),
-        Some(POINTER) if synchronous && special => Ok(transfer.file.get(FILE_OBJECT::CurrentByteOffset)),
-        None if synchronous => Ok(transfer.file.get(FILE_OBJECT::CurrentByteOffset)),
-        _ => NtStatus::INVALID_PARAMETER.fail(),
+        Some(at) if at >= 0 => {
+            rule!(FLT_W_08);
+            Ok(at)
+        }
+        Some(END) if transfer.write && special && !paging => {
+            rule!(FLT_W_10);
+            Ok(END)
+        }
+        Some(POINTER) if synchronous && special => {
+            rule!(FLT_W_09);
+            Ok(transfer.file.get(FILE_OBJECT::CurrentByteOffset))
+        }
+        None if synchronous => {
+            rule!(FLT_W_11);
+            Ok(transfer.file.get(FILE_OBJECT::CurrentByteOffset))
+        }
+        other => {
+            match other {
+                None => rule!(FLT_W_11),
+                Some(END) if !transfer.write => rule!(FLT_W_42),
+                Some(END | POINTER) if !special => rule!(FLT_W_17),
+                Some(END) => rule!(FLT_W_47),
+                Some(POINTER) => rule!(FLT_W_09),
+                Some(_) => rule!(FLT_W_18),
+            }
+            NtStatus::INVALID_PARAMETER.fail()
+        }
     }
 }
 
@@ -74,19 +97,24 @@ fn check(instance: &Instance, transfer: &Transfer) -> Result<Arc<Volume>, (NtSta
     let refused = |why| Err((NtStatus::INVALID_PARAMETER, why));
     let flags = transfer.flags;
     if flags & !KNOWN_FLAGS != 0 {
+        rule!(FLT_W_26);
         return refused("a flag that means nothing");
     }
     if flags & FLTFL_IO_OPERATION_SYNCHRONOUS_PAGING != 0 && flags & FLTFL_IO_OPERATION_PAGING == 0 {
+        rule!(FLT_W_25);
         return refused("SYNCHRONOUS_PAGING without PAGING (FLT-W-25)");
     }
     if transfer.mdl.is_some() && !transfer.buffer.is_null() {
+        rule!(FLT_W_40);
         return refused("both a buffer and an MDL (FLT-W-40)");
     }
     if transfer.file.addr_at(FILE_OBJECT::FsContext) == 0 {
+        rule!(FLT_W_06);
         return refused("the file is not open yet (FLT-W-06)");
     }
     let volume = instance.volume.upgrade().ok_or((NtStatus::FLT_DELETING_OBJECT, "the instance's volume is gone"))?;
     if device::related(transfer.file) != Some(device::top_of_stack(volume.device)) {
+        rule!(FLT_W_05);
         return refused("the file is not on the instance's volume (FLT-W-05)");
     }
     Ok(volume)
@@ -120,6 +148,29 @@ pub fn transfer(
     transfer: &Transfer,
     callback: Option<Completed>,
 ) -> NtResult<IoStatus> {
+    let scope = Scope::start(frame);
+    let sent = send(frame, instance, transfer, callback);
+    let status = sent.as_ref().map_or_else(|error| error.status(), |result| result.status);
+    let name = if transfer.write { "FltWriteFile" } else { "FltReadFile" };
+    scope.end(name, status, || Request {
+        major: if transfer.write { IRP_MJ_WRITE } else { IRP_MJ_READ },
+        file: Some(transfer.file),
+        offset: transfer.offset.unwrap_or(0),
+        length: transfer.length,
+        flags: 0,
+        fast: false,
+        generated: true,
+        process: nt_ps::current_process(frame).id(),
+    });
+    sent
+}
+
+fn send(
+    frame: &Frame,
+    instance: &Arc<Instance>,
+    transfer: &Transfer,
+    callback: Option<Completed>,
+) -> NtResult<IoStatus> {
     let report = |text: &str| System::of(&frame.kernel).finding("FLT-V-11", "warning", &instance.filter.name, text);
     let volume = check(instance, transfer).map_err(|(status, why)| {
         report(why);
@@ -135,16 +186,19 @@ pub fn transfer(
     let packet = irp::allocate(stack_size)?;
     let mut flags = if transfer.write { IRP_WRITE_OPERATION } else { IRP_READ_OPERATION };
     if transfer.flags & FLTFL_IO_OPERATION_NON_CACHED != 0 || file_flags & FO_NO_INTERMEDIATE_BUFFERING != 0 {
-        flags |= IRP_NOCACHE; // FLT-W-20
+        rule!(FLT_W_20);
+        flags |= IRP_NOCACHE;
     }
     if transfer.flags & FLTFL_IO_OPERATION_PAGING != 0 {
-        flags |= IRP_PAGING_IO | IRP_NOCACHE; // FLT-W-24
+        rule!(FLT_W_24);
+        flags |= IRP_PAGING_IO | IRP_NOCACHE;
     }
     if transfer.flags & FLTFL_IO_OPERATION_SYNCHRONOUS_PAGING != 0 {
         flags |= IRP_SYNCHRONOUS_PAGING_IO;
     }
     if callback.is_none() {
-        flags |= IRP_SYNCHRONOUS_API; // FLT-W-27
+        rule!(FLT_W_27);
+        flags |= IRP_SYNCHRONOUS_API;
     }
     packet.set(IRP::Flags, flags);
     packet.set_addr(IRP::Tail_Thread, frame.thread.object());
@@ -173,17 +227,15 @@ pub fn transfer(
         }
     }
     let system = System::of(&frame.kernel);
-    let span = system.observer(|observer| {
-        observer.begin(&Request {
-            major: stack.get(IO_STACK_LOCATION::MajorFunction),
-            file: Some(file),
-            offset,
-            length: transfer.length,
-            flags,
-            fast: false,
-            generated: true,
-            process: nt_ps::current_process(frame).id(),
-        })
+    let span = system.begin(|| Request {
+        major: stack.get(IO_STACK_LOCATION::MajorFunction),
+        file: Some(file),
+        offset,
+        length: transfer.length,
+        flags,
+        fast: false,
+        generated: true,
+        process: nt_ps::current_process(frame).id(),
     });
     // FLT-W-13 to FLT-W-15: the position that the caller sees is put back before anybody is told.
     let keep =
@@ -208,7 +260,7 @@ pub(crate) struct Launch {
     pub(crate) packet: irp::Irp,
     /// The first instance that sees it.
     pub(crate) first: usize,
-    pub(crate) span: Option<u64>,
+    pub(crate) span: u64,
     /// The position to put back at the end.
     pub(crate) position: Option<i64>,
     /// The packet's MDL is the caller's.
@@ -233,11 +285,10 @@ impl Launch {
             let callback = Mutex::new(callback);
             move |block: Foreign<BLOCK>, result: IoStatus| {
                 if let (Some(position), Some(file)) = (position, file) {
+                    rule!(FLT_W_13);
                     file.set(FILE_OBJECT::CurrentByteOffset, position);
                 }
-                if let Some(span) = span {
-                    System::of(&kernel).observer(|observer| observer.end(span, result.status, result.information));
-                }
+                System::of(&kernel).end(span, result.status, result.information);
                 *outcome.lock() = Some(result);
                 if let Some(callback) = callback.lock().take() {
                     callback(block.at(BLOCK::Data), result);
@@ -249,7 +300,7 @@ impl Launch {
             }
         };
         let origin = Origin::Generated(Mutex::new(Some(Box::new(finish))));
-        let made = Operation::new(&volume, &frame.kernel, file, Some(packet), origin, first, span.unwrap_or(0));
+        let made = Operation::new(&volume, &frame.kernel, file, Some(packet), origin, first, span);
         let operation = match made {
             Ok(operation) => operation,
             Err(error) => {

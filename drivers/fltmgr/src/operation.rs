@@ -17,6 +17,7 @@ use nt_io::irp::{IoStatus, Irp};
 use nt_io::observe::Hop;
 use nt_io::system::System;
 use nt_ke::{Kernel, Mutex};
+use nt_trace::rule;
 use std::sync::{Arc, LazyLock};
 
 /// What a filter's own request does at its end.
@@ -284,6 +285,7 @@ impl Operation {
             let Some(instance) = self.instances.get(index) else { return PreEnd::Down };
             let Some(operation) = instance.filter.operations[major] else { continue };
             if self.skipped(operation.flags) {
+                rule!(FLT_O_03);
                 continue;
             }
             self.show(instance);
@@ -324,6 +326,7 @@ impl Operation {
                 self.settle(seen);
                 let mut state = self.state.lock();
                 if answer == FLT_PREOP_SYNCHRONIZE {
+                    rule!(FLT_O_15);
                     state.synchronize = true;
                 }
                 state.passed.push(Passed { index, context, seen, posted: !(wants_post && has_post) });
@@ -349,10 +352,12 @@ impl Operation {
                 self.resume_verdict(status, context)
             }
             FLT_PREOP_COMPLETE => {
+                rule!(FLT_O_06);
                 self.settle(seen);
                 Some(PreEnd::Completed)
             }
             FLT_PREOP_DISALLOW_FASTIO => {
+                rule!(FLT_O_10);
                 data::set_status(self.block, IoStatus::new(NtStatus::FLT_DISALLOW_FAST_IO, 0));
                 Some(PreEnd::Disallowed)
             }
@@ -371,6 +376,7 @@ impl Operation {
 
     /// Applies what a filter that held the operation decided: FLT-O-12.
     fn resume_verdict(&self, status: u32, context: u64) -> Option<PreEnd> {
+        rule!(FLT_O_12);
         let mut state = self.state.lock();
         let last = state.passed.last_mut()?;
         let seen = last.seen;
@@ -422,6 +428,10 @@ impl Operation {
             let fixed = 0xFF00_00FF_0000_0000_u64;
             now[0] = (now[0] & !fixed) | (seen[0] & fixed);
             now[2] = seen[2];
+            if now != seen {
+                rule!(FLT_D_03);
+                rule!(FLT_D_04); // its own post and those above see the former values
+            }
             state.changed |= now != seen;
             state.effective = now;
         }
@@ -467,7 +477,7 @@ impl Operation {
                 return PostEnd::Done;
             };
             let Some(instance) = self.instances.get(passed.index) else { continue };
-            data::restore(self.block, &passed.seen); // FLT-D-04
+            data::restore(self.block, &passed.seen);
             self.show(instance);
             let started = self.clock();
             let post = instance.filter.operations[major].and_then(|operation| operation.post);
@@ -500,6 +510,7 @@ impl Operation {
                     state.parked = Parked::No;
                     continue;
                 }
+                rule!(FLT_O_16);
                 state.parked = Parked::Post;
                 drop(state);
                 return PostEnd::Held;

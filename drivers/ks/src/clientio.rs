@@ -13,7 +13,7 @@ use nt_cell::{Addr, Foreign};
 use nt_io::device::Device;
 use nt_io::driver::FastCall;
 use nt_io::irp::{self, IRP_PREFIX, IoStatus, PREFIX_CHECK_BLOCK, PREFIX_NO_ALERT};
-use nt_io::observe::{self, Request};
+use nt_io::observe::{self, Request, Scope};
 use nt_io::rw::{self, Direction};
 use nt_io::system::System;
 use nt_io::{device, file, port};
@@ -21,6 +21,7 @@ use nt_ke::{Frame, Mode, Mutex, dispatcher};
 use nt_ob::object;
 use nt_ob::types::ObjectType;
 use nt_ps::counters::Operation;
+use nt_trace::rule;
 use std::sync::LazyLock;
 
 /// The arguments of KsWriteFile and KsReadFile.
@@ -49,7 +50,11 @@ pub struct Transfer {
 /// KsWriteFile / KsReadFile.
 #[must_use]
 pub fn transfer(frame: &Frame, transfer: &Transfer) -> NtStatus {
-    start(frame, transfer).unwrap_or_else(NtError::status)
+    let scope = Scope::start(frame);
+    let status = start(frame, transfer).unwrap_or_else(NtError::status);
+    let name = if transfer.direction == Direction::Write { "KsWriteFile" } else { "KsReadFile" };
+    scope.end(name, status, || request(frame, transfer, 0, false));
+    status
 }
 
 fn start(frame: &Frame, transfer: &Transfer) -> NtResult<NtStatus> {
@@ -65,7 +70,8 @@ fn start(frame: &Frame, transfer: &Transfer) -> NtResult<NtStatus> {
             let text = "an event was passed with a file object that was opened for synchronous I/O";
             System::of(&frame.kernel).finding("KS-V-02", "violation", "", text);
         }
-        dispatcher::clear_event(event); // KS-W-18
+        rule!(KS_W_18);
+        dispatcher::clear_event(event);
     }
     let _flight = Flight::begin(frame, transfer.file);
     if transfer.mode == Mode::User && transfer.length != 0 {
@@ -75,10 +81,16 @@ fn start(frame: &Frame, transfer: &Transfer) -> NtResult<NtStatus> {
             Direction::Write => region.probe_read(),
             Direction::Read => region.probe_write(), // KS-R-02
         });
-        probed.map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
+        probed.map_err(|_| {
+            rule!(KS_W_14);
+            NtStatus::ACCESS_VIOLATION.error()
+        })?;
     }
-    // KS-W-05: a user requestor under kernel previous mode never goes the fast way.
+    // A user requestor under kernel previous mode never goes the fast way.
     let forbidden = transfer.mode == Mode::User && frame.mode() == Mode::Kernel;
+    if forbidden {
+        rule!(KS_W_05);
+    }
     if !forbidden && let Some(status) = fast(frame, transfer, top) {
         return Ok(status);
     }
@@ -163,34 +175,39 @@ fn count(frame: &Frame, direction: Direction, result: Option<IoStatus>) {
 /// Tries the device's FastIoWrite or FastIoRead (KS-W-04, KS-W-06); `None` goes on with a packet (KS-W-07, KS-W-09).
 fn fast(frame: &Frame, transfer: &Transfer, top: Device) -> Option<NtStatus> {
     let kernel = transfer.mode == Mode::Kernel;
+    let buffer = transfer.buffer.region(transfer.length as usize, kernel).ok()?;
     let system = System::of(&frame.kernel);
-    let span = system.observer(|observer| observer.begin(&request(frame, transfer, 0, true))).unwrap_or(0);
+    let span = system.begin(|| request(frame, transfer, 0, true));
     let call = FastCall {
         file: transfer.file,
         offset: transfer.file.get(FILE_OBJECT::CurrentByteOffset), // KS-W-03
         length: transfer.length,
         wait: true,
         key: transfer.key,
-        buffer: transfer.buffer.region(transfer.length as usize, kernel).ok()?,
+        buffer,
         device: top,
     };
     let taken = observe::with_fast_span(span, || rw::call_fast(transfer.direction, &call));
     let result = taken.unwrap_or(IoStatus::new(NtStatus::FLT_DISALLOW_FAST_IO, 0));
-    if span != 0 {
-        system.observer(|observer| observer.end(span, result.status, result.information));
+    if taken.is_none() {
+        rule!(KS_W_07);
+    } else {
+        rule!(KS_W_08);
+        rule!(KS_W_10);
     }
+    system.end(span, result.status, result.information);
     let result = taken?;
     count(frame, transfer.direction, Some(result));
     transfer.iosb.set(IO_STATUS_BLOCK::Information, result.information);
     transfer.iosb.set(IO_STATUS_BLOCK::Status, result.status);
-    // KS-W-10: the event and the port hear of it, the file object's own event does not.
+    // The event and the port hear of it, the file object's own event does not.
     if let Some(event) = transfer.event {
         dispatcher::set_event(event);
     }
     if transfer.port_context != 0 && !result.status.is_error() {
         port::queue_completion(transfer.file, transfer.port_context, result, false);
     }
-    Some(result.status) // KS-W-08
+    Some(result.status)
 }
 
 /// KS-W-12, KS-W-13: the packet, with the service's completion (KS-W-20 to KS-W-27).
@@ -211,7 +228,7 @@ fn send(frame: &Frame, transfer: &Transfer, top: Device) -> NtResult<NtStatus> {
     stack.set(IO_STACK_LOCATION::MajorFunction, major(transfer.direction));
     stack.set_ptr(IO_STACK_LOCATION::FileObject, Some(transfer.file));
     stack.set(IO_STACK_LOCATION::Write_Length, transfer.length);
-    stack.set(IO_STACK_LOCATION::Write_Key, transfer.key); // KS-W-29
+    stack.set(IO_STACK_LOCATION::Write_Key, transfer.key);
     stack.set(IO_STACK_LOCATION::Write_ByteOffset, transfer.file.get(FILE_OBJECT::CurrentByteOffset));
     if let Err(error) = rw::give_buffer(packet, top, transfer.direction, transfer.buffer, transfer.length, kernel) {
         irp::release(packet);
@@ -219,12 +236,13 @@ fn send(frame: &Frame, transfer: &Transfer, top: Device) -> NtResult<NtStatus> {
     }
     let system = System::of(&frame.kernel);
     let flags = packet.get(IRP::Flags);
-    let span = system.observer(|observer| observer.begin(&request(frame, transfer, flags, false))).unwrap_or(0);
+    let span = system.begin(|| request(frame, transfer, flags, false));
     rw::own_by_service(frame, packet, PREFIX_CHECK_BLOCK | PREFIX_NO_ALERT); // KS-V-03, KS-W-20
     if let Some(prefix) = irp::prefix(packet) {
         prefix.set(IRP_PREFIX::Span, span);
     }
-    dispatcher::clear_event(transfer.file.at(FILE_OBJECT::Event)); // KS-W-21
+    rule!(KS_W_21);
+    dispatcher::clear_event(transfer.file.at(FILE_OBJECT::Event));
     // Both are counted for the packet; completion drops the counts (KS-W-19).
     packet.set_ptr(IRP::Tail_OriginalFileObject, Some(object::reference(transfer.file).into_raw()));
     packet.set_ptr(IRP::UserEvent, transfer.event.map(|event| object::reference(event).into_raw()));

@@ -16,6 +16,7 @@ use nt_cell::Region;
 use nt_io::create::{self, CreateSpec};
 use nt_ke::{Frame, Mode};
 use nt_ob::Handle;
+use nt_trace::rule;
 
 /// A name is at most 65,534 bytes long; the class takes 78 of them.
 const LONGEST: usize = 0xFFFE - 78;
@@ -163,7 +164,8 @@ pub fn validate(parameters: &[u8], pins: &[PinKind]) -> NtResult<Connect> {
     let peer = KSPIN_CONNECT::PinToHandle.offset();
     let wanted = if connect[peer..peer + 8] == [0; 8] { KSPIN_COMMUNICATION_SINK } else { KSPIN_COMMUNICATION_SOURCE };
     if kind.communication != wanted && kind.communication != KSPIN_COMMUNICATION_BOTH {
-        return NtStatus::INVALID_DEVICE_REQUEST.fail(); // KS-PN-04
+        rule!(KS_PN_04);
+        return NtStatus::INVALID_DEVICE_REQUEST.fail();
     }
     let format = rest[..size].to_vec();
     if !accepts(&stream_format(), &format) {

@@ -28,6 +28,7 @@ use nt_io::driver::OwnedIrp;
 use nt_io::irp::{self, IoStatus, Irp};
 use nt_io::rw::Direction;
 use nt_io::system::System;
+use nt_trace::rule;
 
 nt_abi::layout! {
     /// KSOBJECT_HEADER and KSDEVICE_HEADER: opaque to drivers.
@@ -317,7 +318,8 @@ fn create(device: Device, packet: Irp, file: Foreign<FILE_OBJECT>) -> NtStatus {
     let Some(code) = item.code(KSOBJECT_CREATE_ITEM::Create) else {
         return refuse(packet, NtStatus::OBJECT_NAME_NOT_FOUND);
     };
-    packet.set(IRP::Tail_DriverContext.index(0), item.addr()); // KS-D-09
+    rule!(KS_D_09);
+    packet.set(IRP::Tail_DriverContext.index(0), item.addr());
     if code == crate::exports::native_create() {
         return object::create(device, packet, item);
     }

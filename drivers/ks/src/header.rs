@@ -6,6 +6,7 @@
 use nt_abi::ks::{KSSTREAM_HEADER, KSSTREAM_HEADER_OPTIONSF_TIMEVALID};
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Fault, Region};
+use nt_trace::rule;
 
 /// The base record.
 pub const BASE: usize = KSSTREAM_HEADER::SIZE;
@@ -58,7 +59,8 @@ impl Headers {
     fn read(&self) -> NtResult<StreamHeader> {
         let left = self.list.len() - self.at;
         if left < BASE {
-            return NtStatus::INVALID_BUFFER_SIZE.fail(); // KS-P-08
+            rule!(KS_P_08);
+            return NtStatus::INVALID_BUFFER_SIZE.fail();
         }
         let mut raw = [0; BASE];
         self.list.sub(self.at, BASE).read_to(&mut raw).map_err(violation)?;

@@ -33,6 +33,7 @@ use nt_io::{complete, device};
 use nt_ke::dispatcher::{self, EventType};
 use nt_ke::{Mode, Mutex};
 use nt_mm::mdl;
+use nt_trace::rule;
 use std::sync::Arc;
 
 nt_abi::layout! {
@@ -207,11 +208,13 @@ impl Pin {
     /// Changes the state; a stop ends every request (KS-ST-11, KS-ST-12).
     pub fn set_state(&self, state: u32) -> NtResult<()> {
         if !matches!(state, KSSTATE_STOP | KSSTATE_ACQUIRE | KSSTATE_PAUSE | KSSTATE_RUN) {
-            return NtStatus::INVALID_PARAMETER.fail(); // KS-ST-01
+            rule!(KS_ST_01);
+            return NtStatus::INVALID_PARAMETER.fail();
         }
         self.gate.lock().state = state;
         if state == KSSTATE_RUN {
-            self.run(); // KS-ST-09
+            rule!(KS_ST_09);
+            self.run();
             return Ok(());
         }
         self.rest();
@@ -252,13 +255,16 @@ impl Pin {
             Role::Raw => None,
         };
         if wanted != Some(code) {
-            return NtStatus::INVALID_DEVICE_REQUEST.fail(); // KS-I-10
+            rule!(KS_I_10);
+            return NtStatus::INVALID_DEVICE_REQUEST.fail();
         }
         if gate.reset {
-            return NtStatus::DEVICE_NOT_READY.fail(); // KS-I-13
+            rule!(KS_I_13);
+            return NtStatus::DEVICE_NOT_READY.fail();
         }
         if !matches!(gate.state, KSSTATE_PAUSE | KSSTATE_RUN) {
-            return NtStatus::INVALID_DEVICE_REQUEST.fail(); // KS-I-12
+            rule!(KS_I_12);
+            return NtStatus::INVALID_DEVICE_REQUEST.fail();
         }
         Ok(())
     }
@@ -374,7 +380,8 @@ impl KsObject for Pin {
     /// A raw pin takes plain writes in every state: it is no stream.
     fn write(&self, irp: OwnedIrp) -> Answer {
         if self.kind.role != Role::Raw {
-            return irp.complete(NtStatus::INVALID_DEVICE_REQUEST, 0); // KS-W-33
+            rule!(KS_W_33);
+            return irp.complete(NtStatus::INVALID_DEVICE_REQUEST, 0);
         }
         let taken = match irp.irp().ptr(IRP::MdlAddress) {
             Some(described) => mdl::region(described),
@@ -393,7 +400,8 @@ impl KsObject for Pin {
     }
 
     fn cleanup(&self) {
-        let _stopped = self.set_state(KSSTATE_STOP); // KS-PN-22
+        rule!(KS_PN_22);
+        let _stopped = self.set_state(KSSTATE_STOP);
     }
 }
 

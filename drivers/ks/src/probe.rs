@@ -16,6 +16,7 @@ use nt_cell::{Foreign, Region};
 use nt_ex::pool;
 use nt_io::irp::{self, Irp};
 use nt_mm::mdl;
+use nt_trace::rule;
 
 /// KsProbeStreamIrp. It neither completes the request nor sets its status (KS-P-22).
 pub fn probe_stream_irp(packet: Irp, flags: u32, header_size: u32) -> NtResult<()> {
@@ -76,7 +77,8 @@ fn capture(packet: Irp, flags: u32, header_size: u32) -> NtResult<()> {
     }
     packet.set_ptr(IRP::AssociatedIrp_SystemBuffer, Some(copy));
     let back = if reads { IRP_INPUT_OPERATION } else { 0 };
-    packet.or32(IRP::Flags, IRP_BUFFERED_IO | IRP_DEALLOCATE_BUFFER | back); // KS-P-03
+    rule!(KS_P_03);
+    packet.or32(IRP::Flags, IRP_BUFFERED_IO | IRP_DEALLOCATE_BUFFER | back);
     Ok(())
 }
 
@@ -91,18 +93,22 @@ pub(crate) fn judge(list: Region, flags: u32, header_size: u32) -> NtResult<()> 
 fn judge_one(header: &StreamHeader, length: usize, flags: u32, header_size: u32) -> NtResult<()> {
     if flags & KSPROBE_STREAMWRITE == 0 {
         if header.used != 0 {
-            return NtStatus::INVALID_BUFFER_SIZE.fail(); // KS-P-10
+            rule!(KS_P_10);
+            return NtStatus::INVALID_BUFFER_SIZE.fail();
         }
         if header.options != 0 {
-            return NtStatus::INVALID_PARAMETER.fail(); // KS-P-11
+            rule!(KS_P_11);
+            return NtStatus::INVALID_PARAMETER.fail();
         }
     } else {
         if header.used > header.extent {
-            return NtStatus::INVALID_BUFFER_SIZE.fail(); // KS-P-09
+            rule!(KS_P_09);
+            return NtStatus::INVALID_BUFFER_SIZE.fail();
         }
         if header.options & KSSTREAM_HEADER_OPTIONSF_TYPECHANGED != 0 {
             if length != BASE {
-                return NtStatus::INVALID_BUFFER_SIZE.fail(); // KS-P-12
+                rule!(KS_P_12);
+                return NtStatus::INVALID_BUFFER_SIZE.fail();
             }
             return if flags & KSPROBE_ALLOWFORMATCHANGE == 0 {
                 NtStatus::INVALID_PARAMETER.fail() // KS-P-13
@@ -112,7 +118,8 @@ fn judge_one(header: &StreamHeader, length: usize, flags: u32, header_size: u32)
         }
     }
     if header_size != 0 && header.size != header_size {
-        return NtStatus::INVALID_BUFFER_SIZE.fail(); // KS-P-06
+        rule!(KS_P_06);
+        return NtStatus::INVALID_BUFFER_SIZE.fail();
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use nt_abi::ks::{
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
 use nt_io::irp::{self, IoStatus, Irp};
+use nt_trace::rule;
 
 /// What a property's value is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -115,7 +116,8 @@ pub fn handle<T: ?Sized>(properties: &[Property<T>], on: &T, packet: Irp) -> IoS
 fn answer<T: ?Sized>(properties: &[Property<T>], on: &T, packet: Irp) -> NtResult<IoStatus> {
     let raw = input(packet)?;
     if raw.len() < KSIDENTIFIER::SIZE {
-        return NtStatus::INVALID_BUFFER_SIZE.fail(); // KS-PR-02
+        rule!(KS_PR_02);
+        return NtStatus::INVALID_BUFFER_SIZE.fail();
     }
     let request = Request { raw };
     let out = output(packet)?;
@@ -128,7 +130,8 @@ fn answer<T: ?Sized>(properties: &[Property<T>], on: &T, packet: Irp) -> NtResul
         };
     }
     if !known {
-        return NtStatus::PROPSET_NOT_FOUND.fail(); // KS-PR-05
+        rule!(KS_PR_05);
+        return NtStatus::PROPSET_NOT_FOUND.fail();
     }
     let property = properties.iter().find(|property| property.set == request.set() && property.id == request.id());
     let property = property.ok_or(NtStatus::NOT_FOUND.error())?;
@@ -136,7 +139,8 @@ fn answer<T: ?Sized>(properties: &[Property<T>], on: &T, packet: Irp) -> NtResul
         return basic_support(property, out);
     }
     if request.raw.len() < property.request {
-        return Ok(IoStatus::new(NtStatus::INVALID_PARAMETER, property.request as u64)); // KS-PR-03
+        rule!(KS_PR_03);
+        return Ok(IoStatus::new(NtStatus::INVALID_PARAMETER, property.request as u64));
     }
     match request.flags() & (KSPROPERTY_TYPE_GET | KSPROPERTY_TYPE_SET) {
         KSPROPERTY_TYPE_GET => {
@@ -149,7 +153,8 @@ fn answer<T: ?Sized>(properties: &[Property<T>], on: &T, packet: Irp) -> NtResul
         KSPROPERTY_TYPE_SET => {
             let put = property.put.ok_or(NtStatus::NOT_FOUND.error())?;
             if out.len() < property.data {
-                return Ok(IoStatus::new(NtStatus::BUFFER_TOO_SMALL, property.data as u64)); // KS-PR-04
+                rule!(KS_PR_04);
+                return Ok(IoStatus::new(NtStatus::BUFFER_TOO_SMALL, property.data as u64));
             }
             put(on, &request, &out.to_vec().map_err(violation)?)?;
             Ok(IoStatus::new(NtStatus::SUCCESS, 0))

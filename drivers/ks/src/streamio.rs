@@ -20,7 +20,7 @@ use nt_cell::{Addr, CodePtr, Foreign, Region};
 use nt_io::device::Device;
 use nt_io::driver::FastControl;
 use nt_io::irp::{self, IRP_PREFIX, IoStatus, Irp, PREFIX_CHECK_BLOCK, PREFIX_NO_ALERT};
-use nt_io::observe::{self, Request};
+use nt_io::observe::{self, Request, Scope};
 use nt_io::rw::{self, Direction};
 use nt_io::system::System;
 use nt_io::{control, device, file, port};
@@ -28,6 +28,7 @@ use nt_ke::{Frame, Mode, dispatcher};
 use nt_mm::mdl;
 use nt_ob::object;
 use nt_ob::types::ObjectType;
+use nt_trace::rule;
 
 /// CompletionRoutine, CompletionContext, CompletionInvocationFlags.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +80,10 @@ impl StreamRequest {
 /// KsStreamIo.
 #[must_use]
 pub fn stream_io(frame: &Frame, request: &StreamRequest) -> NtStatus {
-    start(frame, request).unwrap_or_else(NtError::status)
+    let scope = Scope::start(frame);
+    let status = start(frame, request).unwrap_or_else(NtError::status);
+    scope.end("KsStreamIo", status, || observed(frame, request, 0, false));
+    status
 }
 
 fn start(frame: &Frame, request: &StreamRequest) -> NtResult<NtStatus> {
@@ -91,11 +95,14 @@ fn start(frame: &Frame, request: &StreamRequest) -> NtResult<NtStatus> {
             System::of(&frame.kernel).finding("KS-V-02", "warning", "", text);
             return NtStatus::INVALID_PARAMETER.fail();
         }
-        dispatcher::clear_event(event); // KS-S-12
+        rule!(KS_S_12);
+        dispatcher::clear_event(event);
     }
     verify::stream_request(frame, request);
-    // KS-S-09.
     let forbidden = request.mode == Mode::User && frame.mode() == Mode::Kernel;
+    if forbidden {
+        rule!(KS_S_09);
+    }
     if !forbidden && let Some(result) = fast(frame, request, top) {
         return Ok(finish_fast(request, result));
     }
@@ -123,7 +130,8 @@ fn fast(frame: &Frame, request: &StreamRequest, top: Device) -> Option<IoStatus>
     }
     let buffer = request.headers.region(request.length as usize, request.mode == Mode::Kernel).ok()?;
     let system = System::of(&frame.kernel);
-    let span = system.observer(|observer| observer.begin(&observed(frame, request, 0, true))).unwrap_or(0);
+    rule!(KS_S_08);
+    let span = system.begin(|| observed(frame, request, 0, true));
     let call = ObjectCall {
         file: request.file,
         offset: None,
@@ -147,9 +155,12 @@ fn fast(frame: &Frame, request: &StreamRequest, top: Device) -> Option<IoStatus>
         }
     });
     let result = taken.unwrap_or(IoStatus::new(NtStatus::FLT_DISALLOW_FAST_IO, 0));
-    if span != 0 {
-        system.observer(|observer| observer.end(span, result.status, result.information));
+    if taken.is_some() {
+        rule!(KS_S_10);
+    } else {
+        rule!(KS_S_11);
     }
+    system.end(span, result.status, result.information);
     taken
 }
 
@@ -175,12 +186,13 @@ fn send(frame: &Frame, request: &StreamRequest, top: Device) -> NtResult<NtStatu
     }
     let system = System::of(&frame.kernel);
     let flags = packet.get(IRP::Flags);
-    let span = system.observer(|observer| observer.begin(&observed(frame, request, flags, false))).unwrap_or(0);
+    let span = system.begin(|| observed(frame, request, flags, false));
     rw::own_by_service(frame, packet, PREFIX_CHECK_BLOCK | PREFIX_NO_ALERT);
     if let Some(prefix) = irp::prefix(packet) {
         prefix.set(IRP_PREFIX::Span, span);
     }
-    dispatcher::clear_event(request.file.at(FILE_OBJECT::Event)); // KS-S-12
+    rule!(KS_S_12);
+    dispatcher::clear_event(request.file.at(FILE_OBJECT::Event));
     packet.set_ptr(IRP::Tail_OriginalFileObject, Some(object::reference(request.file).into_raw()));
     let event = match request.event {
         Some(event) if !request.synchronous() => Some(object::reference(event).into_raw()), // KS-S-13
@@ -195,9 +207,11 @@ fn send(frame: &Frame, request: &StreamRequest, top: Device) -> NtResult<NtStatu
 
 fn fill(frame: &Frame, request: &StreamRequest, packet: Irp) -> NtResult<()> {
     if request.synchronous() {
+        rule!(KS_S_14);
         packet.set(IRP::Flags, IRP_SYNCHRONOUS_API); // KS-S-14: completion leaves the event's count alone
     }
-    packet.set(IRP::RequestorMode, request.mode as u8); // KS-S-29
+    rule!(KS_S_29);
+    packet.set(IRP::RequestorMode, request.mode as u8);
     packet.set_addr(IRP::Tail_Thread, frame.thread.object());
     packet.set_ptr(IRP::UserIosb, Some(request.iosb));
     packet.set_addr(IRP::UserApcContext, request.port_context);

@@ -13,6 +13,7 @@ use nt_ex::pool;
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
 use nt_ke::Mutex;
+use nt_trace::rule;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -129,6 +130,7 @@ fn existing(node: &Arc<Node>, request: &Request, trailing: bool) -> NtResult<(Ar
         return NtStatus::IO_REPARSE_TAG_NOT_HANDLED.fail();
     }
     if request.disposition == FILE_CREATE {
+        rule!(NT_A_18);
         return NtStatus::OBJECT_NAME_COLLISION.fail();
     }
     if directory && request.options & FILE_NON_DIRECTORY_FILE != 0 {
@@ -139,8 +141,9 @@ fn existing(node: &Arc<Node>, request: &Request, trailing: bool) -> NtResult<(Ar
     }
     let replaces = matches!(request.disposition, FILE_OVERWRITE | FILE_OVERWRITE_IF | FILE_SUPERSEDE);
     if directory && replaces {
+        rule!(NT_A_19);
         return if request.options & FILE_DIRECTORY_FILE != 0 {
-            NtStatus::INVALID_PARAMETER.fail() // NT-A-19
+            NtStatus::INVALID_PARAMETER.fail()
         } else {
             NtStatus::OBJECT_NAME_COLLISION.fail()
         };
@@ -151,9 +154,11 @@ fn existing(node: &Arc<Node>, request: &Request, trailing: bool) -> NtResult<(Ar
         }
         let overwrites = matches!(request.disposition, FILE_OVERWRITE | FILE_OVERWRITE_IF);
         if request.access & WRITES != 0 || overwrites {
-            return NtStatus::ACCESS_DENIED.fail(); // NT-A-14, NT-A-18
+            rule!(NT_A_14);
+            return NtStatus::ACCESS_DENIED.fail();
         }
     }
+    rule!(NT_A_18);
     let information = match request.disposition {
         FILE_SUPERSEDE => FILE_SUPERSEDED,
         FILE_OVERWRITE | FILE_OVERWRITE_IF => FILE_OVERWRITTEN,
@@ -165,6 +170,7 @@ fn existing(node: &Arc<Node>, request: &Request, trailing: bool) -> NtResult<(Ar
 
 fn make(place: &Place, request: &Request, trailing: bool, eas: Vec<Attribute>) -> NtResult<Arc<Node>> {
     if matches!(request.disposition, FILE_OPEN | FILE_OVERWRITE) {
+        rule!(NT_A_18);
         return NtStatus::OBJECT_NAME_NOT_FOUND.fail();
     }
     let parent = place.parent.as_ref().ok_or(NtStatus::OBJECT_NAME_COLLISION.error())?;
@@ -214,6 +220,7 @@ fn share(node: &Node, request: &Request) -> NtResult<()> {
         || (s.writers != 0 && !allows(FILE_SHARE_WRITE))
         || (s.deleters != 0 && !allows(FILE_SHARE_DELETE));
     if conflict {
+        rule!(NT_A_13);
         return NtStatus::SHARING_VIOLATION.fail();
     }
     s.opens += 1;

@@ -14,6 +14,7 @@ use nt_cell::{Fault, Foreign, Region};
 use nt_ex::pool;
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
+use nt_trace::rule;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
@@ -121,7 +122,8 @@ pub(crate) fn write(volume: &Volume, irp: &OwnedIrp, file: Foreign<FILE_OBJECT>)
     let size = size(volume)?;
     let extended = open.extended.load(Ordering::Relaxed);
     if !extended && (offset == APPEND || offset >= size as i64) {
-        return Ok(nothing()); // NT-S-17
+        rule!(NT_S_17);
+        return Ok(nothing());
     }
     let start = u64::try_from(offset).map_err(|_| NtStatus::INVALID_PARAMETER.error())?;
     if start >= size {
@@ -130,10 +132,12 @@ pub(crate) fn write(volume: &Volume, irp: &OwnedIrp, file: Foreign<FILE_OBJECT>)
     let mine = mount.locked_by(file) || open.dismounted.load(Ordering::Relaxed);
     let direct = stack.get(IO_STACK_LOCATION::Flags) & SL_FORCE_DIRECT_WRITE != 0;
     if start >= BOOT_AREA && !mine && !direct {
-        return NtStatus::ACCESS_DENIED.fail(); // NT-S-16
+        rule!(NT_S_16);
+        return NtStatus::ACCESS_DENIED.fail();
     }
     aligned(start, length)?;
-    let length = length.min(size - start); // NT-S-18
+    rule!(NT_S_18);
+    let length = length.min(size - start);
     volume.sectors.write().write(start, buffer(irp, length as usize)?)?;
     set_position(file, (start + length) as i64);
     Ok(IoStatus::new(NtStatus::SUCCESS, length))

@@ -11,6 +11,7 @@ use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
 use nt_fsrtl::filelock;
 use nt_io::driver::{Answer, FastCall, OwnedIrp};
+use nt_trace::rule;
 
 /// Takes, waits for or drops a lock.
 pub(crate) fn control(irp: OwnedIrp) -> Answer {
@@ -45,14 +46,20 @@ pub(crate) fn may_write(node: &Node, irp: &OwnedIrp, start: u64) -> NtResult<()>
         return Ok(());
     }
     if let Some(file) = irp.file() {
+        rule!(NT_O_15);
         set_position(file, start as i64);
     }
+    rule!(NT_L_06);
     NtStatus::FILE_LOCK_CONFLICT.fail()
 }
 
 /// May this packet read?
 pub(crate) fn may_read(node: &Node, irp: &OwnedIrp) -> NtResult<()> {
-    if filelock::packet_may_read(node.lock(), irp.irp()) { Ok(()) } else { NtStatus::FILE_LOCK_CONFLICT.fail() }
+    if filelock::packet_may_read(node.lock(), irp.irp()) {
+        return Ok(());
+    }
+    rule!(NT_R_07);
+    NtStatus::FILE_LOCK_CONFLICT.fail()
 }
 
 /// May this fast call write from `start`? A refusal sends a packet, which fails for the caller.
@@ -60,7 +67,11 @@ pub(crate) fn may_fast_write(node: &Node, call: &FastCall, start: u64) -> NtResu
     let lock = node.lock();
     let may = !filelock::any(lock)
         || filelock::may_write(lock, start, u64::from(call.length), filelock::caller(call.file, call.key));
-    if may { Ok(()) } else { NtStatus::FILE_LOCK_CONFLICT.fail() }
+    if may {
+        return Ok(());
+    }
+    rule!(NT_K_07);
+    NtStatus::FILE_LOCK_CONFLICT.fail()
 }
 
 /// May this fast call read?

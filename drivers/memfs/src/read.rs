@@ -13,6 +13,7 @@ use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
 use nt_io::driver::{FastCall, OwnedIrp};
 use nt_io::irp::IoStatus;
+use nt_trace::rule;
 use std::sync::Weak;
 
 pub(crate) fn read(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus> {
@@ -29,6 +30,7 @@ pub(crate) fn read(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus> 
         return NtStatus::INVALID_DEVICE_REQUEST.fail();
     }
     if length == 0 {
+        rule!(NT_R_03);
         return Ok(IoStatus::new(NtStatus::SUCCESS, 0));
     }
     let start = u64::try_from(offset).map_err(|_| NtStatus::INVALID_PARAMETER.error())?;
@@ -60,9 +62,13 @@ fn copy(open: &Open, start: u64, to: Region) -> NtResult<u64> {
         data = open.node.data.read();
     }
     if start >= data.eof {
-        return NtStatus::END_OF_FILE.fail(); // NT-R-03
+        rule!(NT_R_03);
+        return NtStatus::END_OF_FILE.fail();
     }
     let count = (data.eof - start).min(to.len() as u64);
+    if count < to.len() as u64 {
+        rule!(NT_R_02);
+    }
     match data.content.read(start, to.sub(0, count as usize))? {
         0 if count != 0 => NtStatus::END_OF_FILE.fail(),
         count => Ok(count as u64),

@@ -14,6 +14,7 @@ use nt_cell::{Foreign, Region};
 use nt_ex::pool;
 use nt_io::driver::{FastCall, OwnedIrp};
 use nt_io::irp::IoStatus;
+use nt_trace::rule;
 use std::sync::Weak;
 
 const APPEND: i64 = -1;
@@ -48,13 +49,17 @@ pub(crate) fn write(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus>
     }
     let open = open_of(file)?;
     if open.node.is_directory() {
-        return NtStatus::INVALID_DEVICE_REQUEST.fail(); // NT-S-04
+        rule!(NT_S_04);
+        return NtStatus::INVALID_DEVICE_REQUEST.fail();
     }
     if !paging && file.get(FILE_OBJECT::Flags) & FO_CLEANUP_COMPLETE != 0 {
-        return NtStatus::FILE_CLOSED.fail(); // NT-W-17
+        rule!(NT_W_17);
+        return NtStatus::FILE_CLOSED.fail();
     }
     if length == 0 {
-        return Ok(IoStatus::new(NtStatus::SUCCESS, 0)); // NT-W-06 to NT-W-08
+        rule!(NT_W_06);
+        rule!(NT_W_07);
+        return Ok(IoStatus::new(NtStatus::SUCCESS, 0));
     }
     if offset < APPEND {
         return NtStatus::INVALID_PARAMETER.fail();
@@ -70,7 +75,7 @@ pub(crate) fn write(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus>
     let request = Request { offset, noncached };
     let may = |start| lock::may_write(&open.node, irp, start);
     let written = write_data(&open.node, request, from, may)?;
-    done(file, &open.node, written);
+    done(file, &open.node, written, false);
     Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(length)))
 }
 
@@ -86,7 +91,10 @@ struct Written {
     grew: bool,
 }
 
-fn done(file: Foreign<FILE_OBJECT>, node: &Node, written: Written) {
+fn done(file: Foreign<FILE_OBJECT>, node: &Node, written: Written, fast: bool) {
+    if nt_trace::asked() {
+        tell(&written, fast);
+    }
     node.wrote();
     set_position(file, written.end as i64);
     let mut bits = FO_FILE_MODIFIED;
@@ -94,7 +102,19 @@ fn done(file: Foreign<FILE_OBJECT>, node: &Node, written: Written) {
         bits |= FO_FILE_SIZE_CHANGED;
     }
     if file.get(FILE_OBJECT::Flags) & bits != bits {
-        file.or32(FILE_OBJECT::Flags, bits); // NT-S-08
+        rule!(NT_S_08);
+        file.or32(FILE_OBJECT::Flags, bits);
+    }
+}
+
+/// The rules of a success; `write_growing` told of a file that grew.
+#[cold]
+fn tell(written: &Written, fast: bool) {
+    if !written.grew {
+        rule!(NT_W_03);
+    }
+    if fast {
+        rule!(NT_K_09);
     }
 }
 
@@ -106,7 +126,8 @@ fn write_data(node: &Node, request: Request, from: Region, may: impl Fn(u64) -> 
         && (!length.is_multiple_of(u64::from(SECTOR))
             || !(request.offset.max(0) as u64).is_multiple_of(u64::from(SECTOR)))
     {
-        return NtStatus::INVALID_PARAMETER.fail(); // NT-N-06
+        rule!(NT_N_06);
+        return NtStatus::INVALID_PARAMETER.fail();
     }
     let inside = write_inside(&node.data.read(), request, from, &may);
     inside.unwrap_or_else(|| write_growing(node, request, from, may))
@@ -124,24 +145,31 @@ fn write_inside(
     if end > data.valid || !data.content.holds(start, from.len()) {
         return None;
     }
-    // NT-B-10: a fault shows here.
-    Some(may(start).and_then(|()| data.content.write(start, from)).map(|()| Written { end, grew: false }))
+    let copied = may(start).and_then(|()| data.content.write(start, from).inspect_err(|_| rule!(NT_B_10)));
+    Some(copied.map(|()| Written { end, grew: false }))
 }
 
 fn write_growing(node: &Node, request: Request, from: Region, may: impl Fn(u64) -> NtResult<()>) -> NtResult<Written> {
     let length = from.len() as u64;
     let mut data = node.data.write();
     data.refresh()?;
-    let start = if request.offset < 0 { data.eof } else { request.offset as u64 };
+    let start = if request.offset < 0 {
+        rule!(NT_S_15);
+        data.eof
+    } else {
+        request.offset as u64
+    };
     if request.noncached && start % u64::from(SECTOR) != 0 {
-        return NtStatus::INVALID_PARAMETER.fail(); // NT-N-05
+        rule!(NT_N_05);
+        return NtStatus::INVALID_PARAMETER.fail();
     }
     let end = end_of(start, length)?;
     may(start)?;
     data.grow(end)?;
     data.content.reserve(start, from.len())?;
     if let Err(error) = data.content.write(start, from) {
-        // NT-B-03: the file must not grow; what lies past its end stays zero.
+        // The file must not grow; what lies past its end stays zero.
+        rule!(NT_B_03);
         let eof = data.eof;
         if end > eof {
             data.content.set_length(eof)?;
@@ -150,23 +178,33 @@ fn write_growing(node: &Node, request: Request, from: Region, may: impl Fn(u64) 
         return Err(error);
     }
     let grew = end > data.eof;
+    match start.cmp(&data.eof) {
+        std::cmp::Ordering::Greater => rule!(NT_W_05),
+        _ if grew => rule!(NT_W_04),
+        _ => {}
+    }
     data.eof = data.eof.max(end);
     data.valid = data.valid.max(end);
     node.publish(&data);
     Ok(Written { end, grew })
 }
 
-/// NT-O-17: a signed overflow is INVALID_PARAMETER.
+/// A signed overflow is INVALID_PARAMETER.
 fn end_of(start: u64, length: u64) -> NtResult<u64> {
     let end = start.checked_add(length).filter(|&end| i64::try_from(end).is_ok());
-    end.ok_or(NtStatus::INVALID_PARAMETER.error())
+    end.ok_or_else(|| {
+        rule!(NT_O_17);
+        NtStatus::INVALID_PARAMETER.error()
+    })
 }
 
 /// Paging writes never extend the file and never move the position (NT-S-19, NT-S-20).
 fn write_paging(node: &Node, offset: i64, from: Region) -> NtResult<IoStatus> {
     let start = u64::try_from(offset).map_err(|_| NtStatus::INVALID_PARAMETER.error())?;
     let mut data = node.data.write();
+    rule!(NT_S_19);
     if start >= data.eof {
+        rule!(NT_S_20);
         return Ok(IoStatus::new(NtStatus::SUCCESS, 0));
     }
     let length = (data.eof - start).min(from.len() as u64);
@@ -200,11 +238,13 @@ pub(crate) fn fast_write(call: &FastCall) -> Option<IoStatus> {
         return None; // the copy goes to the cache map that the first packet makes (NT-K-01)
     }
     if call.length == 0 {
-        return Some(IoStatus::new(NtStatus::SUCCESS, 0)); // NT-K-08
+        rule!(NT_K_08);
+        return Some(IoStatus::new(NtStatus::SUCCESS, 0));
     }
     let open = open_of(call.file).ok()?;
     let flags = call.file.get(FILE_OBJECT::Flags);
     if open.node.is_directory() || flags & (FO_WRITE_THROUGH | FO_CLEANUP_COMPLETE) != 0 || call.offset < APPEND {
+        rule!(NT_K_07);
         return None;
     }
     let request = Request { offset: call.offset, noncached: false };
@@ -212,13 +252,14 @@ pub(crate) fn fast_write(call: &FastCall) -> Option<IoStatus> {
     let inside = {
         let data = open.node.data.read();
         if call.offset >= 0 && call.offset as u64 > data.eof.saturating_add(0x2000) {
+            rule!(NT_K_07);
             return None;
         }
         write_inside(&data, request, call.buffer, may)
     };
     match inside.unwrap_or_else(|| write_growing(&open.node, request, call.buffer, may)) {
         Ok(written) => {
-            done(call.file, &open.node, written);
+            done(call.file, &open.node, written, true);
             Some(IoStatus::new(NtStatus::SUCCESS, u64::from(call.length)))
         }
         Err(_) => None,

@@ -92,6 +92,8 @@ fn a_trace_has_one_event_a_line() {
     let write = events.iter().find(|event| event["op"] == "IRP_MJ_WRITE").expect("a write");
     assert_eq!((&write["file"], &write["length"], &write["offset"]), (&"\\d\\f".into(), &6.into(), &0.into()));
     assert_eq!((&write["status"], &write["information"]), (&"0x00000000".into(), &6.into()));
+    let rules = write["rules"].as_array().expect("a list");
+    assert!(["NT-O-03", "NT-W-04"].iter().all(|id| rules.contains(&(*id).into())), "{write}");
     for member in ["seq", "t_ns", "pid", "flags", "fast", "generated", "rules", "hops"] {
         assert!(events.iter().all(|event| event.get(member).is_some()), "{member}");
     }

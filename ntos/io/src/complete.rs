@@ -10,6 +10,7 @@ use crate::irp::{
     self, IRP_PREFIX, IoStatus, Irp, PREFIX_CHECK_BLOCK, PREFIX_CLOSED, PREFIX_DEFER, PREFIX_KEPT, PREFIX_SERVICE,
     STATE_COMPLETED, STATE_DONE, STATE_LEFT,
 };
+use crate::observe;
 use crate::port;
 use crate::system::System;
 use nt_abi::io::{
@@ -25,12 +26,14 @@ use nt_ex::pool;
 use nt_ke::apc::{Held, UserApc};
 use nt_ke::{dispatcher, irql};
 use nt_ob::object;
+use nt_trace::rule;
 
 /// IoCompleteRequest.
 ///
 /// # Panics
 /// On a packet that is already complete (bug check 0x44) or whose status is PENDING (NT-M-09).
 pub fn complete_request(packet: Irp) {
+    let _rules = observe::completing(packet);
     let count = packet.get(IRP::StackCount);
     if packet.get(IRP::CurrentLocation) > count && resume_kept(packet) {
         return finish(packet, packet.get(IRP::PendingReturned) != 0);
@@ -231,6 +234,15 @@ pub(crate) fn stage_two(packet: Irp, pended: bool, thread: Option<&nt_ke::Thread
     // NT-Q-14: its process closed its last handle. Nobody is told, but for the packet of a port.
     let closed = prefix.get(IRP_PREFIX::Kind) & PREFIX_CLOSED != 0 && result.status == NtStatus::CANCELLED;
     let notify = !closed && (!result.status.is_error() || (pended && !synchronous));
+    match (result.status.is_error(), pended, synchronous) {
+        _ if closed => rule!(NT_Q_14),
+        (false, _, _) if result.status.is_warning() => rule!(NT_C_05),
+        (false, true, false) => rule!(NT_C_13),
+        (false, _, _) => {}
+        (true, true, false) => rule!(NT_C_04),
+        (true, false, false) => rule!(NT_C_03),
+        (true, _, true) => rule!(NT_C_02),
+    }
     let frame = nt_ke::current();
     let system = System::of(&frame.kernel);
     if prefix.get(IRP_PREFIX::Kind) & PREFIX_CHECK_BLOCK != 0 && system.observer(|_| ()).is_some() {
@@ -238,10 +250,11 @@ pub(crate) fn stage_two(packet: Irp, pended: bool, thread: Option<&nt_ke::Thread
     }
     if notify {
         if packet.addr_at(IRP::UserIosb) != 0 {
-            // NT-B-09: a status block that went away is the caller's loss, silently.
             let block = packet.region_at(IRP::UserIosb, 16);
-            let _gone = block.store::<u64>(8, result.information);
-            let _gone = block.store::<u32>(0, result.status.0);
+            let stored = block.store::<u64>(8, result.information);
+            if stored.and_then(|()| block.store::<u32>(0, result.status.0)).is_err() {
+                rule!(NT_B_09); // a status block that went away is the caller's loss, silently
+            }
         }
         if let Some(event) = event {
             dispatcher::set_event(event);

@@ -6,7 +6,7 @@
 use crate::device::{self, Device};
 use crate::driver::{self, FastControl};
 use crate::irp::{self, IoStatus, Irp};
-use crate::observe::Request;
+use crate::observe::{self, Request, Scope};
 use crate::rw::{own_by_service, run_service};
 use crate::system::System;
 use crate::{event, file};
@@ -53,7 +53,12 @@ fn violation(_: nt_cell::Fault) -> NtError {
 /// NtDeviceIoControlFile / NtFsControlFile.
 #[must_use]
 pub fn nt_control_file(frame: &Frame, args: &ControlArguments) -> NtStatus {
-    frame.service(|| control(frame, args).unwrap_or_else(NtError::status))
+    let (name, major) = if args.file_system {
+        ("NtFsControlFile", IRP_MJ_FILE_SYSTEM_CONTROL)
+    } else {
+        ("NtDeviceIoControlFile", IRP_MJ_DEVICE_CONTROL)
+    };
+    frame.service(|| observe::service(frame, name, major, args.handle, || control(frame, args)))
 }
 
 fn control(frame: &Frame, args: &ControlArguments) -> NtResult<NtStatus> {
@@ -171,6 +176,7 @@ pub fn synchronous(
     input: (Addr, u32),
     output: (Addr, u32),
 ) -> IoStatus {
+    let _scope = Scope::start(frame);
     let Some(top) = device::related(opened) else { return IoStatus::new(NtStatus::INVALID_DEVICE_REQUEST, 0) };
     let Ok(packet) = irp::allocate(top.get(DEVICE_OBJECT::StackSize)) else {
         return IoStatus::new(NtStatus::INSUFFICIENT_RESOURCES, 0);

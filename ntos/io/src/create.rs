@@ -5,9 +5,9 @@
 
 use crate::device::{self, Device};
 use crate::irp::{self, IRP_PREFIX, IoStatus};
-use crate::observe::Request;
+use crate::observe::{Request, Scope};
 use crate::system::System;
-use crate::{event, file};
+use crate::{event, file, observe};
 use nt_abi::io::{
     DEVICE_OBJECT, DO_DEVICE_INITIALIZING, FILE_APPEND_DATA, FILE_DELETE_ON_CLOSE, FILE_NO_INTERMEDIATE_BUFFERING,
     FILE_OBJECT, FILE_RANDOM_ACCESS, FILE_SEQUENTIAL_ONLY, FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT,
@@ -24,6 +24,7 @@ use nt_ke::{Frame, Mode};
 use nt_ob::access::SYNCHRONIZE;
 use nt_ob::types::ObjectType;
 use nt_ob::{Handle, ObjectRef, object};
+use nt_trace::rule;
 
 const DELETE: u32 = 0x1_0000;
 const VALID_OPTIONS: u32 = 0x00FF_FFFF;
@@ -74,14 +75,29 @@ impl Default for CreateSpec {
 fn check(spec: &CreateSpec) -> NtResult<()> {
     let synchronous = spec.options & (FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT);
     let both = FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT;
-    let bad = spec.options & !VALID_OPTIONS != 0
-        || spec.disposition > 5
+    if spec.options & !VALID_OPTIONS != 0
         || synchronous == both
-        || (synchronous != 0 && spec.access & (SYNCHRONIZE | 0x1000_0000 | 0xE000_0000) == 0)
         || (spec.options & FILE_DELETE_ON_CLOSE != 0 && spec.access & (DELETE | 0x1000_0000) == 0)
-        || (spec.options & FILE_NO_INTERMEDIATE_BUFFERING != 0 && spec.access & FILE_APPEND_DATA != 0)
-        || spec.share & !7 != 0;
-    if bad { NtStatus::INVALID_PARAMETER.fail() } else { Ok(()) }
+    {
+        rule!(NT_A_09);
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    if synchronous != 0 && spec.access & (SYNCHRONIZE | 0x1000_0000 | 0xE000_0000) == 0 {
+        rule!(NT_A_08);
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    if spec.options & FILE_NO_INTERMEDIATE_BUFFERING != 0 && spec.access & FILE_APPEND_DATA != 0 {
+        rule!(NT_A_10);
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    if spec.disposition > 5 {
+        rule!(NT_A_18);
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    if spec.share & !7 != 0 {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    Ok(())
 }
 
 fn file_flags(options: u32) -> u32 {
@@ -122,10 +138,18 @@ fn resolve(frame: &Frame, spec: &CreateSpec) -> NtResult<Target> {
 
 /// NtCreateFile: returns the handle and the create's {status, Information}.
 pub fn nt_create_file(frame: &Frame, spec: &CreateSpec) -> NtResult<(Handle, IoStatus)> {
+    let scope = Scope::start(frame);
+    let created = create_file(frame, spec);
+    let status = created.as_ref().map_or_else(|error| error.status(), |(_, result)| result.status);
+    scope.end_named("NtCreateFile", status, &spec.name, || observe::by_handle(frame, IRP_MJ_CREATE, Handle::NULL));
+    created
+}
+
+fn create_file(frame: &Frame, spec: &CreateSpec) -> NtResult<(Handle, IoStatus)> {
     if frame.mode() == Mode::User {
         check(spec)?;
     }
-    let (opened, result, granted) = open(frame, spec, None)?;
+    let (opened, result, granted) = parse(frame, spec, None)?;
     let kernel = frame.mode() == Mode::Kernel && spec.attributes & OBJ_KERNEL_HANDLE != 0;
     let table = if kernel {
         &nt_ps::process::processes(&frame.kernel).system().handles
@@ -138,9 +162,15 @@ pub fn nt_create_file(frame: &Frame, spec: &CreateSpec) -> NtResult<(Handle, IoS
 
 /// Opens without a handle. `start`: send the create to this device of the stack instead of the top (FLT-G-08).
 pub fn open(frame: &Frame, spec: &CreateSpec, start: Option<Device>) -> NtResult<(file::FileObject, IoStatus, u32)> {
+    let _scope = Scope::start(frame);
+    parse(frame, spec, start)
+}
+
+fn parse(frame: &Frame, spec: &CreateSpec, start: Option<Device>) -> NtResult<(file::FileObject, IoStatus, u32)> {
     let target = resolve(frame, spec)?;
     if target.device.get(DEVICE_OBJECT::Flags) & DO_DEVICE_INITIALIZING != 0 {
-        return NtStatus::NO_SUCH_DEVICE.fail(); // NT-M-13
+        rule!(NT_M_13);
+        return NtStatus::NO_SUCH_DEVICE.fail();
     }
     let granted = ObjectType::File.routines().mapping.map(spec.access);
     let opened = file::create(frame, target.device)?;

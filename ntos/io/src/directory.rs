@@ -10,7 +10,7 @@ use nt_abi::io::{
     SL_RETURN_ON_DISK_ENTRIES_ONLY, SL_RETURN_SINGLE_ENTRY,
 };
 use nt_abi::ob::UNICODE_STRING;
-use nt_abi::{NtError, NtResult, NtStatus};
+use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Addr, Region};
 use nt_ex::pool;
 use nt_ke::{Frame, Mode};
@@ -64,7 +64,11 @@ const fn shortest(class: u32) -> Option<u32> {
 /// NtQueryDirectoryFile and NtQueryDirectoryFileEx.
 #[must_use]
 pub fn nt_query_directory_file(frame: &Frame, args: &DirectoryArguments) -> NtStatus {
-    frame.service(|| query(frame, args).unwrap_or_else(NtError::status))
+    frame.service(|| {
+        crate::observe::service(frame, "NtQueryDirectoryFile", IRP_MJ_DIRECTORY_CONTROL, args.caller.handle, || {
+            query(frame, args)
+        })
+    })
 }
 
 fn query(frame: &Frame, args: &DirectoryArguments) -> NtResult<NtStatus> {

@@ -5,6 +5,7 @@
 
 use crate::device::{self, Device};
 use crate::irp;
+use crate::observe::Scope;
 use crate::send;
 use crate::system::System;
 use nt_abi::io::{
@@ -20,6 +21,7 @@ use nt_ob::access::GenericMapping;
 use nt_ob::handle::Left;
 use nt_ob::types::{self, ObjectType, Routines};
 use nt_ob::{ObjectRef, object};
+use nt_trace::rule;
 
 /// A counted reference to a FILE_OBJECT.
 pub type FileObject = ObjectRef<FILE_OBJECT>;
@@ -164,7 +166,8 @@ pub fn send_for_answer(frame: &Frame, packet: irp::Irp, top: Device) -> (irp::Io
 fn close_handle(body: Foreign<Bytes>, left: Left) {
     let file = body.view::<FILE_OBJECT>();
     if !left.here {
-        crate::cancel::process_closed(&nt_ke::current(), file, left.anywhere == 0); // NT-Q-14
+        rule!(NT_Q_14);
+        crate::cancel::process_closed(&nt_ke::current(), file, left.anywhere == 0);
     }
     if left.anywhere != 0 || file.or32(FILE_OBJECT::Flags, FO_CLEANUP_COMPLETE) & FO_CLEANUP_COMPLETE != 0 {
         return;
@@ -172,6 +175,7 @@ fn close_handle(body: Foreign<Bytes>, left: Left) {
     let frame = nt_ke::current();
     let Some(top) = device::related(file) else { return };
     let system = System::of(&frame.kernel);
+    let _scope = Scope::start(&frame);
     let span = system.begin(|| request(&frame, file, IRP_MJ_CLEANUP));
     let status = send_and_wait(&frame, file, IRP_MJ_CLEANUP, top);
     system.end(span, status, 0);
@@ -186,6 +190,7 @@ fn delete(body: Foreign<Bytes>) {
     {
         // The close itself needs the object's memory: the packet refers to it without a count.
         let system = System::of(&frame.kernel);
+        let _scope = Scope::start(&frame);
         let span = system.begin(|| request(&frame, file, IRP_MJ_CLOSE));
         let status = send_and_wait(&frame, file, IRP_MJ_CLOSE, top);
         system.end(span, status, 0);

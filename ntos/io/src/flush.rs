@@ -5,9 +5,9 @@
 
 use crate::irp::IoStatus;
 use crate::rw::store_status;
-use crate::{device, event, file, info};
+use crate::{device, event, file, info, observe};
 use nt_abi::io::{FILE_APPEND_DATA, FILE_OBJECT, FILE_WRITE_DATA, FO_NAMED_PIPE, IRP_MJ_FLUSH_BUFFERS};
-use nt_abi::{NtError, NtResult, NtStatus};
+use nt_abi::{NtResult, NtStatus};
 use nt_cell::Addr;
 use nt_ke::{Frame, Mode, dispatcher};
 use nt_ob::types::ObjectType;
@@ -16,7 +16,7 @@ use nt_ob::{Handle, ObjectRef};
 /// NtFlushBuffersFile: synchronous, also on an asynchronous handle (NT-F-03).
 #[must_use]
 pub fn nt_flush_buffers_file(frame: &Frame, handle: Handle, iosb: Addr) -> NtStatus {
-    flush(frame, handle, iosb).unwrap_or_else(NtError::status)
+    observe::service(frame, "NtFlushBuffersFile", IRP_MJ_FLUSH_BUFFERS, handle, || flush(frame, handle, iosb))
 }
 
 fn flush(frame: &Frame, handle: Handle, iosb: Addr) -> NtResult<NtStatus> {

@@ -7,7 +7,7 @@
 
 use crate::device::{self, Device};
 use crate::irp::{self, IRP_PREFIX, IoStatus};
-use crate::observe::Request;
+use crate::observe::{self, Request};
 use crate::system::System;
 use crate::{event, file, port};
 use nt_abi::io::{
@@ -23,6 +23,7 @@ use nt_ex::pool;
 use nt_ke::{Frame, Mode, dispatcher};
 use nt_ob::types::ObjectType;
 use nt_ob::{Handle, ObjectRef};
+use nt_trace::rule;
 
 /// FILE_INFORMATION_CLASS values that this room or its volumes know.
 pub mod class {
@@ -245,7 +246,7 @@ impl Drop for SystemBuffer {
 /// NtQueryInformationFile.
 #[must_use]
 pub fn nt_query_information_file(frame: &Frame, args: &InfoArguments) -> NtStatus {
-    query(frame, args).unwrap_or_else(NtError::status)
+    observe::service(frame, "NtQueryInformationFile", IRP_MJ_QUERY_INFORMATION, args.handle, || query(frame, args))
 }
 
 fn query(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
@@ -314,7 +315,8 @@ fn complete_all(opened: &Opened, buffer: &SystemBuffer) -> NtResult<()> {
 
 fn begin(opened: &Opened, synchronous: bool) {
     if !synchronous {
-        dispatcher::clear_event(opened.file.at(FILE_OBJECT::Event)); // NT-I-03
+        rule!(NT_I_03);
+        dispatcher::clear_event(opened.file.at(FILE_OBJECT::Event));
     }
 }
 
@@ -349,7 +351,7 @@ fn mode_of(flags: u32) -> u32 {
 /// NtSetInformationFile.
 #[must_use]
 pub fn nt_set_information_file(frame: &Frame, args: &InfoArguments) -> NtStatus {
-    set(frame, args).unwrap_or_else(NtError::status)
+    observe::service(frame, "NtSetInformationFile", IRP_MJ_SET_INFORMATION, args.handle, || set(frame, args))
 }
 
 fn set(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
@@ -373,14 +375,16 @@ fn set(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
             let tie = if args.class == class::COMPLETION { port::associate } else { port::replace };
             tie(frame, *opened.file, handle, input.load::<u64>(8).map_err(violation)?)?;
             if opened.flags & FO_SKIP_SET_EVENT == 0 {
-                dispatcher::set_event(opened.file.at(FILE_OBJECT::Event)); // NT-I-16
+                rule!(NT_I_16);
+                dispatcher::set_event(opened.file.at(FILE_OBJECT::Event));
             }
             done
         }
         class::IO_COMPLETION_NOTIFICATION => {
             let flags = input.load::<u32>(0).map_err(violation)?;
             if flags & 1 != 0 && synchronous {
-                return NtStatus::INVALID_PARAMETER.fail(); // NT-I-17
+                rule!(NT_I_17);
+                return NtStatus::INVALID_PARAMETER.fail();
             }
             let bit = |mode: u32, flag: u32| if flags & mode != 0 { flag } else { 0 };
             let sticky = bit(1, FO_SKIP_COMPLETION_PORT) | bit(2, FO_SKIP_SET_EVENT) | bit(4, FO_SKIP_SET_FAST_IO);
@@ -437,25 +441,31 @@ fn rename_target(frame: &Frame, class: u32, buffer: &SystemBuffer) -> NtResult<O
 /// NtQueryVolumeInformationFile.
 #[must_use]
 pub fn nt_query_volume_information_file(frame: &Frame, args: &InfoArguments) -> NtStatus {
-    simple(frame, args, IRP_MJ_QUERY_VOLUME_INFORMATION, true).unwrap_or_else(NtError::status)
+    observe::service(frame, "NtQueryVolumeInformationFile", IRP_MJ_QUERY_VOLUME_INFORMATION, args.handle, || {
+        simple(frame, args, IRP_MJ_QUERY_VOLUME_INFORMATION, true)
+    })
 }
 
 /// NtSetVolumeInformationFile.
 #[must_use]
 pub fn nt_set_volume_information_file(frame: &Frame, args: &InfoArguments) -> NtStatus {
-    simple(frame, args, IRP_MJ_SET_VOLUME_INFORMATION, false).unwrap_or_else(NtError::status)
+    observe::service(frame, "NtSetVolumeInformationFile", IRP_MJ_SET_VOLUME_INFORMATION, args.handle, || {
+        simple(frame, args, IRP_MJ_SET_VOLUME_INFORMATION, false)
+    })
 }
 
 /// NtQueryEaFile of the whole list.
 #[must_use]
 pub fn nt_query_ea_file(frame: &Frame, args: &InfoArguments) -> NtStatus {
-    simple(frame, args, IRP_MJ_QUERY_EA, true).unwrap_or_else(NtError::status)
+    observe::service(frame, "NtQueryEaFile", IRP_MJ_QUERY_EA, args.handle, || {
+        simple(frame, args, IRP_MJ_QUERY_EA, true)
+    })
 }
 
 /// NtSetEaFile.
 #[must_use]
 pub fn nt_set_ea_file(frame: &Frame, args: &InfoArguments) -> NtStatus {
-    simple(frame, args, IRP_MJ_SET_EA, false).unwrap_or_else(NtError::status)
+    observe::service(frame, "NtSetEaFile", IRP_MJ_SET_EA, args.handle, || simple(frame, args, IRP_MJ_SET_EA, false))
 }
 
 fn simple(frame: &Frame, args: &InfoArguments, major: u8, query: bool) -> NtResult<NtStatus> {

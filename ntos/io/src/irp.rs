@@ -183,6 +183,7 @@ pub fn copy_current_to_next(irp: Irp) {
 
 /// IoMarkIrpPending.
 pub fn mark_pending(irp: Irp) {
+    crate::observe::pending();
     current(irp).or8(IO_STACK_LOCATION::Control, nt_abi::io::SL_PENDING_RETURNED);
 }
 

@@ -8,6 +8,7 @@
 //! Not here: filter callbacks (`nt_fltmgr`), what a file holds (the volume), caching (the volume until `nt_cc` is).
 
 pub mod cancel;
+mod checks;
 pub mod complete;
 pub mod control;
 pub mod create;

@@ -4,20 +4,21 @@
 //! Source: ZwWriteFile page; nt-io.md sections 3, 6, 7, 10, 11. Rules NT-V-01 to NT-V-24 in that order.
 //! Not here: what the volume does with the request.
 
+use crate::checks::{capture, check_access, check_noncached, probe_status_block};
 use crate::device::{self, Device};
 use crate::driver::{self, FastCall};
 use crate::irp::{
     self, IRP_PREFIX, IoStatus, Irp, PREFIX_DEFER, PREFIX_NO_ALERT, PREFIX_SERVICE, STATE_COMPLETED, STATE_LEFT,
 };
-use crate::observe::{self, Request};
+use crate::observe::{self, Request, Scope};
 use crate::system::System;
 use crate::{complete, event, file, send, verify};
 use nt_abi::io::{
     DEVICE_OBJECT, DO_BUFFERED_IO, DO_DIRECT_IO, DRIVER_OBJECT, FAST_IO_DISPATCH, FILE_APPEND_DATA, FILE_OBJECT,
-    FILE_READ_DATA, FILE_WRITE_DATA, FO_ALERTABLE_IO, FO_MAILSLOT, FO_NAMED_PIPE, FO_NO_INTERMEDIATE_BUFFERING,
-    FO_SKIP_SET_FAST_IO, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO,
-    IRP_DEALLOCATE_BUFFER, IRP_DEFER_IO_COMPLETION, IRP_INPUT_OPERATION, IRP_MJ_READ, IRP_MJ_WRITE, IRP_NOCACHE,
-    IRP_READ_OPERATION, IRP_WRITE_OPERATION, SL_WRITE_THROUGH,
+    FILE_WRITE_DATA, FO_ALERTABLE_IO, FO_MAILSLOT, FO_NAMED_PIPE, FO_NO_INTERMEDIATE_BUFFERING, FO_SKIP_SET_FAST_IO,
+    FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO, IRP_DEALLOCATE_BUFFER,
+    IRP_DEFER_IO_COMPLETION, IRP_INPUT_OPERATION, IRP_MJ_READ, IRP_MJ_WRITE, IRP_NOCACHE, IRP_READ_OPERATION,
+    IRP_WRITE_OPERATION, SL_WRITE_THROUGH,
 };
 use nt_abi::ke::KEVENT;
 use nt_abi::{NtError, NtResult, NtStatus};
@@ -27,6 +28,7 @@ use nt_ke::{Frame, Mode, WindowsVersion, dispatcher, wait};
 use nt_ob::types::ObjectType;
 use nt_ob::{Handle, ObjectRef};
 use nt_ps::counters::Operation;
+use nt_trace::rule;
 
 /// Starts at the current end of file.
 pub const FILE_WRITE_TO_END_OF_FILE: i64 = -1;
@@ -72,6 +74,12 @@ impl Direction {
             Self::Write => IRP_MJ_WRITE,
         }
     }
+    const fn service(self) -> &'static str {
+        match self {
+            Self::Read => "NtReadFile",
+            Self::Write => "NtWriteFile",
+        }
+    }
     const fn counter(self) -> Operation {
         match self {
             Self::Read => Operation::Read,
@@ -98,44 +106,41 @@ fn violation(_: nt_cell::Fault) -> NtError {
     NtStatus::ACCESS_VIOLATION.error()
 }
 
-/// Probes a status block of a user caller: aligned, writable (V-04).
-fn probe_status_block(iosb: Addr) -> NtResult<()> {
-    if !iosb.value().is_multiple_of(4) {
-        return NtStatus::DATATYPE_MISALIGNMENT.fail();
-    }
-    iosb.region(16, false).and_then(|block| block.probe_own()).map_err(violation)
-}
-
-fn capture<W: nt_abi::Word>(at: Addr, kernel: bool) -> NtResult<Option<W>> {
-    if at.value() == 0 {
-        return Ok(None);
-    }
-    if !kernel && !at.value().is_multiple_of(4) {
-        return NtStatus::DATATYPE_MISALIGNMENT.fail();
-    }
-    let region = at.region(size_of::<W>(), kernel).map_err(violation)?;
-    region.load::<W>(0).map(Some).map_err(violation)
-}
-
 /// NtWriteFile / NtReadFile.
 pub fn transfer(frame: &Frame, direction: Direction, args: &Arguments) -> NtStatus {
     frame.service(|| {
-        let notifies = args.event != Handle::NULL || args.apc_routine.is_some() || args.apc_context != 0;
-        verify::service_call(frame, args.handle, notifies);
-        match validate(frame, direction, args) {
-            Ok(transfer) => transfer.run(),
-            Err(error) => error.status(),
+        if nt_trace::asked() {
+            return traced(frame, direction, args);
         }
+        call(frame, direction, args)
     })
 }
 
-fn check_access(direction: Direction, granted: u32, flags: u32) -> NtResult<()> {
-    let enough = match direction {
-        Direction::Read => granted & FILE_READ_DATA != 0,
-        Direction::Write if flags & FO_NAMED_PIPE != 0 => granted & FILE_WRITE_DATA != 0,
-        Direction::Write => granted & (FILE_WRITE_DATA | FILE_APPEND_DATA) != 0,
-    };
-    if enough { Ok(()) } else { NtStatus::ACCESS_DENIED.fail() }
+/// The same, with the rules that it meets.
+#[cold]
+fn traced(frame: &Frame, direction: Direction, args: &Arguments) -> NtStatus {
+    let scope = Scope::start(frame);
+    let status = call(frame, direction, args);
+    scope.end(direction.service(), status, || refused(frame, direction, args));
+    status
+}
+
+#[inline(always)]
+fn call(frame: &Frame, direction: Direction, args: &Arguments) -> NtStatus {
+    let notifies = args.event != Handle::NULL || args.apc_routine.is_some() || args.apc_context != 0;
+    verify::service_call(frame, args.handle, notifies);
+    match validate(frame, direction, args) {
+        Ok(transfer) => transfer.run(),
+        Err(error) => error.status(),
+    }
+}
+
+/// What is told of a call that no request came of.
+fn refused(frame: &Frame, direction: Direction, args: &Arguments) -> Request {
+    let kernel = frame.mode() == Mode::Kernel;
+    let offset = args.byte_offset.region(8, kernel).and_then(|at| at.load::<i64>(0));
+    let request = observe::by_handle(frame, direction.major(), args.handle);
+    Request { offset: offset.unwrap_or(0), length: args.length, ..request }
 }
 
 // Inlined with `run`: a `Transfer` that moves through memory costs more than the checks.
@@ -143,7 +148,11 @@ fn check_access(direction: Direction, granted: u32, flags: u32) -> NtResult<()> 
 fn validate<'a>(frame: &'a Frame, direction: Direction, args: &'a Arguments) -> NtResult<Transfer<'a>> {
     let kernel = frame.mode() == Mode::Kernel;
     // V-01, V-02.
-    let (object, granted) = event::reference(frame, args.handle, ObjectType::File, 0, frame.mode())?;
+    let found = event::reference(frame, args.handle, ObjectType::File, 0, frame.mode());
+    let (object, granted) = found.inspect_err(|error| match error.status() {
+        NtStatus::OBJECT_TYPE_MISMATCH => rule!(NT_V_02),
+        _ => rule!(NT_V_01),
+    })?;
     let file: ObjectRef<FILE_OBJECT> = object.retype();
     let flags = file.get(FILE_OBJECT::Flags);
     let top = device::related(*file).ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
@@ -153,64 +162,77 @@ fn validate<'a>(frame: &'a Frame, direction: Direction, args: &'a Arguments) -> 
         probe_status_block(args.iosb)?; // V-04
         if args.length != 0 {
             // V-05: the range only for a write; a read touches the pages too (NT-R-01, NT-B-02).
-            let buffer = args.buffer.region(args.length as usize, false).map_err(violation)?;
+            let buffer = args.buffer.region(args.length as usize, false).map_err(|fault| {
+                rule!(NT_V_05);
+                rule!(NT_B_04);
+                violation(fault)
+            })?;
             if direction == Direction::Read {
-                buffer.probe_write().map_err(violation)?;
+                buffer.probe_write().map_err(|fault| {
+                    rule!(NT_B_02);
+                    violation(fault)
+                })?;
             }
         }
     }
-    let mut offset = capture::<i64>(args.byte_offset, kernel)?; // V-06
+    let mut offset = capture::<i64>(args.byte_offset, kernel).inspect_err(|_| rule!(NT_V_06))?;
     if !kernel && args.apc_routine.is_some() && file.ptr(FILE_OBJECT::CompletionContext).is_some() {
-        return NtStatus::INVALID_PARAMETER.fail(); // V-07
+        rule!(NT_V_07);
+        return NtStatus::INVALID_PARAMETER.fail();
     }
     // V-14 is decided first (NT-O-11): an append-only handle ignores the offset given.
     if direction == Direction::Write && granted & (FILE_WRITE_DATA | FILE_APPEND_DATA) == FILE_APPEND_DATA {
+        rule!(NT_V_14);
+        rule!(NT_O_08);
         offset = Some(FILE_WRITE_TO_END_OF_FILE);
     }
     if !kernel && flags & FO_NO_INTERMEDIATE_BUFFERING != 0 {
         check_noncached(direction, args, top, offset, synchronous)?; // V-08 to V-10
     }
-    let key = capture::<u32>(args.key, kernel)?.unwrap_or(0); // V-11
+    let key = capture::<u32>(args.key, kernel).inspect_err(|_| rule!(NT_V_11))?.unwrap_or(0);
     let special = flags & (FO_NAMED_PIPE | FO_MAILSLOT) != 0;
     match (offset, direction) {
-        (Some(at), _) if at < FILE_USE_FILE_POINTER_POSITION => return NtStatus::INVALID_PARAMETER.fail(), // V-12
-        (Some(FILE_USE_FILE_POINTER_POSITION), _) if !synchronous && !special => {
-            return NtStatus::INVALID_PARAMETER.fail(); // V-13
+        (Some(at), _) if at < FILE_USE_FILE_POINTER_POSITION => {
+            rule!(NT_V_12);
+            return NtStatus::INVALID_PARAMETER.fail();
         }
-        (Some(FILE_WRITE_TO_END_OF_FILE), Direction::Read) => return NtStatus::INVALID_PARAMETER.fail(), // NT-O-12
+        (Some(FILE_USE_FILE_POINTER_POSITION), _) if !synchronous && !special => {
+            rule!(NT_V_13);
+            return NtStatus::INVALID_PARAMETER.fail();
+        }
+        (Some(FILE_WRITE_TO_END_OF_FILE), Direction::Read) => {
+            rule!(NT_O_12);
+            return NtStatus::INVALID_PARAMETER.fail();
+        }
         _ => {}
     }
-    let event = event::for_request(frame, args.event, frame.mode())?; // V-15
+    let event = event::for_request(frame, args.event, frame.mode()).inspect_err(|_| rule!(NT_V_15))?;
     if let Some(event) = &event {
-        dispatcher::clear_event(**event); // V-16
+        rule!(NT_V_16);
+        dispatcher::clear_event(**event);
     }
     let system = System::of(&frame.kernel);
     Ok(Transfer { frame, system, direction, file, top, flags, args, event, offset, key })
 }
 
-fn check_noncached(
-    direction: Direction,
-    args: &Arguments,
-    top: Device,
-    offset: Option<i64>,
-    synchronous: bool,
-) -> NtResult<()> {
-    let sector = i64::from(top.get(DEVICE_OBJECT::SectorSize));
-    if sector != 0 && i64::from(args.length) % sector != 0 {
-        return NtStatus::INVALID_PARAMETER.fail(); // V-08
-    }
-    if args.buffer.value() & u64::from(top.get(DEVICE_OBJECT::AlignmentRequirement)) != 0 {
-        return NtStatus::INVALID_PARAMETER.fail(); // V-09
-    }
-    let exempt = match offset {
-        None => true,
-        Some(FILE_WRITE_TO_END_OF_FILE) => direction == Direction::Write,
-        Some(FILE_USE_FILE_POINTER_POSITION) => synchronous,
-        Some(_) => false,
-    };
+/// Where a synchronous request starts.
+#[cold]
+fn tell_start(offset: Option<i64>) {
     match offset {
-        Some(at) if !exempt && sector != 0 && at.rem_euclid(sector) != 0 => NtStatus::INVALID_PARAMETER.fail(), // V-10
-        _ => Ok(()),
+        None => rule!(NT_O_01),
+        Some(FILE_USE_FILE_POINTER_POSITION) => rule!(NT_O_02),
+        Some(FILE_WRITE_TO_END_OF_FILE) => rule!(NT_O_04),
+        Some(_) => rule!(NT_O_03),
+    }
+}
+
+/// What follows from accepted fast I/O.
+#[cold]
+fn tell_fast(result: IoStatus) {
+    rule!(NT_K_01);
+    rule!(NT_K_04);
+    if result.status == NtStatus::END_OF_FILE {
+        rule!(NT_K_05);
     }
 }
 
@@ -220,7 +242,8 @@ impl Transfer<'_> {
         if self.flags & FO_SYNCHRONOUS_IO == 0 {
             let special = self.flags & (FO_NAMED_PIPE | FO_MAILSLOT) != 0;
             if self.offset.is_none() && !special {
-                return NtStatus::INVALID_PARAMETER; // V-19
+                rule!(NT_V_19);
+                return NtStatus::INVALID_PARAMETER;
             }
             let file = *self.file;
             return self.send(file);
@@ -230,8 +253,14 @@ impl Transfer<'_> {
         // V-17: the seek and the write are one step under this lock (NT-O-03, NT-W-11).
         let _lock = match file::lock(self.frame, *self.file) {
             Ok(lock) => lock,
-            Err(status) => return status,
+            Err(status) => {
+                rule!(NT_V_17);
+                return status;
+            }
         };
+        if nt_trace::asked() {
+            tell_start(self.offset);
+        }
         if matches!(self.offset, None | Some(FILE_USE_FILE_POINTER_POSITION)) {
             self.offset = Some(self.file.get(FILE_OBJECT::CurrentByteOffset)); // V-18
         }
@@ -268,15 +297,16 @@ impl Transfer<'_> {
 
     /// V-20: the fast path; `None` sends the same request as a packet.
     fn try_fast(&self) -> Option<NtStatus> {
-        let span = self.system.begin(|| self.request(0, true));
         let kernel = self.frame.mode() == Mode::Kernel;
+        let buffer = self.args.buffer.region(self.args.length as usize, kernel).ok()?;
+        let span = self.system.begin(|| self.request(0, true));
         let call = FastCall {
             file: *self.file,
             offset: self.offset.unwrap_or(0),
             length: self.args.length,
             wait: true,
             key: self.key,
-            buffer: self.args.buffer.region(self.args.length as usize, kernel).ok()?,
+            buffer,
             device: self.top,
         };
         let taken = observe::with_fast_span(span, || call_fast(self.direction, &call));
@@ -287,12 +317,17 @@ impl Transfer<'_> {
             }
         });
         let Some(result) = accepted else {
+            rule!(NT_K_01);
+            rule!(NT_K_03);
             self.system.end(span, NtStatus::FLT_DISALLOW_FAST_IO, 0);
             return None;
         };
+        // Status block and event; the file object's event stays as it was. NT-B-09 for a block that went away.
+        if nt_trace::asked() {
+            tell_fast(result);
+        }
         self.system.end(span, result.status, result.information);
         self.count(result);
-        // NT-K-04: status block and event; the file object's event stays as it was. NT-B-09 for a block that went away.
         if let Err(error) = store_status(self.args.iosb, kernel, result) {
             return Some(error.status());
         }
@@ -335,6 +370,7 @@ impl Transfer<'_> {
                 Direction::Write => IRP_WRITE_OPERATION,
             };
         if self.flags & FO_NO_INTERMEDIATE_BUFFERING != 0 {
+            rule!(NT_N_08);
             flags |= IRP_NOCACHE;
         }
         packet.set(IRP::Flags, flags);
@@ -346,13 +382,15 @@ impl Transfer<'_> {
         let stack = irp::next(packet);
         stack.set(IO_STACK_LOCATION::MajorFunction, self.direction.major());
         if self.flags & FO_WRITE_THROUGH != 0 && self.direction == Direction::Write {
-            stack.set(IO_STACK_LOCATION::Flags, SL_WRITE_THROUGH); // NT-W-12
+            rule!(NT_W_12);
+            stack.set(IO_STACK_LOCATION::Flags, SL_WRITE_THROUGH);
         }
         stack.set_ptr(IO_STACK_LOCATION::FileObject, Some(*self.file));
         stack.set(IO_STACK_LOCATION::Write_Length, self.args.length);
         stack.set(IO_STACK_LOCATION::Write_Key, self.key);
         stack.set(IO_STACK_LOCATION::Write_ByteOffset, self.offset.unwrap_or(0));
         if let Err(error) = give_buffer(packet, self.top, self.direction, self.args.buffer, self.args.length, kernel) {
+            rule!(NT_V_23);
             irp::release(packet);
             return Err(error);
         }
@@ -383,6 +421,7 @@ pub fn give_buffer(
     let method = device.get(DEVICE_OBJECT::Flags);
     let size = length as usize;
     if method & DO_BUFFERED_IO != 0 {
+        rule!(NT_P_04);
         packet.or32(IRP::Flags, IRP_BUFFERED_IO);
         if length == 0 {
             return Ok(());
@@ -408,6 +447,7 @@ pub fn give_buffer(
             let mdl = nt_mm::mdl::allocate(region)?;
             if let Err(error) = nt_mm::mdl::probe_and_lock(mdl, kernel, direction == Direction::Read) {
                 nt_mm::mdl::free(mdl);
+                rule!(NT_B_06);
                 return Err(error);
             }
             packet.set_ptr(IRP::MdlAddress, Some(mdl));

@@ -96,18 +96,28 @@ impl System {
         Some(body(&*observer))
     }
 
-    pub(crate) fn begin(&self, request: impl FnOnce() -> Request) -> u64 {
-        self.observer(|observer| observer.begin(&request())).unwrap_or(0)
+    /// Tells the listener that a request starts; 0 when nobody listens. The rules that this thread's service meets are its.
+    pub fn begin(&self, request: impl FnOnce() -> Request) -> u64 {
+        let Some(span) = self.observer(|observer| observer.begin(&request())) else { return 0 };
+        if nt_trace::asked() {
+            nt_trace::name_span(span);
+        }
+        span
     }
 
-    pub(crate) fn end(&self, span: u64, status: NtStatus, information: u64) {
+    /// Tells the listener that a request ended.
+    pub fn end(&self, span: u64, status: NtStatus, information: u64) {
         if span != 0 {
             self.observer(|observer| observer.end(span, status, information));
+            if nt_trace::asked() && nt_trace::span() == span {
+                nt_trace::name_span(0);
+            }
         }
     }
 
     /// Reports a broken rule.
     pub fn finding(&self, rule: &str, severity: &str, driver: &str, message: &str) {
+        nt_trace::meet_named(rule);
         self.observer(|observer| observer.finding(rule, severity, driver, message));
     }
 

@@ -150,7 +150,7 @@ fn build(frame: &Frame, own: &Own, block: Foreign<BLOCK>, synchronous: bool) -> 
     }
     let first = first_below(&volume, &own.instance);
     let kind = FLTFL_CALLBACK_DATA_GENERATED_IO;
-    Ok(Launch { volume, file, packet, first, span: None, position: None, own_mdl, kind })
+    Ok(Launch { volume, file, packet, first, span: 0, position: None, own_mdl, kind })
 }
 
 /// FltPerformSynchronousIo: the result is in the data's IoStatus (FLT-G-02).
@@ -242,7 +242,7 @@ pub(crate) fn reissue(frame: &Frame, instance: &Arc<Instance>, operation: &Opera
     packet.or32(IRP::Flags, IRP_SYNCHRONOUS_API);
     let first = first_below(&volume, instance);
     let kind = FLTFL_CALLBACK_DATA_GENERATED_IO | FLTFL_CALLBACK_DATA_REISSUED_IO;
-    let launch = Launch { volume, file, packet, first, span: None, position: None, own_mdl, kind };
+    let launch = Launch { volume, file, packet, first, span: 0, position: None, own_mdl, kind };
     let (result, _) = launch.go(frame, None)?;
     data::set_status(operation.block, result);
     Ok(result)

@@ -21,7 +21,7 @@ use nt_cell::{Foreign, Region};
 use nt_ex::pool;
 use nt_io::device;
 use nt_io::irp::{self, IoStatus, Irp, Stack};
-use nt_io::observe::Request;
+use nt_io::observe::{Request, Scope};
 use nt_io::system::System;
 use nt_ke::Frame;
 use std::sync::Arc;
@@ -76,17 +76,16 @@ pub(crate) fn send(
         irp::release(packet);
         return Err(error);
     }
-    let span = System::of(&frame.kernel).observer(|observer| {
-        observer.begin(&Request {
-            major,
-            file: Some(file),
-            offset: 0,
-            length,
-            flags: packet.get(IRP::Flags),
-            fast: false,
-            generated: true,
-            process: nt_ps::current_process(frame).id(),
-        })
+    let _scope = Scope::start(frame);
+    let span = System::of(&frame.kernel).begin(|| Request {
+        major,
+        file: Some(file),
+        offset: 0,
+        length,
+        flags: packet.get(IRP::Flags),
+        fast: false,
+        generated: true,
+        process: nt_ps::current_process(frame).id(),
     });
     let first = first_below(&volume, target.instance);
     let kind = FLTFL_CALLBACK_DATA_GENERATED_IO;

@@ -7,7 +7,7 @@
 pub mod exports;
 
 use crate::irp::{self, IRP_PREFIX, IoStatus, Irp};
-use crate::observe::Request;
+use crate::observe::{self, Request};
 use crate::rw::{own_by_service, run_service, store_status};
 use crate::system::System;
 use crate::{device, event, file};
@@ -21,6 +21,7 @@ use nt_ex::pool;
 use nt_ke::{Frame, Mode, dispatcher};
 use nt_ob::types::ObjectType;
 use nt_ob::{Handle, ObjectRef};
+use nt_trace::rule;
 
 /// The ten arguments of NtLockFile; NtUnlockFile has some of them.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +67,8 @@ fn open(frame: &Frame, args: &LockArguments) -> NtResult<Opened> {
     let number = |at: Addr| at.region(8, kernel).and_then(|region| region.load::<i64>(0)).map_err(violation);
     if !kernel {
         if granted & (FILE_READ_DATA | FILE_WRITE_DATA) == 0 {
-            return NtStatus::ACCESS_DENIED.fail(); // NT-L-01
+            rule!(NT_L_01);
+            return NtStatus::ACCESS_DENIED.fail();
         }
         args.iosb.region(16, false).and_then(|block| block.probe_write()).map_err(violation)?;
     }
@@ -106,7 +108,7 @@ fn observed(frame: &Frame, opened: &Opened) -> Request {
 /// handle (NT-L-01).
 #[must_use]
 pub fn nt_lock_file(frame: &Frame, args: &LockArguments) -> NtStatus {
-    lock(frame, args).unwrap_or_else(NtError::status)
+    observe::service(frame, "NtLockFile", IRP_MJ_LOCK_CONTROL, args.handle, || lock(frame, args))
 }
 
 fn lock(frame: &Frame, args: &LockArguments) -> NtResult<NtStatus> {
@@ -128,7 +130,8 @@ fn lock(frame: &Frame, args: &LockArguments) -> NtResult<NtStatus> {
     } else {
         None
     };
-    opened.file.set(FILE_OBJECT::LockOperation, 1); // NT-T-08
+    rule!(NT_T_08);
+    opened.file.set(FILE_OBJECT::LockOperation, 1);
     dispatcher::clear_event(opened.file.at(FILE_OBJECT::Event));
     let packet = build(frame, &opened, args, IRP_MN_LOCK)?;
     packet.set_addr(IRP::UserIosb, args.iosb.value());
@@ -149,7 +152,7 @@ fn lock(frame: &Frame, args: &LockArguments) -> NtResult<NtStatus> {
 /// NtUnlockFile: synchronous on every handle; RANGE_NOT_LOCKED leaves the status block alone (NT-L-03).
 #[must_use]
 pub fn nt_unlock_file(frame: &Frame, args: &LockArguments) -> NtStatus {
-    unlock(frame, args).unwrap_or_else(NtError::status)
+    observe::service(frame, "NtUnlockFile", IRP_MJ_LOCK_CONTROL, args.handle, || unlock(frame, args))
 }
 
 fn unlock(frame: &Frame, args: &LockArguments) -> NtResult<NtStatus> {
