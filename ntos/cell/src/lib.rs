@@ -20,6 +20,7 @@ pub mod pool;
 pub mod raise;
 pub mod region;
 pub mod slab;
+mod tally;
 
 pub use addr::Addr;
 pub use arena::{Protection, UserBlock};

@@ -2,17 +2,17 @@
 //!
 //! Room: ntos/cell. Called by: `nt_ex` only. IRQL: <= DISPATCH_LEVEL. Locks: a class's shared list, the table of large
 //! blocks; a thread's own lists need none. The pool is process-wide by nature: addresses are; what is live is counted by
-//! machine and tag.
+//! machine and tag (`tally`).
 //! Memory of the arena is never unmapped and never handed to Rust, so a stale address reads stale pool bytes (S-2).
 //! Free blocks are listed in Rust memory: a driver that writes to a freed block cannot lead the allocator astray.
 
 use nt_abi::Bytes;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use crate::Foreign;
+use crate::{Foreign, tally};
 
 const RESERVE: usize = 64 << 30;
 const HEADER: usize = 16;
@@ -63,21 +63,6 @@ struct Large {
     live: HashMap<u64, BlockInfo>,
     free: HashMap<usize, Vec<u64>>,
 }
-
-struct Count {
-    /// Tag, and above it the machine; 0 is a slot that never was anybody's.
-    key: AtomicU64,
-    /// Live blocks above, their bytes below: one atomic addition counts both.
-    live: AtomicU64,
-}
-
-/// Bits of `Count::live` that count bytes: as many as the arena has.
-const BYTES: u32 = 36;
-
-/// A slot whose machine is gone.
-const GONE: u64 = u64::MAX;
-const TAGS: usize = 8192;
-static COUNTS: [Count; TAGS] = [const { Count { key: AtomicU64::new(0), live: AtomicU64::new(0) } }; TAGS];
 
 static ARENA: LazyLock<Arena> = LazyLock::new(|| {
     // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no memory of Rust's.
@@ -131,71 +116,15 @@ pub fn charge(machine: u32) -> u32 {
 /// Machines are told apart by so many bits.
 pub const MACHINES: u32 = 0xFF_FFFF;
 
-/// Finds the slot of a key, or makes it.
-fn slot(key: u64) -> Option<&'static Count> {
-    let mut at = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 51) as usize % TAGS;
-    let mut free = None;
-    for _ in 0..TAGS {
-        let slot = &COUNTS[at];
-        match slot.key.load(Ordering::Relaxed) {
-            there if there == key => return Some(slot),
-            GONE => free = free.or(Some(slot)),
-            0 => {
-                // Two threads may make a slot each for one key: readers add them up.
-                let (slot, was) = free.map_or((slot, 0), |slot| (slot, GONE));
-                match slot.key.compare_exchange(was, key, Ordering::Relaxed, Ordering::Relaxed) {
-                    Ok(_) => return Some(slot),
-                    Err(there) if there == key => return Some(slot),
-                    Err(_) => {
-                        free = None;
-                        continue;
-                    }
-                }
-            }
-            _ => {}
-        }
-        at = (at + 1) % TAGS;
-    }
-    None
-}
-
-fn count(info: BlockInfo, blocks: isize) {
-    let key = u64::from(info.tag) | u64::from(info.machine) << 32 | 1 << 63;
-    if let Some(slot) = slot(key) {
-        let both = (1 << BYTES) + info.size as i64;
-        slot.live.fetch_add((both * blocks as i64) as u64, Ordering::Relaxed);
-    }
-}
-
 /// Returns {tag, blocks, bytes} of every tag with live blocks of a machine.
 #[must_use]
 pub fn outstanding(machine: u32) -> Vec<(u32, usize, usize)> {
-    let mut found: BTreeMap<u32, u64> = BTreeMap::new();
-    for slot in &COUNTS {
-        let key = slot.key.load(Ordering::Relaxed);
-        if key != 0 && key != GONE && (key >> 32) as u32 & MACHINES == machine & MACHINES {
-            let sum = found.entry(key as u32).or_default();
-            // A key with two slots may have one block's birth in one and its death in the other: they add up before they
-            // are taken apart.
-            *sum = sum.wrapping_add(slot.live.load(Ordering::Relaxed));
-        }
-    }
-    found
-        .into_iter()
-        .map(|(tag, live)| (tag, (live >> BYTES) as usize, (live & ((1 << BYTES) - 1)) as usize))
-        .filter(|(_, blocks, _)| *blocks != 0)
-        .collect()
+    tally::outstanding(machine)
 }
 
-/// Gives a machine's slots back: it is gone, and what it left was told.
+/// Forgets a machine's counts: it is gone, and what it left was told.
 pub fn forget(machine: u32) {
-    for slot in &COUNTS {
-        let key = slot.key.load(Ordering::Relaxed);
-        let ours = key != 0 && key != GONE && (key >> 32) as u32 & MACHINES == machine & MACHINES;
-        if ours && slot.live.load(Ordering::Relaxed) == 0 {
-            slot.key.store(GONE, Ordering::Relaxed);
-        }
-    }
+    tally::forget(machine);
 }
 
 fn carve(bytes: usize) -> Option<u64> {
@@ -235,7 +164,7 @@ pub fn allocate(size: usize, tag: u32, kind: u8) -> Option<Foreign<Bytes>> {
     let machine = MACHINE.try_with(Cell::get).unwrap_or(0);
     let info = BlockInfo { tag, size, kind, machine };
     let body = if size > LARGEST { large(info)? } else { small_block(info)? };
-    count(info, 1);
+    tally::count(info.machine, info.tag, info.size, 1);
     Some(Foreign::of_table(body))
 }
 
@@ -279,7 +208,7 @@ fn large(info: BlockInfo) -> Option<u64> {
 /// Frees a block.
 pub fn free(block: u64) -> Result<BlockInfo, FreeError> {
     let info = take_back(block)?;
-    count(info, -1);
+    tally::count(info.machine, info.tag, info.size, -1);
     Ok(info)
 }
 

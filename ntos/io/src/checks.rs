@@ -26,6 +26,7 @@ pub(crate) fn probe_status_block(iosb: Addr) -> NtResult<()> {
     })
 }
 
+#[inline(always)]
 pub(crate) fn capture<W: nt_abi::Word>(at: Addr, kernel: bool) -> NtResult<Option<W>> {
     if at.value() == 0 {
         return Ok(None);
