@@ -317,7 +317,8 @@ impl Launch {
             let result = outcome.lock().take();
             return Ok((result.unwrap_or(IoStatus::new(status, 0)), end));
         }
-        let done = *outcome.lock();
+        // What the stack said decides, even when another thread was quicker with the result (FLT-W-30).
+        let done = if status == NtStatus::PENDING { None } else { *outcome.lock() };
         Ok((done.unwrap_or(IoStatus::new(NtStatus::PENDING, 0)), end))
     }
 }
