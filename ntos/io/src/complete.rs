@@ -325,17 +325,22 @@ fn deliver(
     }
 }
 
-/// IoCancelIrp: marks the packet, and calls its cancel routine if there is one (NT-M-11).
+/// IoCancelIrp: marks the packet, and calls its cancel routine if there is one (NT-M-11). The mark and the swap are made
+/// under the cancel spin lock, which drivers that take it rely on; the routine releases it.
 pub fn cancel_irp(packet: Irp) -> bool {
+    let was = irql::current();
+    crate::exports::acquire_cancel_lock();
     packet.set(IRP::Cancel, 1);
-    let Some(routine) = packet.swap_code(IRP::CancelRoutine, None) else { return false };
-    packet.set(IRP::CancelIrql, nt_ke::irql::current());
+    let Some(routine) = packet.swap_code(IRP::CancelRoutine, None) else {
+        crate::exports::release_cancel_lock(was);
+        return false;
+    };
+    packet.set(IRP::CancelIrql, was);
     let device = if packet.get(IRP::CurrentLocation) <= packet.get(IRP::StackCount) {
         irp::current(packet).ptr(IO_STACK_LOCATION::DeviceObject).map_or(0, Foreign::<DEVICE_OBJECT>::addr)
     } else {
         0
     };
-    crate::exports::acquire_cancel_lock();
     let _raised = callout::call(routine, &[device, packet.addr()]);
     true
 }

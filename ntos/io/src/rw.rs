@@ -319,6 +319,7 @@ impl Transfer<'_> {
         let Some(result) = accepted else {
             rule!(NT_K_01);
             rule!(NT_K_03);
+            verify::refused_fast(self.frame, self.direction, self.top);
             self.system.end(span, NtStatus::FLT_DISALLOW_FAST_IO, 0);
             return None;
         };
@@ -495,6 +496,7 @@ pub fn run_service(
     let holds = if before == STATE_COMPLETED { 2 } else { 1 };
     if returned != NtStatus::PENDING {
         let result = irp::status(packet);
+        verify::returned(frame, top, returned, result.status);
         irp::release_holds(packet, holds);
         let warned = returned.is_warning()
             && before == STATE_COMPLETED
@@ -528,10 +530,8 @@ fn wait_for_file(frame: &Frame, packet: Irp, opened: Foreign<FILE_OBJECT>) {
     let _done = wait::wait_for_single(frame, header, Mode::Kernel, false, None);
 }
 
-/// Calls FastIoRead or FastIoWrite of a device's driver; `None` when it has none or refuses (NT-K-02, NT-K-10).
-#[must_use]
-pub fn call_fast(direction: Direction, call: &FastCall) -> Option<IoStatus> {
-    let driver = call.device.ptr(DEVICE_OBJECT::DriverObject)?;
+/// Finds a driver's routine: a table that ends before the slot lacks it (NT-K-10).
+pub(crate) fn fast_routine(direction: Direction, driver: Foreign<DRIVER_OBJECT>) -> Option<CodePtr> {
     let table = driver.ptr(DRIVER_OBJECT::FastIoDispatch)?;
     let slot = match direction {
         Direction::Read => FAST_IO_DISPATCH::FastIoRead,
@@ -540,7 +540,14 @@ pub fn call_fast(direction: Direction, call: &FastCall) -> Option<IoStatus> {
     if table.get(FAST_IO_DISPATCH::SizeOfFastIoDispatch) as usize <= slot.offset() {
         return None;
     }
-    let code = table.code(slot)?;
+    table.code(slot)
+}
+
+/// Calls FastIoRead or FastIoWrite of a device's driver; `None` when it has none or refuses (NT-K-02, NT-K-10).
+#[must_use]
+pub fn call_fast(direction: Direction, call: &FastCall) -> Option<IoStatus> {
+    let driver = call.device.ptr(DEVICE_OBJECT::DriverObject)?;
+    let code = fast_routine(direction, driver)?;
     let taken = driver::with_native(driver, |native| match direction {
         Direction::Read => native.fast_read(call),
         Direction::Write => native.fast_write(call),

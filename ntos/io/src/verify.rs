@@ -1,12 +1,15 @@
 //! What callers of the services must keep, checked: IRQL, APCs, handles of the right process, power requests.
 //!
-//! Room: ntos/io. Called by: `rw`, `send`. IRQL: any. Locks: none. Rules NT-E-01, NT-E-04, NT-E-07, NT-C-09, NT-C-17.
+//! Room: ntos/io. Called by: `rw`, `send`. IRQL: any. Locks: none. Rules NT-E-01, NT-E-04, NT-E-07, NT-C-09, NT-C-17,
+//! NT-K-11, NT-M-18.
 //! Source: ZwWriteFile page (requirements and remarks), "Disabling APCs". The checks run while the machine's verifier is on
 //! (`nt_ke::Kernel::verify`); what cannot go on without a remedy is found also without it. A finding goes to the machine's
 //! observer and the call goes on.
 
 use crate::device::Device;
+use crate::rw::{Direction, fast_routine};
 use crate::system::System;
+use nt_abi::NtStatus;
 use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT};
 use nt_ke::{Frame, Mode, irql};
 use nt_ob::Handle;
@@ -75,10 +78,36 @@ fn check_call(frame: &Frame, handle: Handle, notifies: bool) {
 /// NT-C-09: the dispatch routine returned PENDING and completed the packet without a mark.
 #[cold]
 pub(crate) fn pending_without_mark(frame: &Frame, device: Device) {
-    let driver = device.ptr(DEVICE_OBJECT::DriverObject);
-    let name = driver.map(|driver| nt_rtl::unicode::text(driver.at(DRIVER_OBJECT::DriverName))).unwrap_or_default();
     let text = "a dispatch routine returned STATUS_PENDING for a packet that was never marked pending";
-    System::of(&frame.kernel).finding("NT-C-09", "violation", &name, text);
+    System::of(&frame.kernel).finding("NT-C-09", "violation", &name_of(device), text);
+}
+
+/// NT-M-18: the dispatch routine returned another status than that in the packet. That is allowed, and rarely meant.
+#[inline]
+pub(crate) fn returned(frame: &Frame, device: Device, returned: NtStatus, last: NtStatus) {
+    if returned != last && frame.kernel.verifying() {
+        let text = format!("a dispatch routine returned {returned} for a packet that it completed with {last}");
+        System::of(&frame.kernel).finding("NT-M-18", "note", &name_of(device), &text);
+    }
+}
+
+/// NT-K-11: the file has a cache map and its driver no routine for the fast path.
+#[inline]
+pub(crate) fn refused_fast(frame: &Frame, direction: Direction, device: Device) {
+    if !frame.kernel.verifying() {
+        return;
+    }
+    let driver = device.ptr(DEVICE_OBJECT::DriverObject);
+    if driver.and_then(|driver| fast_routine(direction, driver)).is_none() {
+        let text =
+            "a file with a cache map, on a device whose driver has no fast I/O routine: each request is a packet";
+        System::of(&frame.kernel).finding("NT-K-11", "note", &name_of(device), text);
+    }
+}
+
+fn name_of(device: Device) -> String {
+    let driver = device.ptr(DEVICE_OBJECT::DriverObject);
+    driver.map(|driver| nt_rtl::unicode::text(driver.at(DRIVER_OBJECT::DriverName))).unwrap_or_default()
 }
 
 /// Special kernel APCs run again as before.

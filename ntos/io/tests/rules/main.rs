@@ -2,8 +2,10 @@
 //!
 //! Source: spec/ledger/nt-io.md. The rules on data, sizes and offsets are tested on a volume (`drivers/memfs/tests`).
 
+mod cancels;
 mod completion;
 mod environment;
+mod packets;
 mod queues;
 mod support;
 mod validation;

@@ -102,6 +102,10 @@ impl Call {
     pub fn buffer(&self) -> Vec<u8> {
         self.block.region().sub(DATA as usize, self.args.length as usize).to_vec().expect("data")
     }
+    /// Changes the protection of the page with the data.
+    pub fn protect(&self, to: nt_cell::arena::Protection) {
+        self.block.protect(DATA as usize, 4096, to).expect("pages");
+    }
     pub fn make(&self) -> Done {
         self.make_in(&nt_ke::current())
     }

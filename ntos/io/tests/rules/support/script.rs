@@ -58,10 +58,13 @@ impl Default for State {
     }
 }
 
+type Probe = Box<dyn Fn(&OwnedIrp) + Send>;
+
 /// The driver.
 #[derive(Default)]
 pub struct Script {
     state: Mutex<State>,
+    probe: Mutex<Option<Probe>>,
 }
 
 impl Script {
@@ -71,6 +74,10 @@ impl Script {
     /// Completes at once, not pended, with what it returns.
     pub fn answers(&self, status: NtStatus, information: u64) {
         self.plan(Plan::Now { pend: false, last: status, information, returned: status });
+    }
+    /// Looks at each request as it arrives.
+    pub fn look(&self, probe: impl Fn(&OwnedIrp) + Send + 'static) {
+        *self.probe.lock() = Some(Box::new(probe));
     }
     pub fn fast(&self, result: Option<IoStatus>) {
         self.state.lock().fast = result;
@@ -129,6 +136,9 @@ impl NativeDriver for Script {
         }
         let packet = irp.irp();
         let file = irp.file();
+        if let Some(probe) = &*self.probe.lock() {
+            probe(&irp);
+        }
         let mut state = self.state.lock();
         state.seen.push(Seen {
             major,
