@@ -289,10 +289,10 @@ impl Launch {
                     file.set(FILE_OBJECT::CurrentByteOffset, position);
                 }
                 System::of(&kernel).end(span, result.status, result.information);
-                *outcome.lock() = Some(result);
                 if let Some(callback) = callback.lock().take() {
                     callback(block.at(BLOCK::Data), result);
                 }
+                *outcome.lock() = Some(result); // over only when the callback is: until then the call is pending (FLT-W-30)
                 release(packet, own_mdl);
                 if let Some(waiter) = waiter {
                     dispatcher::set_event(waiter.event());
@@ -317,8 +317,7 @@ impl Launch {
             let result = outcome.lock().take();
             return Ok((result.unwrap_or(IoStatus::new(status, 0)), end));
         }
-        // What the stack said decides, even when another thread was quicker with the result (FLT-W-30).
-        let done = if status == NtStatus::PENDING { None } else { *outcome.lock() };
+        let done = *outcome.lock();
         Ok((done.unwrap_or(IoStatus::new(NtStatus::PENDING, 0)), end))
     }
 }
