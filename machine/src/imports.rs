@@ -15,6 +15,7 @@ pub fn exports() -> Vec<&'static [Export]> {
         nt_io::exports::EXPORTS,
         nt_io::lock::exports::EXPORTS,
         nt_fsrtl::exports::EXPORTS,
+        nt_cc::exports::EXPORTS,
         nt_fltmgr::exports::EXPORTS,
         nt_fltmgr::calls::exports::EXPORTS,
         nt_fltmgr::context::exports::EXPORTS,

@@ -176,6 +176,8 @@ impl Machine {
             }
         }
         self.kernel.work.drain();
+        nt_cc::Manager::of(&self.kernel).shutdown();
+        self.kernel.work.drain();
         leaks.requests = self.processes.in_flight();
         self.kernel.stop();
         if let Ok(manager) = nt_fltmgr::FltMgr::of(&self.kernel) {

@@ -278,7 +278,7 @@ fn flt_d_08_a_post_callback_finds_the_mdl_that_was_swapped_in() {
         0,
         &log,
         move |_, data| {
-            if data.major() != IRP_MJ_WRITE {
+            if data.major() != IRP_MJ_WRITE || data.irp_flags() & IRP_PAGING_IO != 0 {
                 return PreOp::NoCallback;
             }
             if data.is_fast_io() {
@@ -319,7 +319,7 @@ fn flt_d_09_a_swapped_mdl_is_freed_after_the_post_callback_unless_retained() {
         0,
         &log,
         move |_, data| {
-            if data.major() != IRP_MJ_WRITE {
+            if data.major() != IRP_MJ_WRITE || data.irp_flags() & IRP_PAGING_IO != 0 {
                 return PreOp::NoCallback;
             }
             if data.is_fast_io() {
@@ -362,7 +362,7 @@ fn flt_d_11_locking_the_users_buffer_gives_a_mdl_as_long_as_the_callback_data() 
     let locks = Arc::new(Mutex::new((0, 0)));
     let (below, locked) = (locks.clone(), locks.clone());
     world.deciding("Below", "100000", &log, move |_, data| {
-        if data.major() != IRP_MJ_WRITE {
+        if data.major() != IRP_MJ_WRITE || data.irp_flags() & IRP_PAGING_IO != 0 {
             return PreOp::NoCallback;
         }
         let mdl = data.iopb().ptr(FLT_IO_PARAMETER_BLOCK::Write_MdlAddress);
@@ -370,7 +370,7 @@ fn flt_d_11_locking_the_users_buffer_gives_a_mdl_as_long_as_the_callback_data() 
         PreOp::NoCallback
     });
     world.deciding("Locks", "200000", &log, move |_, data| {
-        if data.major() != IRP_MJ_WRITE {
+        if data.major() != IRP_MJ_WRITE || data.irp_flags() & IRP_PAGING_IO != 0 {
             return PreOp::NoCallback;
         }
         data.lock_user_buffer().expect("locked");

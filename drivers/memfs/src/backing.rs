@@ -84,6 +84,10 @@ pub(crate) trait Object: Send + Sync {
     /// For the backing to find its own type again.
     fn as_any(&self) -> &dyn std::any::Any;
     fn id(&self) -> u64;
+    /// Do others see what is written: a cache of ours must not keep it back (house rule 9)?
+    fn is_shared_with_the_host(&self) -> bool {
+        false
+    }
     fn links(&self) -> NtResult<u32>;
     /// An open asks for the data: makes sure that it will be there.
     fn open(&self, read: bool, write: bool) -> NtResult<()>;
@@ -133,6 +137,10 @@ pub(crate) trait Content: Send + Sync {
     fn holds(&self, start: u64, length: usize) -> bool;
     /// Makes room for `[start, start + length)`.
     fn reserve(&mut self, start: u64, length: usize) -> NtResult<()>;
+    /// Is there room for bytes that the cache will bring, `late` when nobody waits for them (NT-S-05)?
+    fn promise(&mut self, _start: u64, _length: u64, _late: bool) -> NtResult<()> {
+        Ok(())
+    }
     /// Reads bytes inside the file and tells how many there were: fewer where somebody else cut it. Holes are zero.
     fn read(&self, start: u64, to: Region) -> NtResult<usize>;
     /// Writes bytes; the length follows.

@@ -4,8 +4,9 @@
 
 use crate::create::unshare;
 use crate::node::{CCB, Node, OPENS, Open, Volume, open_any, open_of};
-use nt_abi::io::{FILE_OBJECT, FO_FILE_MODIFIED, FO_VOLUME_OPEN};
+use nt_abi::io::{FILE_OBJECT, FO_FILE_MODIFIED, FO_NO_INTERMEDIATE_BUFFERING, FO_VOLUME_OPEN};
 use nt_abi::{NtResult, NtStatus};
+use nt_cell::Foreign;
 use nt_ex::pool;
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
@@ -23,23 +24,57 @@ pub(crate) fn cleanup(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     // refusal is told, but the handle goes all the same.
     let modified = file.get(FILE_OBJECT::Flags) & FO_FILE_MODIFIED != 0;
     let dated = if modified { open.node.date() } else { Ok(()) };
-    if let Some(map) = file.ptr(FILE_OBJECT::PrivateCacheMap) {
-        file.set_ptr(FILE_OBJECT::PrivateCacheMap, None);
-        pool::free(map);
-    }
+    let named = names(volume, &open);
+    let (last, uncached) = {
+        let mut sharing = open.node.sharing.lock();
+        let own = file.get(FILE_OBJECT::Flags) & FO_NO_INTERMEDIATE_BUFFERING != 0;
+        sharing.handles = sharing.handles.saturating_sub(1);
+        sharing.uncached = sharing.uncached.saturating_sub(u32::from(own));
+        (sharing.handles == 0, !own && sharing.uncached != 0 && sharing.uncached == sharing.handles)
+    };
+    off_the_cache(file, &open.node, last, uncached)?;
+    named.and(dated).map(|()| DONE)
+}
+
+/// Sharing goes; a file that is to be deleted loses its name.
+fn names(volume: &Volume, open: &Open) -> NtResult<()> {
     let _tree = volume.tree.lock();
-    unshare(&open);
+    unshare(open);
     if open.generation != volume.mount.generation() {
-        return Ok(DONE); // of a mount that is gone
+        return Ok(()); // of a mount that is gone
     }
     if *open.delete_on_close.lock() {
         *open.node.delete_pending.lock() = true;
     }
     let last = open.node.sharing.lock().opens == 0;
     if *open.node.delete_pending.lock() && (last || *open.posix_delete.lock()) {
-        unlink(&open)?;
+        unlink(open)?;
     }
-    dated.map(|()| DONE)
+    Ok(())
+}
+
+/// The cache lets go of a file object: what is dirty stays for the lazy writer (NT-CC-69), but that of a deleted file is
+/// dropped (NT-CC-74), and that of a file that has noncached handles only from now on is written at once (NT-CC-72).
+fn off_the_cache(file: Foreign<FILE_OBJECT>, node: &Node, last: bool, uncached: bool) -> NtResult<()> {
+    if node.is_directory() {
+        return Ok(());
+    }
+    let gone = last && node.object.links()? == 0;
+    if gone {
+        let _main = node.main.exclusive()?;
+        let mut data = node.data.write();
+        data.content.set_length(0)?;
+        data.eof = 0;
+        data.valid = 0;
+        data.allocate(0)?;
+        node.publish(&data);
+    }
+    if uncached && node.is_cached() {
+        let _main = node.main.exclusive()?;
+        let _errors_are_ignored = nt_cc::coherency_flush_and_purge(node.sections(), 0, u64::MAX, false);
+    }
+    let _off = nt_cc::uninitialize(file, gone.then_some(0), None);
+    Ok(())
 }
 
 /// Takes the name under which this open was made out of its directory.
@@ -61,11 +96,22 @@ pub(crate) fn flush(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
     let open = open_of(file)?;
     if file.get(FILE_OBJECT::Flags) & FO_VOLUME_OPEN != 0 {
+        for map in crate::cached::streams_of(file) {
+            written(nt_cc::flush_stream(&map))?; // NT-CC-44
+        }
         volume.backing.sync()?;
     } else {
+        if open.node.is_cached() {
+            written(nt_cc::flush(open.node.sections(), None))?; // NT-CC-43
+        }
         open.node.object.sync()?;
     }
     Ok(DONE)
+}
+
+/// The status of a paging write is that of the flush that waits for it (NT-CC-78).
+fn written(result: IoStatus) -> NtResult<()> {
+    if result.status.is_error() { result.status.fail() } else { Ok(()) }
 }
 
 /// The last reference to a file object is gone.

@@ -164,6 +164,7 @@ fn existing(node: &Arc<Node>, request: &Request, trailing: bool) -> NtResult<(Ar
         FILE_OVERWRITE | FILE_OVERWRITE_IF => FILE_OVERWRITTEN,
         _ => FILE_OPENED,
     };
+    node.forget();
     node.refresh()?;
     Ok((Arc::clone(node), information))
 }
@@ -191,12 +192,16 @@ fn make(place: &Place, request: &Request, trailing: bool, eas: Vec<Attribute>) -
 
 fn overwrite(node: &Node, request: &Request) -> NtResult<()> {
     {
+        // What the cache holds of the old data never reaches the medium (NT-CC-77).
+        let _main = node.main.exclusive()?;
         let mut data = node.data.write();
         data.content.set_length(0)?;
         data.eof = 0;
         data.valid = 0;
         data.allocate(0)?;
         node.publish(&data);
+        drop(data);
+        node.tell_cache();
     }
     let attributes = (request.attributes & SETTABLE & !FILE_ATTRIBUTE_NORMAL) | FILE_ATTRIBUTE_ARCHIVE;
     node.object.set_eas(Vec::new(), true)?;
@@ -272,6 +277,15 @@ fn attach(
         extended: AtomicBool::new(false),
         node,
     };
+    {
+        let mut sharing = open.node.sharing.lock();
+        sharing.handles += 1;
+        sharing.uncached += u32::from(request.options & FILE_NO_INTERMEDIATE_BUFFERING != 0);
+    }
+    let caches = request.options & FILE_NO_INTERMEDIATE_BUFFERING == 0 && !open.node.is_directory();
+    if caches {
+        file.or32(FILE_OBJECT::Flags, FO_CACHE_SUPPORTED); // NT-CC-04
+    }
     ccb.set(CCB::Key, OPENS.insert(Arc::new(open)));
     file.set_ptr(FILE_OBJECT::FsContext, Some(fcb.view()));
     file.set_ptr(FILE_OBJECT::FsContext2, Some(ccb.view()));

@@ -201,6 +201,13 @@ pub(crate) fn control(volume: &Volume, file: Foreign<FILE_OBJECT>, code: u32) ->
 /// Every open of the volume ends but the one that asked: the next open mounts it anew.
 fn dismount(volume: &Volume, mount: &Mount, file: Foreign<FILE_OBJECT>) -> NtResult<()> {
     let open = open_any(file)?;
+    for map in crate::cached::streams_of(file) {
+        let written = nt_cc::flush_stream(&map);
+        if written.status.is_error() {
+            return written.status.fail();
+        }
+        nt_cc::uninitialize_all(map.sections()); // from now on a transfer is a packet, which is refused
+    }
     volume.backing.sync()?;
     let _tree = volume.tree.lock();
     mount.dismount();

@@ -197,39 +197,48 @@ fn set_basic(node: &Node, input: Region) -> NtResult<()> {
     node.object.change(&change)
 }
 
-/// NT-I-08, NT-I-10.
+/// NT-I-08, NT-I-10; pages past a new end go without being written (NT-CC-61).
 fn set_end(node: &Node, end: i64, advance: bool) -> NtResult<()> {
     if node.is_directory() {
         return NtStatus::INVALID_DEVICE_REQUEST.fail();
     }
     let end = u64::try_from(end).map_err(|_| NtStatus::INVALID_PARAMETER.error())?;
-    let mut data = node.data.write();
-    data.refresh()?;
     if advance {
+        // NT-CC-36: the cache tells how far the medium is; it holds no lock of ours.
+        let mut data = node.data.write();
         data.valid = data.valid.max(end.min(data.eof));
         node.publish(&data);
         return Ok(());
     }
-    data.grow(end)?;
-    let shorter = end < data.eof;
-    data.content.set_length(end)?;
-    if shorter {
-        data.valid = data.valid.min(end);
-        data.allocate(end)?;
+    {
+        let _main = node.main.exclusive()?;
+        let mut data = node.data.write();
+        if !node.is_dirty() {
+            data.refresh()?;
+        }
+        data.grow(end)?;
+        let shorter = end < data.eof;
+        data.content.set_length(end)?;
+        if shorter {
+            data.valid = data.valid.min(end);
+            data.allocate(end)?;
+        }
+        data.eof = end;
+        node.publish(&data);
+        drop(data);
+        node.tell_cache();
     }
-    data.eof = end;
-    // Holes read as zero, so all of the file is valid at once.
-    data.valid = end;
-    node.publish(&data);
-    drop(data);
     node.object.modified()
 }
 
 /// NT-I-11.
 fn set_allocation(node: &Node, allocation: i64) -> NtResult<()> {
     let allocation = u64::try_from(allocation).map_err(|_| NtStatus::INVALID_PARAMETER.error())?;
+    let _main = node.main.exclusive()?;
     let mut data = node.data.write();
-    data.refresh()?;
+    if !node.is_dirty() {
+        data.refresh()?;
+    }
     if allocation < data.eof {
         data.content.set_length(allocation)?;
         data.eof = allocation;
@@ -237,6 +246,8 @@ fn set_allocation(node: &Node, allocation: i64) -> NtResult<()> {
     }
     data.allocate(allocation)?;
     node.publish(&data);
+    drop(data);
+    node.tell_cache();
     Ok(())
 }
 

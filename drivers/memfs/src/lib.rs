@@ -8,6 +8,7 @@
 //! Not here: named streams, oplocks, change notification; each is refused by the status NTFS gives.
 
 mod backing;
+mod cached;
 mod cleanup;
 mod create;
 mod dasd;
@@ -17,6 +18,7 @@ mod ea;
 mod fileinfo;
 mod fsctl;
 mod lock;
+mod main_lock;
 mod mount;
 mod node;
 mod path;
@@ -133,6 +135,18 @@ fn deliver(irp: OwnedIrp, result: IoStatus) -> Answer {
     }
 }
 
+/// Runs `body` with the packet as the thread's top-level request, unless there is one already (NT-CC-42, NT-CC-45).
+fn within(irp: &OwnedIrp, body: impl FnOnce(&OwnedIrp) -> NtResult<IoStatus>) -> IoStatus {
+    let frame = nt_ke::current();
+    if frame.thread.top_level() != 0 {
+        return outcome(body(irp));
+    }
+    frame.thread.set_top_level(irp.irp().addr());
+    let result = outcome(body(irp));
+    frame.thread.set_top_level(0);
+    result
+}
+
 fn outcome(result: NtResult<IoStatus>) -> IoStatus {
     result.unwrap_or_else(|error| IoStatus::new(error.status(), 0))
 }
@@ -145,11 +159,11 @@ impl NativeDriver for MemFs {
         }
         match major {
             IRP_MJ_WRITE => {
-                let result = outcome(write::write(&self.volume, &irp));
+                let result = within(&irp, |irp| write::write(&self.volume, irp));
                 deliver(irp, result)
             }
             IRP_MJ_READ => {
-                let result = outcome(read::read(&self.volume, &irp));
+                let result = within(&irp, |irp| read::read(&self.volume, irp));
                 deliver(irp, result)
             }
             IRP_MJ_DIRECTORY_CONTROL => {
@@ -163,20 +177,19 @@ impl NativeDriver for MemFs {
                     Err(error) => return irp.complete(error.status(), 0),
                 };
                 let volume = &*volume;
-                let result = match major {
-                    IRP_MJ_CREATE => create::create(volume, &irp),
-                    IRP_MJ_CLEANUP => cleanup::cleanup(volume, &irp),
-                    IRP_MJ_CLOSE => cleanup::close(&irp),
-                    IRP_MJ_QUERY_INFORMATION => fileinfo::query(&irp),
-                    IRP_MJ_SET_INFORMATION => fileinfo::set(volume, &irp),
-                    IRP_MJ_QUERY_VOLUME_INFORMATION => volinfo::query(volume, &irp),
-                    IRP_MJ_QUERY_EA => ea::query(&irp),
-                    IRP_MJ_SET_EA => ea::set(&irp),
-                    IRP_MJ_FILE_SYSTEM_CONTROL => fsctl::control(volume, &irp),
-                    IRP_MJ_FLUSH_BUFFERS => cleanup::flush(volume, &irp),
+                let result = within(&irp, |irp| match major {
+                    IRP_MJ_CREATE => create::create(volume, irp),
+                    IRP_MJ_CLEANUP => cleanup::cleanup(volume, irp),
+                    IRP_MJ_CLOSE => cleanup::close(irp),
+                    IRP_MJ_QUERY_INFORMATION => fileinfo::query(irp),
+                    IRP_MJ_SET_INFORMATION => fileinfo::set(volume, irp),
+                    IRP_MJ_QUERY_VOLUME_INFORMATION => volinfo::query(volume, irp),
+                    IRP_MJ_QUERY_EA => ea::query(irp),
+                    IRP_MJ_SET_EA => ea::set(irp),
+                    IRP_MJ_FILE_SYSTEM_CONTROL => fsctl::control(volume, irp),
+                    IRP_MJ_FLUSH_BUFFERS => cleanup::flush(volume, irp),
                     _ => NtStatus::INVALID_DEVICE_REQUEST.fail(),
-                };
-                let result = outcome(result);
+                });
                 irp.complete(result.status, result.information)
             }
         }

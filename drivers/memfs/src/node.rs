@@ -1,10 +1,12 @@
 //! Files and directories of a volume, and the open instances of them.
 //!
-//! Room: drivers/memfs. Locks: the tree's mutex orders all changes of names; a node's data lock guards sizes and content.
+//! Room: drivers/memfs. Locks: the tree's mutex orders all changes of names; a node's main lock keeps transfers and
+//! changes of size apart, its data lock guards sizes and content.
 //! Source: FSRTL_ADVANCED_FCB_HEADER (FsContext), house rule 8.
 
 use crate::backing::{Backing, Content, Directory, Object, Sizes};
 use crate::dasd::Sectors;
+use crate::main_lock::Main;
 use nt_abi::io::FILE_OBJECT;
 use nt_abi::mm::{FILE_LOCK, FSRTL_ADVANCED_FCB_HEADER, SECTION_OBJECT_POINTERS};
 use nt_abi::{NtResult, NtStatus};
@@ -13,14 +15,14 @@ use nt_ex::pool;
 use nt_fsrtl::contexts::{self, FILE_CONTEXTS};
 use nt_fsrtl::filelock::{self, FileLock};
 use nt_ke::{Kernel, Mutex, RwLock};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock, Weak};
 
 pub(crate) use crate::mount::Mount;
 
 nt_abi::layout! {
     /// What FsContext points at: the documented header, then ours.
-    pub struct FCB: 0xF0 {
+    pub struct FCB: 0xF8 {
         /// The header that the I/O manager, filters and FsRtl read.
         Header @ 0x00: FSRTL_ADVANCED_FCB_HEADER;
         /// What SectionObjectPointer points at.
@@ -29,6 +31,8 @@ nt_abi::layout! {
         Lock @ 0x80: FILE_LOCK;
         /// What FileContextSupportPointer points at.
         FileContexts @ 0xE0: FILE_CONTEXTS;
+        /// Whether it was written to since it was last dated.
+        Undated @ 0xF0: i32;
     }
     /// What FsContext2 points at.
     pub struct CCB: 0x10 {
@@ -75,14 +79,18 @@ pub(crate) struct Sharing {
     pub(crate) share_read: u32,
     pub(crate) share_write: u32,
     pub(crate) share_delete: u32,
+    /// File objects whose CLEANUP is still to come, and those of them that are not cached (NT-CC-72).
+    pub(crate) handles: u32,
+    pub(crate) uncached: u32,
 }
 
 /// A file or directory, as long as it is open or its backing keeps it.
 pub(crate) struct Node {
     pub(crate) object: Box<dyn Object>,
+    /// Who reads, writes or resizes for a caller holds it.
+    pub(crate) main: Main,
+    /// Innermost: sizes and content, also for paging requests.
     pub(crate) data: RwLock<Data>,
-    /// Written to since it was last dated.
-    undated: AtomicBool,
     pub(crate) delete_pending: Mutex<bool>,
     pub(crate) sharing: Mutex<Sharing>,
     pub(crate) fcb: Foreign<FCB>,
@@ -154,8 +162,8 @@ impl Node {
         let data = Data { content, eof: sizes.eof, valid: sizes.eof, allocation: sizes.allocation };
         let node = Self {
             object,
+            main: Main::default(),
             data: RwLock::new(data),
-            undated: AtomicBool::new(false),
             delete_pending: Mutex::new(false),
             sharing: Mutex::new(Sharing::default()),
             fcb,
@@ -170,16 +178,9 @@ impl Node {
         self.fcb.at(FCB::Header)
     }
 
-    /// Notes that data changed. The clock is not read for it: the file is dated when somebody asks, or the handle goes.
-    pub(crate) fn wrote(&self) {
-        if !self.undated.load(Ordering::Relaxed) {
-            self.undated.store(true, Ordering::Relaxed);
-        }
-    }
-
     /// Dates what was written since it was last dated (NT-S-09).
     pub(crate) fn date(&self) -> NtResult<()> {
-        if self.undated.load(Ordering::Relaxed) && self.undated.swap(false, Ordering::Relaxed) {
+        if self.fcb.get(FCB::Undated) != 0 && self.fcb.swap32(FCB::Undated, 0) != 0 {
             self.object.modified()
         } else {
             Ok(())
@@ -218,12 +219,33 @@ impl Node {
             return Ok(());
         }
         let outside = self.data.read().content.outside()?;
-        if outside.is_some() {
-            let mut data = self.data.write();
-            data.refresh()?;
-            self.publish(&data);
+        // Who is about to change a length has it, or what the cache holds has not got there yet.
+        let Some(_main) = outside.and_then(|_| self.main.try_shared()) else { return Ok(()) };
+        if self.is_dirty() {
+            return Ok(());
+        }
+        let mut data = self.data.write();
+        let before = data.eof;
+        data.refresh()?;
+        self.publish(&data);
+        let changed = data.eof != before;
+        drop(data);
+        if changed {
+            self.tell_cache();
         }
         Ok(())
+    }
+
+    /// As [`Node::refresh`], where `end` lies past the end that we know: there may be more by now.
+    pub(crate) fn refresh_past(&self, end: u64) -> NtResult<()> {
+        if end > self.data.read().eof { self.refresh() } else { Ok(()) }
+    }
+}
+
+/// Notes that data changed. The clock is not read for it: the file is dated when somebody asks, or the handle goes.
+pub(crate) fn wrote(fcb: Foreign<FCB>) {
+    if fcb.get(FCB::Undated) == 0 {
+        fcb.set(FCB::Undated, 1);
     }
 }
 

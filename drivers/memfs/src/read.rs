@@ -3,13 +3,15 @@
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL, paging <= APC_LEVEL. Locks: the node's data, shared.
 //! Source: nt-io.md, NT-R; rules NT-R-02 to NT-R-06, NT-C-14, NT-K-05.
 
-use crate::node::{Open, Volume, open_of};
-use crate::write::{buffer, start_caching};
-use crate::{SECTOR, dasd, lock, set_position};
+use crate::node::{FCB, Node, Volume, open_of};
+use crate::write::buffer;
+use crate::{SECTOR, cached, dasd, lock, set_position};
 use nt_abi::io::{
     FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_VOLUME_OPEN, IO_STACK_LOCATION, IRP, IRP_NOCACHE, IRP_PAGING_IO,
 };
+use nt_abi::mm::{FSRTL_ADVANCED_FCB_HEADER, FastIoIsNotPossible, FastIoIsPossible};
 use nt_abi::{NtResult, NtStatus};
+use nt_cc::client::FAST_IO_TOP_LEVEL;
 use nt_cell::Region;
 use nt_io::driver::{FastCall, OwnedIrp};
 use nt_io::irp::IoStatus;
@@ -40,27 +42,30 @@ pub(crate) fn read(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus> 
     {
         return NtStatus::INVALID_PARAMETER.fail();
     }
-    if flags & (IRP_NOCACHE | IRP_PAGING_IO) == 0 {
-        start_caching(file, &open.node)?;
+    let to = buffer(irp, length as usize)?;
+    if flags & IRP_PAGING_IO != 0 {
+        return Ok(IoStatus::new(NtStatus::SUCCESS, copy(&open.node, start, to)?));
     }
-    if flags & IRP_PAGING_IO == 0 {
-        lock::may_read(&open.node, irp)?; // NT-R-07
-    }
-    let count = copy(&open, start, buffer(irp, length as usize)?)?;
-    if flags & IRP_PAGING_IO == 0 {
-        set_position(file, (start + count) as i64);
-    }
+    lock::may_read(&open.node, irp)?; // NT-R-07
+    let count = if flags & IRP_NOCACHE != 0 {
+        read_noncached(&open.node, start, to)?
+    } else {
+        cached::read(file, &open.node, start, to)?
+    };
+    set_position(file, (start + count) as i64);
     Ok(IoStatus::new(NtStatus::SUCCESS, count))
 }
 
-fn copy(open: &Open, start: u64, to: Region) -> NtResult<u64> {
-    let mut data = open.node.data.read();
-    if start.saturating_add(to.len() as u64) > data.eof {
-        // Past the end that we know: where others change the file there may be more by now.
-        drop(data);
-        open.node.refresh()?;
-        data = open.node.data.read();
-    }
+/// Reads from the medium what it has, once the cache has written it there (NT-CC-53).
+fn read_noncached(node: &Node, start: u64, to: Region) -> NtResult<u64> {
+    node.refresh_past(start.saturating_add(to.len() as u64))?;
+    let _main = node.main.shared()?;
+    node.flush_range(start, to.len() as u64)?;
+    copy(node, start, to)
+}
+
+fn copy(node: &Node, start: u64, to: Region) -> NtResult<u64> {
+    let data = node.data.read();
     if start >= data.eof {
         rule!(NT_R_03);
         return NtStatus::END_OF_FILE.fail();
@@ -80,17 +85,30 @@ pub(crate) fn fast_read(call: &FastCall) -> Option<IoStatus> {
     if call.file.addr_at(FILE_OBJECT::PrivateCacheMap) == 0 {
         return None; // as FastIoWrite
     }
-    let open = open_of(call.file).ok()?;
-    if open.node.is_directory() || call.offset < 0 || call.file.get(FILE_OBJECT::Flags) & FO_CLEANUP_COMPLETE != 0 {
+    if call.offset < 0 || call.file.get(FILE_OBJECT::Flags) & FO_CLEANUP_COMPLETE != 0 {
         return None;
     }
     if call.length == 0 {
         return Some(IoStatus::new(NtStatus::SUCCESS, 0));
     }
-    if !lock::may_fast_read(&open.node, call) {
+    let header = call.file.ptr(FILE_OBJECT::FsContext)?.view::<FCB>().at(FCB::Header);
+    let possible = header.get(FSRTL_ADVANCED_FCB_HEADER::IsFastIoPossible);
+    if possible == FastIoIsPossible
+        && let Some(Ok(count)) = nt_cc::read_resident(call.file, call.offset as u64, call.buffer)
+        && count == u64::from(call.length)
+    {
+        set_position(call.file, call.offset + count as i64);
+        return Some(IoStatus::new(NtStatus::SUCCESS, count));
+    }
+    let open = open_of(call.file).ok()?;
+    if possible == FastIoIsNotPossible || !lock::may_fast_read(&open.node, call) {
         return None;
     }
-    match copy(&open, call.offset as u64, call.buffer) {
+    let thread = &nt_ke::current().thread;
+    let outer = thread.set_top_level(FAST_IO_TOP_LEVEL);
+    let read = cached::read(call.file, &open.node, call.offset as u64, call.buffer);
+    thread.set_top_level(outer);
+    match read {
         Ok(count) => {
             set_position(call.file, call.offset + count as i64);
             Some(IoStatus::new(NtStatus::SUCCESS, count))

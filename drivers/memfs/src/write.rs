@@ -3,36 +3,32 @@
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL, paging <= APC_LEVEL. Locks: the node's data, exclusively when sizes move.
 //! Source: nt-io.md section 18; rules NT-S-01 to NT-S-20, NT-W-03 to NT-W-09, NT-O-14, NT-O-15, NT-K-07 to NT-K-09.
 
-use crate::node::{Data, Node, Volume, open_of};
+use crate::cached::{self, Cached};
+use crate::node::{self, FCB, Node, Volume, open_of};
 use crate::{SECTOR, dasd, lock, set_position};
 use nt_abi::io::{
     FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_VOLUME_OPEN, FO_WRITE_THROUGH,
-    IO_STACK_LOCATION, IRP, IRP_NOCACHE, IRP_PAGING_IO,
+    IO_STACK_LOCATION, IRP, IRP_MJ_WRITE, IRP_NOCACHE, IRP_PAGING_IO, SL_WRITE_THROUGH,
 };
+use nt_abi::mm::{FSRTL_ADVANCED_FCB_HEADER, FastIoIsNotPossible, FastIoIsPossible};
 use nt_abi::{NtResult, NtStatus};
+use nt_cc::client::{CACHE_TOP_LEVEL, FAST_IO_TOP_LEVEL, LAST_TOP_LEVEL};
 use nt_cell::{Foreign, Region};
-use nt_ex::pool;
 use nt_io::driver::{FastCall, OwnedIrp};
-use nt_io::irp::IoStatus;
+use nt_io::irp::{self, IoStatus};
 use nt_trace::rule;
 use std::sync::Weak;
 
-const APPEND: i64 = -1;
-
-nt_abi::layout! {
-    /// What FILE_OBJECT.PrivateCacheMap points at: opaque to drivers, who test it against NULL.
-    pub struct PRIVATE_CACHE_MAP: 0x20 {
-        /// NodeTypeCode.
-        NodeTypeCode @ 0x00: i16;
-        /// FileObject.
-        FileObject @ 0x08: nt_abi::Ptr<FILE_OBJECT>;
-    }
-}
+pub(crate) const APPEND: i64 = -1;
 
 /// Returns the bytes of a transfer: the MDL's if there is one, else the caller's buffer.
 pub(crate) fn buffer(irp: &OwnedIrp, length: usize) -> NtResult<Region> {
     match irp.irp().ptr(IRP::MdlAddress) {
-        Some(mdl) => Ok(nt_mm::mdl::region(mdl)?.sub(0, length)),
+        Some(mdl) => {
+            let region = nt_mm::mdl::region(mdl)?;
+            // A filter may have swapped in one that is too short.
+            if region.len() < length { NtStatus::INVALID_PARAMETER.fail() } else { Ok(region.sub(0, length)) }
+        }
         None => Ok(irp.irp().region_at(IRP::UserBuffer, length)),
     }
 }
@@ -59,43 +55,37 @@ pub(crate) fn write(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus>
     if length == 0 {
         rule!(NT_W_06);
         rule!(NT_W_07);
-        return Ok(IoStatus::new(NtStatus::SUCCESS, 0));
+        return Ok(IoStatus::new(NtStatus::SUCCESS, 0)); // NT-W-08
     }
     if offset < APPEND {
         return NtStatus::INVALID_PARAMETER.fail();
     }
-    let noncached = flags & IRP_NOCACHE != 0;
     let from = buffer(irp, length as usize)?;
     if paging {
         return write_paging(&open.node, offset, from);
     }
-    if !noncached {
-        start_caching(file, &open.node)?;
-    }
-    let request = Request { offset, noncached };
     let may = |start| lock::may_write(&open.node, irp, start);
-    let written = write_data(&open.node, request, from, may)?;
-    done(file, &open.node, written, false);
+    let written = if flags & IRP_NOCACHE != 0 {
+        write_noncached(&open.node, offset, from, may)?
+    } else {
+        let write_through = stack.get(IO_STACK_LOCATION::Flags) & SL_WRITE_THROUGH != 0;
+        Cached { file, node: &open.node, offset, from, write_through }.write(may)?
+    };
+    done(file, open.node.fcb, &written, false);
     Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(length)))
 }
 
-#[derive(Clone, Copy)]
-struct Request {
-    offset: i64,
-    noncached: bool,
-}
-
 /// What a write did.
-struct Written {
-    end: u64,
-    grew: bool,
+pub(crate) struct Written {
+    pub(crate) end: u64,
+    pub(crate) grew: bool,
 }
 
-fn done(file: Foreign<FILE_OBJECT>, node: &Node, written: Written, fast: bool) {
+fn done(file: Foreign<FILE_OBJECT>, fcb: Foreign<FCB>, written: &Written, fast: bool) {
     if nt_trace::asked() {
-        tell(&written, fast);
+        tell(written, fast);
     }
-    node.wrote();
+    node::wrote(fcb);
     set_position(file, written.end as i64);
     let mut bits = FO_FILE_MODIFIED;
     if written.grew {
@@ -107,7 +97,7 @@ fn done(file: Foreign<FILE_OBJECT>, node: &Node, written: Written, fast: bool) {
     }
 }
 
-/// The rules of a success; `write_growing` told of a file that grew.
+/// Tells the trace what a write did.
 #[cold]
 fn tell(written: &Written, fast: bool) {
     if !written.grew {
@@ -118,84 +108,97 @@ fn tell(written: &Written, fast: bool) {
     }
 }
 
-/// Writes a range that lies inside the file with the data shared, all else exclusively (NT-S-15). `may` asks the byte-range
-/// locks, once the start is known and before anything grows (NT-L-10).
-fn write_data(node: &Node, request: Request, from: Region, may: impl Fn(u64) -> NtResult<()>) -> NtResult<Written> {
-    let length = from.len() as u64;
-    if request.noncached
-        && (!length.is_multiple_of(u64::from(SECTOR))
-            || !(request.offset.max(0) as u64).is_multiple_of(u64::from(SECTOR)))
-    {
+/// Writes to the medium, out of the cache's sight (NT-CC-55, NT-CC-58, NT-CC-59). `may` asks the byte-range locks, once
+/// the start is known and before anything grows (NT-L-10).
+fn write_noncached(node: &Node, offset: i64, from: Region, may: impl Fn(u64) -> NtResult<()>) -> NtResult<Written> {
+    let (sector, length) = (u64::from(SECTOR), from.len() as u64);
+    if !length.is_multiple_of(sector) || !(offset.max(0) as u64).is_multiple_of(sector) {
         rule!(NT_N_06);
         return NtStatus::INVALID_PARAMETER.fail();
     }
-    let inside = write_inside(&node.data.read(), request, from, &may);
-    inside.unwrap_or_else(|| write_growing(node, request, from, may))
-}
-
-/// Writes a range that changes no size; `None` when it does.
-fn write_inside(
-    data: &Data,
-    request: Request,
-    from: Region,
-    may: impl Fn(u64) -> NtResult<()>,
-) -> Option<NtResult<Written>> {
-    let start = u64::try_from(request.offset).ok()?;
-    let end = end_of(start, from.len() as u64).ok()?;
-    if end > data.valid || !data.content.holds(start, from.len()) {
-        return None;
+    if offset >= 0 && !node.is_cached() {
+        let (start, end) = (offset as u64, end_of(offset as u64, length)?);
+        let _main = node.main.shared()?;
+        let data = node.data.read();
+        if end <= data.valid && data.content.holds(start, from.len()) {
+            may(start)?;
+            data.content.write(start, from).inspect_err(|_| rule!(NT_B_10))?;
+            return Ok(Written { end, grew: false });
+        }
     }
-    let copied = may(start).and_then(|()| data.content.write(start, from).inspect_err(|_| rule!(NT_B_10)));
-    Some(copied.map(|()| Written { end, grew: false }))
-}
-
-fn write_growing(node: &Node, request: Request, from: Region, may: impl Fn(u64) -> NtResult<()>) -> NtResult<Written> {
-    let length = from.len() as u64;
-    let mut data = node.data.write();
-    data.refresh()?;
-    let start = if request.offset < 0 {
-        rule!(NT_S_15);
-        data.eof
-    } else {
-        request.offset as u64
+    let _main = node.main.exclusive()?;
+    let start = {
+        let mut data = node.data.write();
+        if !node.is_dirty() {
+            data.refresh()?;
+        }
+        if offset == APPEND { data.eof } else { offset as u64 }
     };
-    if request.noncached && start % u64::from(SECTOR) != 0 {
+    if !start.is_multiple_of(sector) {
         rule!(NT_N_05);
         return NtStatus::INVALID_PARAMETER.fail();
     }
     let end = end_of(start, length)?;
     may(start)?;
-    data.grow(end)?;
-    data.content.reserve(start, from.len())?;
-    if let Err(error) = data.content.write(start, from) {
+    cached::make_way(node, start, length);
+    let (eof, written) = {
+        let mut data = node.data.write();
+        data.grow(end)?;
+        let eof = data.eof;
+        data.eof = eof.max(end);
+        node.publish(&data);
+        drop(data);
+        if end > eof {
+            node.tell_cache();
+        }
+        let mut data = node.data.write();
+        (eof, data.content.reserve(start, from.len()).and_then(|()| data.content.write(start, from)))
+    };
+    let mut data = node.data.write();
+    if let Err(error) = written {
         // The file must not grow; what lies past its end stays zero.
         rule!(NT_B_03);
-        let eof = data.eof;
         if end > eof {
             data.content.set_length(eof)?;
             data.content.zero(eof.max(start), end)?;
+            data.eof = eof;
         }
+        node.publish(&data);
+        drop(data);
+        node.tell_cache();
         return Err(error);
     }
-    let grew = end > data.eof;
-    match start.cmp(&data.eof) {
-        std::cmp::Ordering::Greater => rule!(NT_W_05),
-        _ if grew => rule!(NT_W_04),
-        _ => {}
-    }
-    data.eof = data.eof.max(end);
     data.valid = data.valid.max(end);
     node.publish(&data);
-    Ok(Written { end, grew })
+    drop(data);
+    node.tell_cache();
+    Ok(Written { end, grew: end > eof })
 }
 
-/// A signed overflow is INVALID_PARAMETER.
-fn end_of(start: u64, length: u64) -> NtResult<u64> {
+/// NT-O-17: a signed overflow is INVALID_PARAMETER.
+pub(crate) fn end_of(start: u64, length: u64) -> NtResult<u64> {
     let end = start.checked_add(length).filter(|&end| i64::try_from(end).is_ok());
     end.ok_or_else(|| {
         rule!(NT_O_17);
         NtStatus::INVALID_PARAMETER.error()
     })
+}
+
+/// Whether a paging write may move the valid data length: not that of the lazy writer, and not the one by which a cached
+/// write is written through (NT-CC-33, NT-S-22).
+fn moves_valid(node: &Node) -> bool {
+    match nt_ke::current().thread.top_level() {
+        CACHE_TOP_LEVEL => false,
+        0..=LAST_TOP_LEVEL => true,
+        packet => {
+            let packet = Foreign::<IRP>::of_table(packet);
+            let stack = irp::current(packet);
+            let file = stack.ptr(IO_STACK_LOCATION::FileObject);
+            stack.get(IO_STACK_LOCATION::MajorFunction) != IRP_MJ_WRITE
+                || packet.get(IRP::Flags) & IRP_NOCACHE != 0
+                || file.is_none_or(|file| file.addr_at(FILE_OBJECT::FsContext) != node.fcb.addr())
+        }
+    }
 }
 
 /// Paging writes never extend the file and never move the position (NT-S-19, NT-S-20).
@@ -210,29 +213,16 @@ fn write_paging(node: &Node, offset: i64, from: Region) -> NtResult<IoStatus> {
     let length = (data.eof - start).min(from.len() as u64);
     data.content.reserve(start, length as usize)?;
     data.content.write(start, from.sub(0, length as usize))?;
-    data.valid = data.valid.max(start + length);
-    node.publish(&data);
+    if start + length > data.valid && moves_valid(node) {
+        data.valid = start + length;
+        node.publish(&data);
+        drop(data);
+        node.tell_cache(); // it takes what lies past the valid data for zeros (NT-CC-50)
+    }
     Ok(IoStatus::new(NtStatus::SUCCESS, length))
 }
 
-/// The first cached transfer through a file object gives it a cache map, which opens the fast path (NT-S-10, NT-K-01).
-pub(crate) fn start_caching(file: Foreign<FILE_OBJECT>, _node: &Node) -> NtResult<()> {
-    if file.addr_at(FILE_OBJECT::PrivateCacheMap) != 0 {
-        return Ok(());
-    }
-    let map = pool::zeroed::<PRIVATE_CACHE_MAP>(pool::tag(b"CcPr"));
-    let map = map.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
-    map.set(PRIVATE_CACHE_MAP::NodeTypeCode, 0x02FE);
-    map.set_ptr(PRIVATE_CACHE_MAP::FileObject, Some(file));
-    let field = FILE_OBJECT::PrivateCacheMap;
-    if file.set_ptr_if_null(field, map.view()) {
-        return Ok(());
-    }
-    pool::free(map);
-    Ok(())
-}
-
-/// FastIoWrite: refused where the rules ask for a packet (NT-K-07).
+/// FastIoWrite: refused where the rules ask for a packet (NT-K-07, NT-CC-87).
 pub(crate) fn fast_write(call: &FastCall) -> Option<IoStatus> {
     if call.file.addr_at(FILE_OBJECT::PrivateCacheMap) == 0 {
         return None; // the copy goes to the cache map that the first packet makes (NT-K-01)
@@ -241,27 +231,50 @@ pub(crate) fn fast_write(call: &FastCall) -> Option<IoStatus> {
         rule!(NT_K_08);
         return Some(IoStatus::new(NtStatus::SUCCESS, 0));
     }
-    let open = open_of(call.file).ok()?;
     let flags = call.file.get(FILE_OBJECT::Flags);
-    if open.node.is_directory() || flags & (FO_WRITE_THROUGH | FO_CLEANUP_COMPLETE) != 0 || call.offset < APPEND {
+    if flags & (FO_WRITE_THROUGH | FO_CLEANUP_COMPLETE) != 0 || call.offset < APPEND {
         rule!(NT_K_07);
         return None;
     }
-    let request = Request { offset: call.offset, noncached: false };
-    let may = |start| lock::may_fast_write(&open.node, call, start);
-    let inside = {
-        let data = open.node.data.read();
-        if call.offset >= 0 && call.offset as u64 > data.eof.saturating_add(0x2000) {
-            rule!(NT_K_07);
-            return None;
-        }
-        write_inside(&data, request, call.buffer, may)
-    };
-    match inside.unwrap_or_else(|| write_growing(&open.node, request, call.buffer, may)) {
-        Ok(written) => {
-            done(call.file, &open.node, written, true);
-            Some(IoStatus::new(NtStatus::SUCCESS, u64::from(call.length)))
-        }
-        Err(_) => None,
+    let fcb = call.file.ptr(FILE_OBJECT::FsContext)?.view::<FCB>();
+    let possible = fcb.at(FCB::Header).get(FSRTL_ADVANCED_FCB_HEADER::IsFastIoPossible);
+    if possible == FastIoIsPossible
+        && call.offset >= 0
+        && let Some(copied) = nt_cc::write_resident(call.file, call.offset as u64, call.buffer)
+    {
+        copied.ok()?; // the packet tells what is wrong with the buffer
+        done(call.file, fcb, &Written { end: call.offset as u64 + u64::from(call.length), grew: false }, true);
+        return Some(IoStatus::new(NtStatus::SUCCESS, u64::from(call.length)));
     }
+    if possible == FastIoIsNotPossible {
+        return None;
+    }
+    fast_write_slowly(call)
+}
+
+/// As the packet would, with the marker that a paging read of the copy is recognised by (NT-CC-18).
+fn fast_write_slowly(call: &FastCall) -> Option<IoStatus> {
+    let open = open_of(call.file).ok()?;
+    let (valid, eof, allocation) = {
+        let data = open.node.data.read();
+        (data.valid, data.eof, data.allocation)
+    };
+    let start = if call.offset == APPEND { eof } else { call.offset as u64 };
+    if start > valid.saturating_add(0x2000) || start.checked_add(call.length.into())? > allocation {
+        rule!(NT_K_07);
+        return None;
+    }
+    if !nt_cc::write_will_not_flush(call.file, call.length) {
+        return None;
+    }
+    let may = |start| lock::may_fast_write(&open.node, call, start);
+    let thread = &nt_ke::current().thread;
+    let outer = thread.set_top_level(FAST_IO_TOP_LEVEL);
+    let cached =
+        Cached { file: call.file, node: &open.node, offset: call.offset, from: call.buffer, write_through: false };
+    let written = cached.write(may);
+    thread.set_top_level(outer);
+    let written = written.ok()?;
+    done(call.file, open.node.fcb, &written, true);
+    Some(IoStatus::new(NtStatus::SUCCESS, u64::from(call.length)))
 }

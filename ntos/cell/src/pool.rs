@@ -79,7 +79,8 @@ static ARENA: LazyLock<Arena> = LazyLock::new(|| {
     assert!(start != libc::MAP_FAILED, "the host refused {RESERVE} bytes of address space for the pool");
     Arena {
         start: start as u64,
-        next: AtomicU64::new(start as u64),
+        // The first page stays: a block always has a header's room before it.
+        next: AtomicU64::new(start as u64 + PAGE as u64),
         shared: [const { Mutex::new(Vec::new()) }; CLASSES.len()],
         large: Mutex::new(Large::default()),
     }
@@ -161,9 +162,19 @@ fn small(class: usize) -> Option<u64> {
 /// Allocates `size` zeroed bytes, 16-aligned, page-aligned from a page on.
 #[must_use]
 pub fn allocate(size: usize, tag: u32, kind: u8) -> Option<Foreign<Bytes>> {
+    counted(size, tag, kind, true)
+}
+
+/// As [`allocate`], but a block of a page or more that was used before keeps its bytes.
+#[must_use]
+pub fn allocate_as_is(size: usize, tag: u32, kind: u8) -> Option<Foreign<Bytes>> {
+    counted(size, tag, kind, false)
+}
+
+fn counted(size: usize, tag: u32, kind: u8, zeroed: bool) -> Option<Foreign<Bytes>> {
     let machine = MACHINE.try_with(Cell::get).unwrap_or(0);
     let info = BlockInfo { tag, size, kind, machine };
-    let body = if size > LARGEST { large(info)? } else { small_block(info)? };
+    let body = if size > LARGEST { large(info, zeroed)? } else { small_block(info)? };
     tally::count(info.machine, info.tag, info.size, 1);
     Some(Foreign::of_table(body))
 }
@@ -185,7 +196,7 @@ fn small_block(info: BlockInfo) -> Option<u64> {
     Some(block + HEADER as u64)
 }
 
-fn large(info: BlockInfo) -> Option<u64> {
+fn large(info: BlockInfo, zeroed: bool) -> Option<u64> {
     let pages = info.size.checked_next_multiple_of(PAGE)?;
     let mut table = lock(&ARENA.large);
     let reused = table.free.get_mut(&pages).and_then(Vec::pop);
@@ -198,7 +209,7 @@ fn large(info: BlockInfo) -> Option<u64> {
     };
     table.live.insert(block, info);
     drop(table);
-    if reused.is_some() {
+    if reused.is_some() && zeroed {
         // SAFETY: the block is `pages` bytes of the arena that no one else was given (it came off the free list).
         unsafe { core::ptr::write_bytes(block as *mut u8, 0, pages) };
     }

@@ -62,6 +62,12 @@ pub fn allocate(len: usize, tag: u32, kind: PoolKind) -> Option<Foreign<Bytes>> 
     memory::allocate(len.max(1), tag, kind as u8)
 }
 
+/// Allocates memory with whatever bytes were there (POOL_FLAG_UNINITIALIZED), for owners that write before they read.
+#[must_use]
+pub fn uninitialized(len: usize, tag: u32, kind: PoolKind) -> Option<Foreign<Bytes>> {
+    memory::allocate_as_is(len.max(1), tag, kind as u8)
+}
+
 /// Allocates zeroed memory that lives as long as the process and counts as no leak.
 #[must_use]
 pub fn allocate_permanent(len: usize) -> Option<Foreign<Bytes>> {

@@ -131,7 +131,7 @@ fn finish(packet: Irp, pended: bool) {
     // A packet whose driver returned PENDING without the mark is treated as pended (NT-C-09).
     let thread = thread_of(packet);
     let work = move |thread: Option<&nt_ke::Thread>| {
-        stage_two(packet, pended || late, thread);
+        let _told_by_the_packet = stage_two(packet, pended || late, thread);
         irp::release(packet);
     };
     match thread {
@@ -168,7 +168,9 @@ fn tell_builder(packet: Irp) {
     if event.is_none() && iosb.is_none() {
         return;
     }
-    free_buffers(packet, result);
+    if packet.get(IRP::Flags) & IRP_PAGING_IO == 0 {
+        free_buffers(packet, result); // the MDL of a paging request stays its sender's (NT-CC-28)
+    }
     if let Some(iosb) = iosb {
         write_status(iosb, result);
     }
@@ -219,14 +221,16 @@ fn free_buffers(packet: Irp, result: IoStatus) -> IoStatus {
     result
 }
 
-/// Tells the caller of a service, in the order of NT-C-11. The caller of this keeps a hold on the packet.
-pub(crate) fn stage_two(packet: Irp, pended: bool, thread: Option<&nt_ke::Thread>) {
-    let Some(prefix) = irp::prefix(packet) else { return };
+/// Tells the caller of a service, in the order of NT-C-11. The caller of this keeps a hold on the packet. Returns whether
+/// what was written through failed to reach the medium: the packet's status is that failure then.
+pub(crate) fn stage_two(packet: Irp, pended: bool, thread: Option<&nt_ke::Thread>) -> bool {
+    let Some(prefix) = irp::prefix(packet) else { return false };
     // Windows does this in a special kernel APC: a completion at DISPATCH_LEVEL comes down to APC_LEVEL for it.
     let _level = (irql::current() > irql::APC_LEVEL).then(|| irql::at(irql::APC_LEVEL));
-    let result = free_buffers(packet, irp::status(packet));
-    irp::set_status(packet, result);
+    let own = free_buffers(packet, irp::status(packet));
     let file = packet.ptr(IRP::Tail_OriginalFileObject);
+    let result = file.map_or(own, |file| crate::settle::settled(file, own));
+    irp::set_status(packet, result);
     let event = packet.ptr(IRP::UserEvent);
     let flags = file.map_or(0, |file| file.get(FILE_OBJECT::Flags));
     let synchronous = flags & FO_SYNCHRONOUS_IO != 0;
@@ -286,6 +290,7 @@ pub(crate) fn stage_two(packet: Irp, pended: bool, thread: Option<&nt_ke::Thread
     if let Some(file) = file {
         object::dereference::<FILE_OBJECT>(file);
     }
+    result.status != own.status
 }
 
 /// KS-V-03, as far as it can be told: the status block lies in the pool, in no live block.

@@ -527,6 +527,8 @@ exports! { "ntoskrnl.exe" =>
     Full code IoGetAttachedDevice(device: u64) -> u64 { at(device).map_or(0, |device| device::top_of_stack(device).addr()) }
     Full code IoGetRelatedDeviceObject(file: u64) -> u64 { at(file).and_then(device::related).map_or(0, Foreign::addr) }
     Full code IoGetBaseFileSystemDeviceObject(file: u64) -> u64 { at(file).and_then(device::base).map_or(0, Foreign::addr) }
+    Full code IoGetTopLevelIrp() -> u64 { nt_ke::current().thread.top_level() }
+    Full code IoSetTopLevelIrp(packet: u64) { nt_ke::current().thread.set_top_level(packet); }
     Full code IoAllocateIrp(stack_size: i8, _charge: u8) -> u64 { irp::allocate(stack_size).map_or(0, Foreign::addr) }
     Full code IoFreeIrp(packet: u64) { if let Some(packet) = at::<IRP>(packet) { irp::release(packet); } }
     Full code IoReuseIrp(packet: u64, status: u32) { if let Some(packet) = at::<IRP>(packet) { irp::reuse(packet, NtStatus(status)); } }

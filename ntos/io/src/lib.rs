@@ -5,7 +5,7 @@
 //! IRQL: services PASSIVE_LEVEL; sending and completing <= DISPATCH_LEVEL.
 //! Locks: file object, then the thread's IRP list; none is held across a call into a driver, but the file object's,
 //! which the rules ask for (NT-W-11).
-//! Not here: filter callbacks (`nt_fltmgr`), what a file holds (the volume), caching (the volume until `nt_cc` is).
+//! Not here: filter callbacks (`nt_fltmgr`), what a file holds (the volume), caching (`nt_cc`).
 
 pub mod cancel;
 mod checks;
@@ -24,12 +24,14 @@ pub mod info;
 pub mod irp;
 pub mod lock;
 pub mod observe;
+pub mod paging;
 pub mod port;
 pub mod read;
 pub mod registry;
 pub mod rw;
 pub mod send;
 pub mod service;
+pub mod settle;
 pub mod system;
 pub mod thread;
 pub mod verify;

@@ -12,7 +12,7 @@ use crate::irp::{
 };
 use crate::observe::{self, Request, Scope};
 use crate::system::System;
-use crate::{complete, event, file, send, verify};
+use crate::{complete, event, file, send, settle, verify};
 use nt_abi::io::{
     DEVICE_OBJECT, DO_BUFFERED_IO, DO_DIRECT_IO, DRIVER_OBJECT, FAST_IO_DISPATCH, FILE_APPEND_DATA, FILE_OBJECT,
     FILE_WRITE_DATA, FO_ALERTABLE_IO, FO_MAILSLOT, FO_NAMED_PIPE, FO_NO_INTERMEDIATE_BUFFERING, FO_SKIP_SET_FAST_IO,
@@ -109,6 +109,7 @@ fn violation(_: nt_cell::Fault) -> NtError {
 /// NtWriteFile / NtReadFile.
 pub fn transfer(frame: &Frame, direction: Direction, args: &Arguments) -> NtStatus {
     frame.service(|| {
+        let _service = settle::Service::enter();
         if nt_trace::asked() {
             return traced(frame, direction, args);
         }
@@ -323,12 +324,16 @@ impl Transfer<'_> {
             self.system.end(span, NtStatus::FLT_DISALLOW_FAST_IO, 0);
             return None;
         };
+        let result = settle::settled(*self.file, result);
         // Status block and event; the file object's event stays as it was. NT-B-09 for a block that went away.
         if nt_trace::asked() {
             tell_fast(result);
         }
         self.system.end(span, result.status, result.information);
         self.count(result);
+        if result.status.is_error() && self.direction == Direction::Write {
+            return Some(result.status); // what was written through did not reach the medium
+        }
         if let Err(error) = store_status(self.args.iosb, kernel, result) {
             return Some(error.status());
         }
@@ -491,7 +496,11 @@ pub fn run_service(
         if forced {
             verify::pending_without_mark(frame, top);
         }
-        complete::stage_two(packet, forced, Some(&frame.thread));
+        if complete::stage_two(packet, forced, Some(&frame.thread)) && !forced {
+            let result = irp::status(packet);
+            irp::release_holds(packet, 2);
+            return (result.status, Some(result));
+        }
     }
     let holds = if before == STATE_COMPLETED { 2 } else { 1 };
     if returned != NtStatus::PENDING {

@@ -39,6 +39,14 @@ pub struct System {
     pub(crate) devices: Mutex<Vec<ObjectRef<DEVICE_OBJECT>>>,
     observing: AtomicBool,
     observer: RwLock<Option<SharedObserver>>,
+    notices: RwLock<Option<Arc<dyn Notices>>>,
+}
+
+/// Who tells filters what the cache and the memory manager do with a file: operations that are no IRP (FS-filter
+/// operations, NT-CC-41).
+pub trait Notices: Send + Sync {
+    /// Runs the callbacks for `major` (IRP_MJ_ACQUIRE_FOR_CC_FLUSH and its like) on `file`, in this thread.
+    fn notify(&self, file: nt_cell::Foreign<nt_abi::io::FILE_OBJECT>, major: u8);
 }
 
 impl System {
@@ -56,6 +64,7 @@ impl System {
             devices: Mutex::new(Vec::new()),
             observing: AtomicBool::new(false),
             observer: RwLock::new(None),
+            notices: RwLock::new(None),
         });
         kernel.install(Slot::Io, Arc::clone(&system));
         crate::file::register_types();
@@ -115,6 +124,19 @@ impl System {
         }
     }
 
+    /// Registers who tells filters of FS-filter operations.
+    pub fn set_notices(&self, notices: Option<Arc<dyn Notices>>) {
+        *self.notices.write() = notices;
+    }
+
+    /// Tells filters of an FS-filter operation.
+    pub fn notify_filters(&self, file: nt_cell::Foreign<nt_abi::io::FILE_OBJECT>, major: u8) {
+        let notices = self.notices.read().clone();
+        if let Some(notices) = notices {
+            notices.notify(file, major);
+        }
+    }
+
     /// Reports a broken rule.
     pub fn finding(&self, rule: &str, severity: &str, driver: &str, message: &str) {
         nt_trace::meet_named(rule);
@@ -136,5 +158,6 @@ impl System {
         let drivers = std::mem::take(&mut *self.drivers.lock());
         drop(drivers);
         self.observe(None);
+        self.set_notices(None);
     }
 }

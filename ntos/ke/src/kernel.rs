@@ -43,8 +43,10 @@ pub enum Slot {
     Ldr,
     /// Registry (service keys).
     Cm,
+    /// `nt_cc`: the cache manager.
+    Cc,
 }
-const SLOTS: usize = 7;
+const SLOTS: usize = 8;
 
 /// Receives the lines that drivers print.
 pub type DebugSink = Box<dyn Fn(&str) + Send + Sync>;
@@ -132,6 +134,16 @@ impl Kernel {
     pub fn room<T: Any + Send + Sync>(&self, slot: Slot) -> &T {
         let state = self.rooms[slot as usize].get().and_then(|state| state.downcast_ref::<T>());
         state.unwrap_or_else(|| panic!("the machine was built without {slot:?}"))
+    }
+
+    /// Returns a room's state; the first caller makes it.
+    ///
+    /// # Panics
+    /// If the slot holds another type.
+    #[must_use]
+    pub fn room_or<T: Any + Send + Sync>(&self, slot: Slot, make: impl FnOnce() -> Arc<T>) -> &T {
+        let state = self.rooms[slot as usize].get_or_init(|| make() as Arc<dyn Any + Send + Sync>);
+        state.downcast_ref::<T>().unwrap_or_else(|| panic!("{slot:?} holds another type"))
     }
 
     /// Returns a shared handle to a room's state, if it is there.

@@ -33,6 +33,7 @@ pub struct Thread {
     guarded: AtomicI32,
     irps: SpinLock<Vec<u64>>,
     io: Arc<IoCounters>,
+    top_level: AtomicU64,
 }
 
 impl std::fmt::Debug for Thread {
@@ -64,6 +65,7 @@ impl Thread {
             guarded: AtomicI32::new(0),
             irps: SpinLock::new(Vec::new()),
             io: Arc::default(),
+            top_level: AtomicU64::new(0),
         })
     }
 
@@ -163,6 +165,16 @@ impl Thread {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
+    }
+
+    /// IoGetTopLevelIrp: the packet, or the marker, of the request that this thread works for; 0 for none.
+    #[must_use]
+    pub fn top_level(&self) -> u64 {
+        self.top_level.load(Ordering::Relaxed)
+    }
+    /// IoSetTopLevelIrp; returns the former one.
+    pub fn set_top_level(&self, packet: u64) -> u64 {
+        self.top_level.swap(packet, Ordering::Relaxed)
     }
 
     /// Puts an IRP on the thread's list (NT-P-07).

@@ -14,7 +14,7 @@ const STOREYS: [&[&str]; 11] = [
     &["nt_ex"],
     &["nt_ob", "nt_mm", "nt_ps", "nt_rtl"],
     &["nt_io"],
-    &["nt_fsrtl"],
+    &["nt_fsrtl", "nt_cc"],
     &["nt_fltmgr", "nt_ks", "nt_memfs", "nt_ldr"],
     &["nt_machine", "ntio_rules"],
     &["ntio_fuse", "ntio", "nt_bench", "ntio_fsx", "ntio_crash"],

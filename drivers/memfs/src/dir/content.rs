@@ -30,6 +30,16 @@ impl Content for DirContent {
     fn reserve(&mut self, _start: u64, _length: usize) -> NtResult<()> {
         Ok(())
     }
+    fn promise(&mut self, start: u64, length: u64, late: bool) -> NtResult<()> {
+        if late {
+            let fd = self.0.writing().map_err(error)?;
+            match call(|| rustix::fs::fallocate(&fd, FallocateFlags::KEEP_SIZE, start, length)) {
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+                other => return other.map_err(error),
+            }
+        }
+        if self.has_room(start + length)? { Ok(()) } else { NtStatus::DISK_FULL.fail() }
+    }
     fn read(&self, start: u64, to: Region) -> NtResult<usize> {
         let fd = self.0.reading().map_err(error)?;
         let mut done = 0;

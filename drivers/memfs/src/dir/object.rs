@@ -54,6 +54,9 @@ impl Object for DirObject {
     fn id(&self) -> u64 {
         self.0.id()
     }
+    fn is_shared_with_the_host(&self) -> bool {
+        true
+    }
     fn links(&self) -> NtResult<u32> {
         if self.0.is_directory() { Ok(1) } else { Ok(self.0.stat()?.stx_nlink) }
     }

@@ -5,7 +5,7 @@ use super::support::{GENERIC_READ, GENERIC_WRITE, SYNCHRONIZE, World};
 use nt_abi::NtStatus;
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE,
-    IRP_MJ_READ, IRP_MJ_WRITE,
+    IRP_MJ_READ, IRP_MJ_WRITE, IRP_PAGING_IO,
 };
 use nt_cell::{Foreign, Region};
 use nt_ex::pool;
@@ -70,7 +70,9 @@ impl NativeDriver for Recorder {
             mdl: packet.addr_at(IRP::MdlAddress),
             head: None,
         };
-        if !transfer {
+        // What the cache sends below a caller's request is told apart.
+        let paging = packet.get(IRP::Flags) & IRP_PAGING_IO != 0;
+        if !transfer || paging {
             self.others.lock().push(seen);
         } else {
             let buffered = packet.get(IRP::Flags) & IRP_BUFFERED_IO != 0 && length >= 8;
@@ -177,6 +179,11 @@ pub fn send_write(
     offset: i64,
     bytes: &[u8],
 ) -> (NtStatus, u64) {
+    if let Some(sections) = opened.ptr(FILE_OBJECT::SectionObjectPointer).filter(|_| flags & IRP_PAGING_IO != 0) {
+        // A view's page is a page of the cache; this one comes from neither, so the cache must hold none.
+        let gone = nt_cc::coherency_flush_and_purge(sections, 0, u64::MAX, false);
+        assert_eq!(gone.status, NtStatus::SUCCESS);
+    }
     let top = device::related(opened).expect("a device");
     let block = pool::allocate(bytes.len(), pool::tag(b"Test"), pool::PoolKind::NonPaged).expect("pool");
     let region = Region::pool(block, bytes.len());

@@ -178,6 +178,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.processes.end(&self.process);
+        nt_cc::Manager::of(&self.kernel).shutdown();
         let in_flight = self.processes.in_flight();
         if !std::thread::panicking() {
             assert_eq!(in_flight, 0, "requests in flight at shutdown");
