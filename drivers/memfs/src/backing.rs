@@ -119,7 +119,8 @@ pub(crate) trait Directory: Send + Sync {
     fn make(&self, name: &[u16], new: New) -> NtResult<Arc<Node>>;
     /// Takes a name away if it still leads to `node`; tells whether it did.
     fn remove(&self, name: &[u16], node: &Arc<Node>) -> NtResult<bool>;
-    fn link(&self, name: &[u16], node: &Arc<Node>) -> NtResult<()>;
+    /// Gives `node` another name here, in the place of `replaced`.
+    fn link(&self, name: &[u16], node: &Arc<Node>, replaced: Option<&Arc<Node>>) -> NtResult<()>;
     /// Moves `node` from `name` here to `new` in the directory `to`, in the place of `replaced`.
     fn rename(
         &self,

@@ -321,17 +321,14 @@ fn rename(
     }
     let replaced = place.found.as_ref();
     if link {
-        if let Some(there) = replaced {
-            remove_name(&parent, &place.name, there)?;
-        }
-        parent.directory()?.link(&place.name, &open.node)?;
+        parent.directory()?.link(&place.name, &open.node, replaced)?;
     } else {
         source.0.directory()?.rename(&source.1, &open.node, &parent, &place.name, replaced)?;
-        if let Some(there) = replaced {
-            *there.delete_pending.lock() = false;
-        }
         *open.place.lock() = Some((parent, place.name));
         *open.path.lock() = place.path;
+    }
+    if let Some(there) = replaced {
+        *there.delete_pending.lock() = false;
     }
     Ok(())
 }

@@ -49,8 +49,22 @@ struct Pending {
     altitude: Option<String>,
 }
 
+/// What is usual for programs and wrong for a volume: to end when a file gets longer than the shell allows, and to have few
+/// files open. What the host refuses of these stays as it was, and shows as a status when it matters.
+fn settle() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    use nix::sys::signal::{SigSet, Signal};
+    let mut blocked = SigSet::empty();
+    blocked.add(Signal::SIGXFSZ);
+    let _as_it_was = blocked.thread_block();
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _as_it_was = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
+}
+
 /// Serves one machine to its end; returns the exit code of this process.
 pub(crate) fn serve() -> u8 {
+    settle();
     let Ok(descriptor) = std::io::stdin().as_fd().try_clone_to_owned() else { return BROKEN };
     let stream = UnixStream::from(descriptor);
     let Ok(reader) = stream.try_clone() else { return BROKEN };

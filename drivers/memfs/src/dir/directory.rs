@@ -155,11 +155,25 @@ impl Directory for DirObject {
         }
     }
 
-    fn link(&self, units: &[u16], node: &Arc<Node>) -> NtResult<()> {
+    fn link(&self, units: &[u16], node: &Arc<Node>, replaced: Option<&Arc<Node>>) -> NtResult<()> {
         let (name, host) = (name(units)?, of(node)?);
         let (link, base) = (host.link(), self.0.base());
-        call(|| rustix::fs::linkat(CWD, link.as_str(), &base, name.as_slice(), AtFlags::SYMLINK_FOLLOW))
-            .map_err(|errno| self.0.refused(errno))?;
+        let linked = |to: &[u8]| call(|| rustix::fs::linkat(CWD, link.as_str(), &base, to, AtFlags::SYMLINK_FOLLOW));
+        let done = match replaced {
+            None => linked(&name),
+            // The name that is there must not be gone when the link cannot be made.
+            Some(_) => {
+                let temporary = self.0.shared.temporary();
+                linked(temporary.as_bytes()).and_then(|()| {
+                    let placed = call(|| rustix::fs::renameat(&base, temporary.as_str(), &base, name.as_slice()));
+                    if placed.is_err() {
+                        let _gone = call(|| rustix::fs::unlinkat(&base, temporary.as_str(), AtFlags::empty()));
+                    }
+                    placed
+                })
+            }
+        };
+        done.map_err(|errno| self.0.refused(errno))?;
         host.named(&self.0);
         Ok(())
     }

@@ -110,6 +110,10 @@ impl Host {
     }
 
     fn reopen(&self, flags: OFlags) -> Result<Arc<OwnedFd>, Errno> {
+        // To open a pipe waits for the other end, to open a device does what the device likes: neither is the volume's.
+        if !matches!(self.kind(), FileType::RegularFile | FileType::Directory) {
+            return Err(Errno::ACCESS);
+        }
         let link = self.link();
         call(|| rustix::fs::openat(CWD, link.as_str(), flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty()))
             .map(Arc::new)

@@ -21,7 +21,7 @@ use nt_ke::Mutex;
 use rustix::fs::{CWD, Mode, OFlags};
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 /// What the files of one volume share.
@@ -33,6 +33,14 @@ struct Shared {
     /// Nodes that somebody holds, by inode number; each pins its inode, so a number means one file as long as it is here.
     nodes: Mutex<HashMap<u64, Weak<Node>>>,
     next_temporary: AtomicU64,
+}
+
+impl Shared {
+    /// Returns a name that nobody else uses, for what is about to get its own.
+    fn temporary(&self) -> String {
+        let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
+        format!(".ntio-{}-{number}", std::process::id())
+    }
 }
 
 /// A volume on a directory of the host.

@@ -12,7 +12,6 @@ use nt_abi::{NtResult, NtStatus};
 use rustix::fd::AsFd;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 const LX_SYMLINK: u32 = 0xA000_001D;
 const AF_UNIX: u32 = 0x8000_0023;
@@ -71,8 +70,7 @@ pub(super) fn set(
     {
         return NtStatus::IO_REPARSE_TAG_MISMATCH.fail();
     }
-    let number = host.shared.next_temporary.fetch_add(1, Ordering::Relaxed);
-    let temporary = format!(".ntio-{}-{number}", std::process::id());
+    let temporary = host.shared.temporary();
     let base = parent.base();
     make(&base, &temporary, data.as_deref(), u32::from(old.stx_mode) & 0o777)?;
     let placed = (|| {

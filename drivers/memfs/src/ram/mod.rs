@@ -256,8 +256,11 @@ impl Directory for RamObject {
         object.links.fetch_sub(1, Ordering::Relaxed);
         Ok(true)
     }
-    fn link(&self, name: &[u16], node: &Arc<Node>) -> NtResult<()> {
+    fn link(&self, name: &[u16], node: &Arc<Node>, replaced: Option<&Arc<Node>>) -> NtResult<()> {
         let object = of(node)?;
+        if let Some(there) = replaced {
+            self.remove(name, there)?;
+        }
         object.links.fetch_add(1, Ordering::Relaxed);
         self.children()?.write().insert(name.to_vec(), Arc::clone(node));
         self.touch();

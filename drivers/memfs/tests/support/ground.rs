@@ -1,13 +1,20 @@
 //! Where a `dir` volume of a test lies: a directory of its own, or a small file system of its own.
 
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+use rustix::mount::{fsconfig_create, fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 pub enum Ground {
     Directory(tempfile::TempDir),
-    /// A file system that is mounted nowhere: it goes with the handle.
-    Mounted(PathBuf, OwnedFd),
+    /// Somebody else's: a second machine on the same directory.
+    Lent(PathBuf),
+    /// A file system that is mounted nowhere: it goes with the handles.
+    Mounted {
+        path: PathBuf,
+        mount: OwnedFd,
+        file_system: OwnedFd,
+    },
 }
 
 impl Ground {
@@ -16,14 +23,24 @@ impl Ground {
     }
 
     /// A tmpfs with room for `size` bytes of data. `None` where the right to mount is known to be absent.
-    pub fn small(size: u64, attributes: MountAttrFlags) -> Option<Self> {
+    pub fn small(size: u64) -> Option<Self> {
+        Self::tmpfs(&[("size", size)])
+    }
+
+    /// A tmpfs with options.
+    pub fn tmpfs(options: &[(&str, u64)]) -> Option<Self> {
         let made = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).and_then(|fs| {
-            fsconfig_set_string(&fs, "size", size.to_string())?;
+            for (name, value) in options {
+                fsconfig_set_string(&fs, *name, value.to_string())?;
+            }
             fsconfig_create(&fs)?;
-            fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+            Ok((fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?, fs))
         });
         match made {
-            Ok(fd) => Some(Self::Mounted(format!("/proc/self/fd/{}", fd.as_raw_fd()).into(), fd)),
+            Ok((mount, file_system)) => {
+                let path = format!("/proc/self/fd/{}", mount.as_raw_fd()).into();
+                Some(Self::Mounted { path, mount, file_system })
+            }
             Err(error) => {
                 let known = std::env::var_os("NTIO_NO_MOUNT").is_some_and(|value| value == "1");
                 assert!(known, "a small file system for the test: {error}; NTIO_NO_MOUNT=1 says that this is known");
@@ -32,10 +49,22 @@ impl Ground {
         }
     }
 
+    /// From now on nothing can be changed there.
+    pub fn protect(&self) {
+        let Self::Mounted { file_system, .. } = self else { panic!("not a file system of its own") };
+        fsconfig_set_flag(file_system, "ro").expect("an option");
+        fsconfig_reconfigure(file_system).expect("a file system that is read-only");
+    }
+
+    /// The same place again.
+    pub fn lend(&self) -> Self {
+        Self::Lent(self.path().to_owned())
+    }
+
     pub fn path(&self) -> &Path {
         match self {
             Self::Directory(directory) => directory.path(),
-            Self::Mounted(path, _) => path,
+            Self::Lent(path) | Self::Mounted { path, .. } => path,
         }
     }
 }

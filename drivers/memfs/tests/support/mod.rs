@@ -80,7 +80,7 @@ impl World {
         // The same list runs on each kind of volume: the crate's name says on which.
         let ground = env!("CARGO_CRATE_NAME").ends_with("_on_dir").then(|| match size {
             None => Some(Ground::new()),
-            Some(size) => Ground::small(size, rustix::mount::MountAttrFlags::empty()),
+            Some(size) => Ground::small(size),
         });
         Self::on(windows, size, ground.flatten())
     }
