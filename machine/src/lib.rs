@@ -15,6 +15,7 @@ pub mod filters;
 pub mod imports;
 pub mod kernel;
 pub mod paging;
+pub mod perfetto;
 pub mod recorder;
 pub mod report;
 pub mod spec;

@@ -4,6 +4,7 @@
 //! IRQL: any. Locks: one shard of live requests, then the totals, then the trace's writer; none is held across a call.
 //! A request costs two short critical sections; a machine without a recorder pays one relaxed load.
 
+use crate::perfetto::{Jsonl, TraceSink};
 use crate::report::{FilterRow, Finding, Report, RequestRow};
 use nt_abi::NtStatus;
 use nt_abi::io::FILE_OBJECT;
@@ -95,6 +96,7 @@ struct Event {
     flags: u32,
     generated: bool,
     process: u64,
+    thread: u64,
     hops: Vec<serde_json::Value>,
     marks: Vec<&'static str>,
     rules: Vec<RuleId>,
@@ -109,6 +111,7 @@ impl Event {
             flags: request.flags,
             generated: request.generated,
             process: request.process,
+            thread: thread(),
             hops: Vec::new(),
             marks: Vec::new(),
             rules: nt_trace::so_far(),
@@ -124,7 +127,12 @@ impl Event {
     }
 }
 
-type Trace = Box<dyn Write + Send>;
+/// The thread that this runs on.
+fn thread() -> u64 {
+    nt_ke::try_current().map_or(0, |frame| frame.thread.id())
+}
+
+type Trace = Box<dyn TraceSink>;
 
 /// The listener.
 pub struct Recorder {
@@ -151,7 +159,13 @@ impl std::fmt::Debug for Recorder {
 impl Recorder {
     /// Makes a recorder; `trace` gets one JSON object a line for each request.
     #[must_use]
-    pub fn new(trace: Option<Trace>) -> Arc<Self> {
+    pub fn new(trace: Option<Box<dyn Write + Send>>) -> Arc<Self> {
+        Self::with_sink(trace.map(|to| Box::new(Jsonl(to)) as Trace))
+    }
+
+    /// Makes a recorder whose events go to a sink.
+    #[must_use]
+    pub fn with_sink(trace: Option<Trace>) -> Arc<Self> {
         Arc::new(Self {
             next: AtomicU64::new(1),
             live: std::array::from_fn(|_| Mutex::new(HashMap::new())),
@@ -241,11 +255,11 @@ impl Recorder {
         let rules: Vec<&str> = event.rules.iter().map(|rule| rule.rule().id).collect();
         let line = serde_json::json!({
             "seq": span, "t_ns": begun, "ns": self.now().saturating_sub(begun), "pid": event.process,
-            "op": op, "file": event.file, "offset": event.offset, "length": event.length,
+            "tid": event.thread, "end_tid": thread(), "op": op, "file": event.file, "offset": event.offset, "length": event.length,
             "flags": event.flags, "status": format!("{:#010x}", status.0), "information": information,
             "fast": fast, "generated": event.generated, "rules": rules, "marks": event.marks, "hops": event.hops,
         });
-        if trace.lock().write_all(format!("{line}\n").as_bytes()).is_err() {
+        if trace.lock().event(&line).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -379,6 +393,7 @@ impl Observer for Recorder {
     }
 
     fn hop(&self, span: u64, hop: &Hop<'_>) {
+        let now = if self.trace.is_some() { self.now() } else { 0 };
         let major = {
             let mut shard = self.shard(span).lock();
             let live = shard.get_mut(&span);
@@ -386,7 +401,7 @@ impl Observer for Recorder {
                 if let Some(event) = &mut live.event {
                     event.hops.push(serde_json::json!({
                         "filter": hop.filter, "altitude": hop.altitude, "phase": if hop.post { "post" } else { "pre" },
-                        "ns": hop.nanoseconds, "verdict": hop.verdict,
+                        "t_ns": now.saturating_sub(hop.nanoseconds), "ns": hop.nanoseconds, "verdict": hop.verdict,
                     }));
                 }
                 live.major

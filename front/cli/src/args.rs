@@ -39,8 +39,13 @@ pub(crate) enum Command {
     Check(Rest),
     /// Kernel streaming tools (not there yet)
     Ks(Rest),
-    /// Print or convert a trace (not there yet)
-    Trace(Rest),
+    /// Print or convert a trace
+    #[command(
+        after_long_help = "Example:\n  ntio trace t.jsonl --filter 'op=write and status'\n\nAn expression compares members of an \
+                                 event (op, file, offset, length, status, fast, rules, filter ...) by = != < <= > >= and ~ \
+                                 (contains), joined by and, or, not and parentheses."
+    )]
+    Trace(TraceArgs),
     /// Measure against limits taken in the same run
     #[command(after_long_help = "Example:\n  ntio bench io --json")]
     Bench(BenchArgs),
@@ -111,6 +116,41 @@ pub(crate) struct LoadArgs {
     /// Give up after so many seconds
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TraceArgs {
+    /// A trace, as --trace wrote it
+    pub(crate) file: PathBuf,
+    /// Only events for which this holds, for instance 'op=write and length>4096'
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) filter: Option<String>,
+    /// Print as text, jsonl or perfetto; without it by the ending of the output
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<TraceFormat>,
+    /// Write to a file
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+impl TraceArgs {
+    /// The format asked for, or the one that the output's ending names.
+    pub(crate) fn format(&self) -> TraceFormat {
+        let ending = self.output.as_ref().and_then(|path| path.extension()).and_then(|ending| ending.to_str());
+        self.format.unwrap_or(match ending {
+            Some("jsonl") => TraceFormat::Jsonl,
+            Some("json") => TraceFormat::Perfetto,
+            _ => TraceFormat::Text,
+        })
+    }
+}
+
+/// How a trace is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TraceFormat {
+    Text,
+    Jsonl,
+    Perfetto,
 }
 
 #[derive(Debug, Args)]
@@ -194,7 +234,7 @@ pub(crate) struct MachineArgs {
     /// A filter: spy, or PATH/to/x.sys; with @ALTITUDE
     #[arg(short, long = "filter", value_name = "FILTER")]
     pub(crate) filters: Vec<String>,
-    /// Write a trace: FILE.jsonl, one event a line
+    /// Write a trace: FILE.jsonl, one event a line; FILE.json for Perfetto or chrome://tracing
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
     /// The form of the report
@@ -263,11 +303,13 @@ impl MachineArgs {
         if let Some((name, _, instead)) = absent.iter().find(|(_, given, _)| *given) {
             return Err(Failure::usage(format!("option '{name}' is not there yet; {instead}")));
         }
-        if let Some(trace) =
-            self.trace.as_ref().filter(|trace| trace.extension().is_none_or(|ending| ending != "jsonl"))
+        if let Some(trace) = self
+            .trace
+            .as_ref()
+            .filter(|trace| trace.extension().is_none_or(|ending| ending != "jsonl" && ending != "json"))
         {
             return Err(Failure::usage(format!(
-                "trace '{}': only the format '.jsonl' is there yet; name the file FILE.jsonl",
+                "trace '{}': the ending picks the format; FILE.jsonl has one event a line, FILE.json is for Perfetto",
                 trace.display()
             )));
         }

@@ -13,6 +13,7 @@ mod lockdown;
 mod rules;
 mod server;
 mod supervisor;
+mod trace;
 mod verdict;
 mod wire;
 
@@ -28,10 +29,11 @@ fn main() -> ExitCode {
         Command::Load(load) => supervisor::load(&load),
         Command::Imports(imports) => imports::print(&imports),
         Command::Rules(rules) => rules::print(&rules),
+        Command::Trace(trace) => trace::print(&trace),
         Command::Bench(bench) => bench::print(&bench),
         Command::Server => return ExitCode::from(server::serve()),
         other => Err(verdict::Failure::usage(format!(
-            "the command '{}' is not there yet; there are run, mount, load, imports, rules and bench",
+            "the command '{}' is not there yet; there are run, mount, load, imports, rules, trace and bench",
             other.name()
         ))),
     };

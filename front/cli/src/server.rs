@@ -9,6 +9,7 @@ use crate::wire::{Event, Incoming, Setup, send};
 use nt_io::registry::Value;
 use nt_io::system::AsyncPolicy;
 use nt_machine::driver::{Driver, DriverError, DriverOptions, Unloaded};
+use nt_machine::perfetto::{Jsonl, Perfetto, TraceSink};
 use nt_machine::report::Finding;
 use nt_machine::spec::FilterKind;
 use nt_machine::{FilterSpec, KsSpec, Machine, Recorder, VolumeSpec, WindowsVersion};
@@ -130,10 +131,15 @@ fn machine(setup: &Setup, line: &Line) -> Result<(), Refusal> {
         Some(path) => {
             let file = std::fs::File::create(path)
                 .map_err(|error| Refusal::new(BROKEN, format!("{}: {error}", path.display())))?;
-            Some(Box::new(BufWriter::new(file)) as Box<dyn std::io::Write + Send>)
+            let file = BufWriter::new(file);
+            Some(if path.extension().is_some_and(|ending| ending == "json") {
+                Box::new(Perfetto::new(file)) as Box<dyn TraceSink>
+            } else {
+                Box::new(Jsonl(file))
+            })
         }
     };
-    let recorder = Recorder::new(trace);
+    let recorder = Recorder::with_sink(trace);
     let names: Vec<&str> = pending.iter().map(|each| each.file.as_str()).collect();
     let (prints, driver) = (line.clone(), if names.is_empty() { "driver".to_owned() } else { names.join("+") });
     let mut builder = Machine::builder()

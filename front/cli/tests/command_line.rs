@@ -100,6 +100,42 @@ fn a_trace_has_one_event_a_line() {
 }
 
 #[test]
+fn a_trace_for_perfetto_is_read_back_printed_and_converted() {
+    if no_fuse() {
+        return;
+    }
+    let folder = scratch();
+    let trace = text(folder.path().join("t.json"));
+    let script = "echo hello > f; cat f; rm f";
+    let done = ntio(&["run", "-f", "spy", "--report", "none", "--trace", &trace, "--", "sh", "-c", script]);
+    assert_eq!(code(&done), Some(0), "{}", stderr(&done));
+    let whole: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&trace).expect("a trace")).expect("JSON");
+    let slices = whole["traceEvents"].as_array().expect("a list");
+    let write = slices.iter().find(|slice| slice["name"] == "IRP_MJ_WRITE \\f").expect("a write");
+    assert_eq!((&write["ph"], &write["args"]["length"]), (&"X".into(), &6.into()));
+    assert!(slices.iter().any(|slice| slice["name"] == "spy pre" && slice["cat"] == "filter"));
+    assert!(slices.iter().all(|slice| slice["ts"].is_number() && slice["pid"].is_number() && slice["tid"].is_number()));
+
+    let printed = ntio(&["trace", &trace, "--filter", "op=write and rules=NT-W-04"]);
+    let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+    assert!(printed.lines().count() >= 2, "{printed}");
+    assert!(printed.contains("IRP_MJ_WRITE") && printed.contains("NT-W-04") && printed.contains("spy"), "{printed}");
+    assert!(!printed.contains("IRP_MJ_CREATE"), "{printed}");
+
+    let lines = text(folder.path().join("t.jsonl"));
+    assert_eq!(code(&ntio(&["trace", &trace, "-o", &lines])), Some(0));
+    let back = ntio(&["trace", &lines, "--format", "perfetto"]);
+    let back: serde_json::Value = serde_json::from_slice(&back.stdout).expect("JSON");
+    assert_eq!(back["traceEvents"].as_array().map(Vec::len), Some(slices.len()));
+
+    let mistake = ntio(&["trace", &lines, "--filter", "lenght>3"]);
+    assert_eq!(code(&mistake), Some(2));
+    assert!(stderr(&mistake).contains("lenght") && stderr(&mistake).contains("length"), "{}", stderr(&mistake));
+    assert_eq!(code(&ntio(&["trace", "/no/such/trace.jsonl"])), Some(125));
+}
+
+#[test]
 fn the_drivers_process_can_open_nothing() {
     if no_fuse() {
         return;
@@ -167,7 +203,7 @@ fn what_is_not_there_yet_is_refused_by_name() {
         (&["run", "--inf", "x.inf", "--", "true"][..], "--inf"),
         (&["run", "--verify", "full", "--", "true"], "--verify full"),
         (&["run", "--cache", "through", "--", "true"], "--cache through"),
-        (&["run", "--trace", "x.json", "--", "true"], "x.json"),
+        (&["run", "--trace", "x.etl", "--", "true"], "x.etl"),
         (&["check", "x.sys"], "check"),
         (&["fltmc", "filters"], "fltmc"),
         (&["ddk", "somewhere"], "ddk"),
@@ -175,7 +211,7 @@ fn what_is_not_there_yet_is_refused_by_name() {
         let refused = ntio(words);
         assert_eq!(code(&refused), Some(2), "{words:?}");
         assert!(
-            stderr(&refused).contains(named) && stderr(&refused).contains("not there yet") || named == "x.json",
+            stderr(&refused).contains(named) && stderr(&refused).contains("not there yet") || named == "x.etl",
             "{words:?}"
         );
     }
