@@ -3,6 +3,8 @@
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the tree. Source: rules NT-M-20, NT-S-09, NT-DEL family.
 
 use crate::create::unshare;
+use crate::link::Mark;
+use crate::naming;
 use crate::node::{CCB, Node, OPENS, Open, Volume, open_any, open_of};
 use nt_abi::io::{FILE_OBJECT, FO_FILE_MODIFIED, FO_NO_INTERMEDIATE_BUFFERING, FO_VOLUME_OPEN};
 use nt_abi::{NtResult, NtStatus};
@@ -10,7 +12,6 @@ use nt_cell::Foreign;
 use nt_ex::pool;
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
-use std::sync::Arc;
 
 const DONE: IoStatus = IoStatus::new(NtStatus::SUCCESS, 0);
 
@@ -24,7 +25,7 @@ pub(crate) fn cleanup(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     // refusal is told, but the handle goes all the same.
     let modified = file.get(FILE_OBJECT::Flags) & FO_FILE_MODIFIED != 0;
     let dated = if modified { open.node.date() } else { Ok(()) };
-    let named = names(volume, &open);
+    let named = names(volume, file, &open);
     let (last, uncached) = {
         let mut sharing = open.node.sharing.lock();
         let own = file.get(FILE_OBJECT::Flags) & FO_NO_INTERMEDIATE_BUFFERING != 0;
@@ -33,24 +34,38 @@ pub(crate) fn cleanup(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         (sharing.handles == 0, !own && sharing.uncached != 0 && sharing.uncached == sharing.handles)
     };
     off_the_cache(file, &open.node, last, uncached)?;
-    named.and(dated).map(|()| DONE)
+    let information = named?;
+    dated.map(|()| IoStatus::new(NtStatus::SUCCESS, information))
 }
 
-/// Sharing goes; a file that is to be deleted loses its name.
-fn names(volume: &Volume, open: &Open) -> NtResult<()> {
+const FILE_REMAINS: u64 = 2;
+const FILE_GONE: u64 = 4;
+const LINK_GONE: u64 = 8;
+const POSIX_STYLE: u64 = 0x20;
+
+/// Sharing goes; a name that is to go goes with its last open, or with the open that marked it (NT-DEL-03, NT-DEL-13).
+/// Returns what the cleanup's Information tells of it (NT-DEL-35).
+fn names(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open) -> NtResult<u64> {
     let _tree = volume.tree.lock();
     unshare(open);
+    let Some(link) = &open.link else { return Ok(FILE_REMAINS) };
+    let last = link.leave(open.hinders);
     if open.generation != volume.mount.generation() {
-        return Ok(()); // of a mount that is gone
+        return Ok(0); // of a mount that is gone
     }
-    if *open.delete_on_close.lock() {
-        *open.node.delete_pending.lock() = true;
+    if *open.delete_on_close.lock() && !link.is_pending() && !naming::is_filled(&open.node)? {
+        naming::mark(link, &open.node, Mark::Classic); // NT-DEL-24, NT-DEL-26
     }
-    let last = open.node.sharing.lock().opens == 0;
-    if *open.node.delete_pending.lock() && (last || *open.posix_delete.lock()) {
-        unlink(open)?;
+    let posix = link.mark() == Mark::Posix(file.addr());
+    if link.is_gone() || link.mark() == Mark::None || !(last || posix) {
+        return Ok(FILE_REMAINS);
     }
-    Ok(())
+    let style = if matches!(link.mark(), Mark::Posix(_)) { POSIX_STYLE } else { 0 };
+    if !naming::unlink(link, &open.node)? {
+        return Ok(FILE_REMAINS);
+    }
+    let kind = if open.node.is_directory() || open.node.object.links()? == 0 { FILE_GONE } else { LINK_GONE };
+    Ok(kind | style)
 }
 
 /// The cache lets go of a file object: what is dirty stays for the lazy writer (NT-CC-69), but that of a deleted file is
@@ -74,20 +89,6 @@ fn off_the_cache(file: Foreign<FILE_OBJECT>, node: &Node, last: bool, uncached: 
         let _errors_are_ignored = nt_cc::coherency_flush_and_purge(node.sections(), 0, u64::MAX, false);
     }
     let _off = nt_cc::uninitialize(file, gone.then_some(0), None);
-    Ok(())
-}
-
-/// Takes the name under which this open was made out of its directory.
-fn unlink(open: &Open) -> NtResult<()> {
-    let Some((parent, name)) = open.place.lock().clone() else { return Ok(()) };
-    remove_name(&parent, &name, &open.node)
-}
-
-/// Takes a name away if it still leads to `node`.
-pub(crate) fn remove_name(parent: &Node, name: &[u16], node: &Arc<Node>) -> NtResult<()> {
-    if parent.directory()?.remove(name, node)? {
-        *node.delete_pending.lock() = false;
-    }
     Ok(())
 }
 

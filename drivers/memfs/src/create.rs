@@ -4,8 +4,9 @@
 //! Source: IRP_MJ_CREATE page; rules NT-A-13, NT-A-14, NT-A-18, NT-M-20.
 
 use crate::backing::{Attribute, Change, New};
+use crate::link::{Link, Spot};
 use crate::node::{CCB, FCB, Node, OPENS, Open, Scan, Sharing, Volume, open_of};
-use crate::path::{self, Place};
+use crate::path::{self, Start};
 use nt_abi::io::*;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
@@ -30,6 +31,8 @@ struct Request {
     options: u32,
     attributes: u32,
     exact: bool,
+    /// It is the directory of the name that is wanted (NT-REN-22).
+    target: bool,
     allocation: i64,
 }
 
@@ -45,6 +48,7 @@ pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         options: options & 0x00FF_FFFF,
         attributes: u32::from(stack.get(IO_STACK_LOCATION::Create_FileAttributes)),
         exact: stack.get(IO_STACK_LOCATION::Flags) & SL_CASE_SENSITIVE != 0,
+        target: stack.get(IO_STACK_LOCATION::Flags) & SL_OPEN_TARGET_DIRECTORY != 0,
         allocation: irp.irp().get(IRP::Overlay_AllocationSize),
     };
     let name =
@@ -58,8 +62,7 @@ pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         None => None,
         Some(related) => {
             let open = open_of(related)?;
-            let path = open.path.lock().clone();
-            Some((Arc::clone(&open.node), path))
+            Some((Arc::clone(&open.node), open.link.clone()))
         }
     };
     let _tree = volume.tree.lock();
@@ -81,15 +84,33 @@ fn open_file(
     volume: &Volume,
     file: Foreign<FILE_OBJECT>,
     request: &Request,
-    related: Option<(Arc<Node>, Vec<u16>)>,
+    related: Option<Start>,
     name: &[u16],
     eas: Vec<Attribute>,
 ) -> NtResult<IoStatus> {
+    let lost = related.as_ref().and_then(|(_, link)| link.as_ref()).is_some_and(|link| link.is_gone());
+    if lost && !name.is_empty() {
+        return NtStatus::DELETE_PENDING.fail(); // NT-DEL-17
+    }
     let place = path::walk(volume, related, name, request.exact)?;
     let trailing = name.last() == Some(&(b'\\' as u16)) && name.len() > 1;
-    let (node, information) = match &place.found {
-        Some(node) => existing(node, request, trailing)?,
-        None => (make(&place, request, trailing, eas)?, FILE_CREATED),
+    let up = volume.links.along(place.base, place.trail);
+    if request.target {
+        return open_target(volume, file, request, place.parent, up, (name, place.found.is_some()));
+    }
+    let link = match &place.parent {
+        None => up.clone(),
+        Some(parent) => {
+            let (parent, name) = (Arc::clone(parent), place.name.clone());
+            Some(volume.links.get(Spot { parent, name, up: up.clone() }))
+        }
+    };
+    let (node, information) = match (&place.found, &place.parent) {
+        (Some(_), _) if link.as_ref().is_some_and(|link| link.is_pending()) => return NtStatus::DELETE_PENDING.fail(),
+        (Some(node), _) => existing(node, request, trailing)?,
+        (None, Some(_)) if up.is_some_and(|up| up.is_pending()) => return NtStatus::DELETE_PENDING.fail(), // NT-DEL-33
+        (None, Some(parent)) => (make(parent, &place.name, request, trailing, eas)?, FILE_CREATED),
+        (None, None) => return NtStatus::OBJECT_NAME_INVALID.fail(),
     };
     node.object.open(request.access & READS != 0, request.access & WRITES != 0 || information != FILE_OPENED)?;
     share(&node, request)?;
@@ -104,8 +125,31 @@ fn open_file(
             node.publish(&data);
         }
     }
-    attach(volume, file, node, place, request)?;
+    attach(volume, file, node, link, request)?;
     Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(information)))
+}
+
+/// SL_OPEN_TARGET_DIRECTORY: opens the directory that a name stands in, for a rename to that name; the file object keeps
+/// the last component, and Information tells whether it exists.
+fn open_target(
+    volume: &Volume,
+    file: Foreign<FILE_OBJECT>,
+    request: &Request,
+    parent: Option<Arc<Node>>,
+    link: Option<Arc<Link>>,
+    (name, exists): (&[u16], bool),
+) -> NtResult<IoStatus> {
+    const SEPARATOR: u16 = b'\\' as u16;
+    let parent = parent.ok_or(NtStatus::OBJECT_NAME_INVALID.error())?;
+    if link.as_ref().is_some_and(|link| link.is_pending()) {
+        return NtStatus::DELETE_PENDING.fail();
+    }
+    let name = name.strip_suffix(&[SEPARATOR]).unwrap_or(name);
+    let last = name.iter().rposition(|&unit| unit == SEPARATOR).map_or(name, |at| &name[at + 1..]).to_vec();
+    share(&parent, request)?;
+    nt_rtl::unicode::store_units(file.at(FILE_OBJECT::FileName), &last)?;
+    attach(volume, file, parent, link, request)?;
+    Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(if exists { FILE_EXISTS } else { FILE_DOES_NOT_EXIST })))
 }
 
 /// An open of the volume itself: its root, for queries; `dasd` has its sectors.
@@ -114,18 +158,14 @@ fn open_volume(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request) -
         return NtStatus::ACCESS_DENIED.fail();
     }
     file.or32(FILE_OBJECT::Flags, FO_VOLUME_OPEN);
-    let place = Place { parent: None, name: Vec::new(), found: None, path: Vec::new() };
     share(&volume.root, request)?;
-    attach(volume, file, Arc::clone(&volume.root), place, request)?;
+    attach(volume, file, Arc::clone(&volume.root), None, request)?;
     Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(FILE_OPENED)))
 }
 
 fn existing(node: &Arc<Node>, request: &Request, trailing: bool) -> NtResult<(Arc<Node>, u32)> {
     let attributes = node.object.meta()?.attributes;
     let directory = node.is_directory();
-    if *node.delete_pending.lock() {
-        return NtStatus::DELETE_PENDING.fail();
-    }
     if attributes & FILE_ATTRIBUTE_REPARSE_POINT != 0 && request.options & FILE_OPEN_REPARSE_POINT == 0 {
         return NtStatus::IO_REPARSE_TAG_NOT_HANDLED.fail();
     }
@@ -169,16 +209,15 @@ fn existing(node: &Arc<Node>, request: &Request, trailing: bool) -> NtResult<(Ar
     Ok((Arc::clone(node), information))
 }
 
-fn make(place: &Place, request: &Request, trailing: bool, eas: Vec<Attribute>) -> NtResult<Arc<Node>> {
+fn make(parent: &Node, name: &[u16], request: &Request, trailing: bool, eas: Vec<Attribute>) -> NtResult<Arc<Node>> {
     if matches!(request.disposition, FILE_OPEN | FILE_OVERWRITE) {
         rule!(NT_A_18);
         return NtStatus::OBJECT_NAME_NOT_FOUND.fail();
     }
-    let parent = place.parent.as_ref().ok_or(NtStatus::OBJECT_NAME_COLLISION.error())?;
-    if *parent.delete_pending.lock() {
-        return NtStatus::DELETE_PENDING.fail();
-    }
     let directory = request.options & FILE_DIRECTORY_FILE != 0;
+    if request.options & FILE_DELETE_ON_CLOSE != 0 && request.attributes & FILE_ATTRIBUTE_READONLY != 0 {
+        return NtStatus::CANNOT_DELETE.fail(); // NT-DEL-22
+    }
     if trailing && !directory {
         return NtStatus::OBJECT_NAME_INVALID.fail();
     }
@@ -187,7 +226,7 @@ fn make(place: &Place, request: &Request, trailing: bool, eas: Vec<Attribute>) -
     }
     let kind = if directory { FILE_ATTRIBUTE_DIRECTORY } else { FILE_ATTRIBUTE_ARCHIVE };
     let attributes = (request.attributes & SETTABLE & !FILE_ATTRIBUTE_NORMAL) | kind;
-    parent.directory()?.make(&place.name, New { directory, attributes, eas })
+    parent.directory()?.make(name, New { directory, attributes, eas })
 }
 
 fn overwrite(node: &Node, request: &Request) -> NtResult<()> {
@@ -258,18 +297,18 @@ fn attach(
     volume: &Volume,
     file: Foreign<FILE_OBJECT>,
     node: Arc<Node>,
-    place: Place,
+    link: Option<Arc<Link>>,
     request: &Request,
 ) -> NtResult<()> {
     let ccb = pool::zeroed::<CCB>(pool::tag(b"RamC")).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
     let fcb = node.fcb;
     let open = Open {
-        place: Mutex::new(place.parent.map(|parent| (parent, place.name))),
-        path: Mutex::new(place.path),
+        link,
+        hinders: !request.exact,
         access: request.access,
         share: request.share,
         delete_on_close: Mutex::new(request.options & FILE_DELETE_ON_CLOSE != 0),
-        posix_delete: Mutex::new(false),
+        opened_to_delete: request.options & FILE_DELETE_ON_CLOSE != 0,
         scan: Mutex::new(Scan::default()),
         mount: Arc::clone(&volume.mount),
         generation: volume.mount.generation(),
@@ -285,6 +324,9 @@ fn attach(
     let caches = request.options & FILE_NO_INTERMEDIATE_BUFFERING == 0 && !open.node.is_directory();
     if caches {
         file.or32(FILE_OBJECT::Flags, FO_CACHE_SUPPORTED); // NT-CC-04
+    }
+    if let Some(link) = &open.link {
+        link.enter(open.hinders);
     }
     ccb.set(CCB::Key, OPENS.insert(Arc::new(open)));
     file.set_ptr(FILE_OBJECT::FsContext, Some(fcb.view()));

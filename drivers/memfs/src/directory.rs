@@ -137,7 +137,7 @@ fn told(open: &Open, name: &[u16], dots: bool) -> NtResult<Option<Entry>> {
     if !dots {
         return open.node.directory()?.entry(name);
     }
-    let parent = open.place.lock().as_ref().map(|(parent, _)| Arc::clone(parent));
+    let parent = open.link.as_ref().map(|link| link.parent());
     let node = match (name.len(), parent) {
         (2, Some(parent)) => parent, // NT-DIR-34
         _ => Arc::clone(&open.node),

@@ -4,22 +4,21 @@
 //! Source: FSCC layouts; rules NT-I-08 to NT-I-15, NT-REN, NT-DEL, NT-LNK families as far as each class says.
 
 use crate::backing::{Change, Meta};
-use crate::cleanup::remove_name;
+use crate::identity;
+use crate::naming::{self, Kind, Target};
 use crate::node::{Node, Open, Volume, open_of};
-use crate::path;
 use nt_abi::io::{
-    FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY, FILE_ATTRIBUTE_REPARSE_POINT,
-    FILE_OBJECT, IO_STACK_LOCATION, IRP,
+    FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_REPARSE_POINT, FILE_OBJECT, IO_STACK_LOCATION, IRP,
 };
 use nt_abi::{NtError, NtResult, NtStatus};
-use nt_cell::Guard;
 use nt_cell::{Fault, Region};
 use nt_io::driver::OwnedIrp;
 use nt_io::info::class;
 use nt_io::irp::IoStatus;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-fn bad(_: Fault) -> NtError {
+pub(crate) fn bad(_: Fault) -> NtError {
     NtStatus::INVALID_USER_BUFFER.error()
 }
 
@@ -28,7 +27,7 @@ pub(crate) fn shown(attributes: u32) -> u32 {
     if attributes == 0 { FILE_ATTRIBUTE_NORMAL } else { attributes }
 }
 
-pub(crate) fn query(irp: &OwnedIrp) -> NtResult<IoStatus> {
+pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let stack = irp.stack();
     let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
     let open = open_of(file)?;
@@ -38,7 +37,7 @@ pub(crate) fn query(irp: &OwnedIrp) -> NtResult<IoStatus> {
     node.refresh()?;
     let count = match stack.get(IO_STACK_LOCATION::QueryFile_FileInformationClass) {
         class::BASIC => basic(node, out)?,
-        class::STANDARD => standard(node, out)?,
+        class::STANDARD => standard(&open, out)?,
         class::INTERNAL => {
             out.store::<u64>(0, node.id()).map_err(bad)?;
             8
@@ -47,7 +46,14 @@ pub(crate) fn query(irp: &OwnedIrp) -> NtResult<IoStatus> {
             out.store::<u32>(0, crate::ea::size(&node.object.eas()?)).map_err(bad)?;
             4
         }
-        class::NAME => return name(&open, out),
+        class::NAME | class::NORMALIZED_NAME => return name(&open, out),
+        class::STANDARD_LINK => identity::standard_link(&open, out)?,
+        class::ID => identity::id(volume, node, out)?,
+        class::STAT => identity::stat(&open, out, false)?,
+        class::STAT_LX => identity::stat(&open, out, true)?,
+        class @ (class::HARD_LINK | class::HARD_LINK_FULL_ID) => {
+            return identity::hard_links(volume, &open, out, class == class::HARD_LINK_FULL_ID);
+        }
         class::POSITION => {
             out.store::<i64>(0, file.get(FILE_OBJECT::CurrentByteOffset)).map_err(bad)?;
             8
@@ -63,14 +69,12 @@ pub(crate) fn query(irp: &OwnedIrp) -> NtResult<IoStatus> {
         class::ATTRIBUTE_TAG => {
             let attributes = node.object.meta()?.attributes;
             out.store::<u32>(0, shown(attributes)).map_err(bad)?;
-            let reparse = if attributes & FILE_ATTRIBUTE_REPARSE_POINT == 0 { None } else { node.object.reparse()? };
-            let tag = reparse.as_deref().and_then(|data| data.first_chunk::<4>());
-            out.store::<u32>(4, tag.map_or(0, |tag| u32::from_le_bytes(*tag))).map_err(bad)?;
+            out.store::<u32>(4, identity::tag(node, attributes)?).map_err(bad)?;
             8
         }
         class::ALL => {
             basic(node, out)?;
-            standard(node, out.sub(40, length - 40))?;
+            standard(&open, out.sub(40, length - 40))?;
             out.store::<u64>(64, node.id()).map_err(bad)?;
             out.store::<u32>(72, crate::ea::size(&node.object.eas()?)).map_err(bad)?;
             let named = name(&open, out.sub(96, length - 96))?;
@@ -101,24 +105,29 @@ fn basic(node: &Node, out: Region) -> NtResult<u64> {
     Ok(40)
 }
 
-fn standard(node: &Node, out: Region) -> NtResult<u64> {
+fn standard(open: &Open, out: Region) -> NtResult<u64> {
+    let node = &open.node;
     let (allocation, eof) = sizes(node);
-    let pending = *node.delete_pending.lock();
+    let pending = open.is_pending();
     out.store::<u64>(0, allocation).map_err(bad)?;
     out.store::<u64>(8, eof).map_err(bad)?;
-    let links = node.object.links()?.saturating_sub(u32::from(pending));
-    out.store::<u32>(16, links).map_err(bad)?;
+    out.store::<u32>(16, accessible(open)?).map_err(bad)?;
     out.store::<u8>(20, u8::from(pending)).map_err(bad)?;
     out.store::<u8>(21, u8::from(node.is_directory())).map_err(bad)?;
     Ok(24)
 }
 
+/// NumberOfLinks: names that are not marked to go (NT-LNK-15); a directory has one (NT-LNK-16).
+pub(crate) fn accessible(open: &Open) -> NtResult<u32> {
+    if open.node.is_directory() {
+        return Ok(u32::from(!open.is_pending()));
+    }
+    Ok(open.node.object.links()?.saturating_sub(open.node.marked.load(Ordering::Relaxed)))
+}
+
 /// The path from the volume's root; BUFFER_OVERFLOW with what fits when it does not fit.
 fn name(open: &Open, out: Region) -> NtResult<IoStatus> {
-    let mut path = open.path.lock().clone();
-    if path.is_empty() {
-        path.push(b'\\' as u16);
-    }
+    let path = open.link.as_ref().map_or_else(|| vec![u16::from(b'\\')], |link| link.path());
     let bytes: Vec<u8> = path.iter().flat_map(|unit| unit.to_le_bytes()).collect();
     out.store::<u32>(0, bytes.len() as u32).map_err(bad)?;
     let fits = bytes.len().min(out.len() - 4) & !1;
@@ -144,30 +153,40 @@ pub(crate) fn set(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         class::POSITION => file.set(FILE_OBJECT::CurrentByteOffset, input.load::<i64>(0).map_err(bad)?),
         class::DISPOSITION => {
             let delete = input.load::<u8>(0).map_err(bad)? != 0;
-            set_disposition(&open, u32::from(delete))?;
+            naming::dispose(volume, file, &open, u32::from(delete))?;
         }
-        class::DISPOSITION_EX => set_disposition(&open, input.load::<u32>(0).map_err(bad)?)?,
-        class @ (class::RENAME | class::RENAME_EX | class::LINK) => {
+        class::DISPOSITION_EX => naming::dispose(volume, file, &open, input.load::<u32>(0).map_err(bad)?)?,
+        class @ (class::RENAME | class::RENAME_EX | class::LINK | class::LINK_EX) => {
             let flags = match class {
-                class::RENAME_EX => input.load::<u32>(0).map_err(bad)?,
-                _ => u32::from(input.load::<u8>(0).map_err(bad)? != 0),
+                class::RENAME_EX | class::LINK_EX => input.load::<u32>(0).map_err(bad)?,
+                _ => u32::from(input.load::<u8>(0).map_err(bad)? != 0), // NT-REN-36
             };
-            let target = match stack.ptr(IO_STACK_LOCATION::SetFile_FileObject) {
-                None => None,
-                Some(root) => Some(open_of(root)?),
+            let kind = if matches!(class, class::LINK | class::LINK_EX) { Kind::Link } else { Kind::Rename };
+            let name = target_name(input)?;
+            let directory = stack.ptr(IO_STACK_LOCATION::SetFile_FileObject);
+            let target = || match directory {
+                None => Target::beside(&open, &name),
+                Some(directory) => {
+                    let there = open_of(directory)?;
+                    let name = nt_rtl::unicode::units(directory.at(FILE_OBJECT::FileName)).map_err(bad)?;
+                    Ok(Target { directory: Arc::clone(&there.node), link: there.link.clone(), name })
+                }
             };
-            let bytes = input.load::<u32>(16).map_err(bad)? as usize;
-            if bytes > length.saturating_sub(20) || !bytes.is_multiple_of(2) {
-                return NtStatus::INVALID_PARAMETER.fail();
-            }
-            let mut raw = vec![0; bytes];
-            input.sub(20, bytes).read_to(&mut raw).map_err(bad)?;
-            let name: Vec<u16> = raw.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
-            rename(volume, &open, target, &name, flags, class == class::LINK)?;
+            naming::rename(volume, file, &open, target, flags, kind)?;
         }
         _ => return NtStatus::INVALID_INFO_CLASS.fail(),
     }
     Ok(IoStatus::new(NtStatus::SUCCESS, 0))
+}
+
+/// The name of a rename or link (NT-REN-01).
+fn target_name(input: Region) -> NtResult<Vec<u16>> {
+    let bytes = input.load::<u32>(16).map_err(bad)? as usize;
+    if bytes == 0 || bytes > input.len() - 20 || !bytes.is_multiple_of(2) {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    let raw = input.sub(20, bytes).to_vec().map_err(bad)?;
+    Ok(raw.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect())
 }
 
 /// NT-I-15: 0 keeps a time, -1 and -2 keep it too (automatic updates are dated at cleanup here).
@@ -248,108 +267,5 @@ fn set_allocation(node: &Node, allocation: i64) -> NtResult<()> {
     node.publish(&data);
     drop(data);
     node.tell_cache();
-    Ok(())
-}
-
-const DISPOSITION_DELETE: u32 = 1;
-const DISPOSITION_POSIX: u32 = 2;
-const DISPOSITION_ON_CLOSE: u32 = 8;
-const DISPOSITION_IGNORE_READONLY: u32 = 16;
-
-fn set_disposition(open: &Open, flags: u32) -> NtResult<()> {
-    if flags & DISPOSITION_ON_CLOSE != 0 {
-        return NtStatus::NOT_SUPPORTED.fail();
-    }
-    let delete = flags & DISPOSITION_DELETE != 0;
-    if delete {
-        let readonly = open.node.object.meta()?.attributes & FILE_ATTRIBUTE_READONLY != 0;
-        if (readonly && flags & DISPOSITION_IGNORE_READONLY == 0) || open.place.lock().is_none() {
-            return NtStatus::CANNOT_DELETE.fail();
-        }
-        if open.node.object.directory().map_or(Ok(false), |names| names.is_empty().map(|empty| !empty))? {
-            return NtStatus::DIRECTORY_NOT_EMPTY.fail();
-        }
-    }
-    *open.node.delete_pending.lock() = delete;
-    *open.posix_delete.lock() = delete && flags & DISPOSITION_POSIX != 0;
-    Ok(())
-}
-
-const REPLACE: u32 = 1;
-const POSIX: u32 = 2;
-
-fn rename(
-    volume: &Volume,
-    open: &Arc<Open>,
-    target: Option<Guard<'static, Arc<Open>>>,
-    name: &[u16],
-    flags: u32,
-    link: bool,
-) -> NtResult<()> {
-    const SEPARATOR: u16 = b'\\' as u16;
-    let _tree = volume.tree.lock();
-    let source = open.place.lock().clone().ok_or(NtStatus::INVALID_PARAMETER.error())?;
-    if link && open.node.is_directory() {
-        return NtStatus::FILE_IS_A_DIRECTORY.fail();
-    }
-    let start = match target {
-        Some(directory) => {
-            let path = directory.path.lock().clone();
-            Some((Arc::clone(&directory.node), path))
-        }
-        None if name.first() == Some(&SEPARATOR) => None,
-        None => {
-            let mut path = open.path.lock().clone();
-            let end = path.iter().rposition(|&unit| unit == SEPARATOR).unwrap_or(0);
-            path.truncate(end);
-            Some((Arc::clone(&source.0), path))
-        }
-    };
-    let place = path::walk(volume, start, name, true)?;
-    let parent = place.parent.clone().ok_or(NtStatus::ACCESS_DENIED.error())?;
-    if let Some(there) = &place.found {
-        if Arc::ptr_eq(there, &open.node) {
-            if Arc::ptr_eq(&parent, &source.0) && place.name == source.1 {
-                return Ok(());
-            }
-            if !link {
-                remove_name(&source.0, &source.1, &open.node)?;
-            }
-            return Ok(());
-        }
-        replaceable(there, open, flags)?;
-    }
-    let replaced = place.found.as_ref();
-    if link {
-        parent.directory()?.link(&place.name, &open.node, replaced)?;
-    } else {
-        source.0.directory()?.rename(&source.1, &open.node, &parent, &place.name, replaced)?;
-        *open.place.lock() = Some((parent, place.name));
-        *open.path.lock() = place.path;
-    }
-    if let Some(there) = replaced {
-        *there.delete_pending.lock() = false;
-    }
-    Ok(())
-}
-
-/// May `there` make way for a rename?
-fn replaceable(there: &Node, open: &Open, flags: u32) -> NtResult<()> {
-    if flags & REPLACE == 0 {
-        return NtStatus::OBJECT_NAME_COLLISION.fail();
-    }
-    let empty = there.object.directory().map_or(Ok(true), |names| names.is_empty())?;
-    if there.is_directory() && (flags & POSIX == 0 || !open.node.is_directory()) {
-        return NtStatus::ACCESS_DENIED.fail();
-    }
-    if !there.is_directory() && open.node.is_directory() && flags & POSIX != 0 {
-        return NtStatus::NOT_A_DIRECTORY.fail();
-    }
-    if !empty {
-        return NtStatus::DIRECTORY_NOT_EMPTY.fail();
-    }
-    if flags & POSIX == 0 && there.sharing.lock().opens != 0 {
-        return NtStatus::ACCESS_DENIED.fail();
-    }
     Ok(())
 }

@@ -40,7 +40,7 @@ pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             if usize::from(u16::from_le_bytes([data[4], data[5]])) + 8 > input {
                 return NtStatus::IO_REPARSE_DATA_INVALID.fail();
             }
-            let place = open.place.lock().clone();
+            let place = open.link.as_ref().map(|link| link.spot()).map(|spot| (spot.parent, spot.name));
             let _tree = volume.tree.lock();
             open.node.object.set_reparse(&open.node, place.as_ref(), Some(data))?;
             Ok(IoStatus::new(NtStatus::SUCCESS, 0))
@@ -54,7 +54,7 @@ pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         }
         FSCTL_DELETE_REPARSE_POINT => {
             open.node.object.reparse()?.ok_or(NtStatus::NOT_A_REPARSE_POINT.error())?;
-            let place = open.place.lock().clone();
+            let place = open.link.as_ref().map(|link| link.spot()).map(|spot| (spot.parent, spot.name));
             let _tree = volume.tree.lock();
             open.node.object.set_reparse(&open.node, place.as_ref(), None)?;
             Ok(IoStatus::new(NtStatus::SUCCESS, 0))

@@ -17,9 +17,12 @@ mod directory;
 mod ea;
 mod fileinfo;
 mod fsctl;
+mod identity;
+mod link;
 mod lock;
 mod main_lock;
 mod mount;
+mod naming;
 mod node;
 mod path;
 mod ram;
@@ -181,7 +184,7 @@ impl NativeDriver for MemFs {
                     IRP_MJ_CREATE => create::create(volume, irp),
                     IRP_MJ_CLEANUP => cleanup::cleanup(volume, irp),
                     IRP_MJ_CLOSE => cleanup::close(irp),
-                    IRP_MJ_QUERY_INFORMATION => fileinfo::query(irp),
+                    IRP_MJ_QUERY_INFORMATION => fileinfo::query(volume, irp),
                     IRP_MJ_SET_INFORMATION => fileinfo::set(volume, irp),
                     IRP_MJ_QUERY_VOLUME_INFORMATION => volinfo::query(volume, irp),
                     IRP_MJ_QUERY_EA => ea::query(irp),

@@ -6,6 +6,7 @@
 
 use crate::backing::{Backing, Content, Directory, Object, Sizes};
 use crate::dasd::Sectors;
+use crate::link::{Link, Links};
 use crate::main_lock::Main;
 use nt_abi::io::FILE_OBJECT;
 use nt_abi::mm::{FILE_LOCK, FSRTL_ADVANCED_FCB_HEADER, SECTION_OBJECT_POINTERS};
@@ -15,7 +16,7 @@ use nt_ex::pool;
 use nt_fsrtl::contexts::{self, FILE_CONTEXTS};
 use nt_fsrtl::filelock::{self, FileLock};
 use nt_ke::{Kernel, Mutex, RwLock};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, LazyLock, Weak};
 
 pub(crate) use crate::mount::Mount;
@@ -51,6 +52,7 @@ pub struct Volume {
     pub(crate) tree: Mutex<()>,
     pub(crate) root: Arc<Node>,
     pub(crate) created: i64,
+    pub(crate) links: Arc<Links>,
     pub(crate) mount: Arc<Mount>,
     pub(crate) sectors: RwLock<Sectors>,
 }
@@ -91,7 +93,8 @@ pub(crate) struct Node {
     pub(crate) main: Main,
     /// Innermost: sizes and content, also for paging requests.
     pub(crate) data: RwLock<Data>,
-    pub(crate) delete_pending: Mutex<bool>,
+    /// How many of its names are marked to go (NT-DEL-30).
+    pub(crate) marked: AtomicU32,
     pub(crate) sharing: Mutex<Sharing>,
     pub(crate) fcb: Foreign<FCB>,
 }
@@ -108,13 +111,14 @@ impl Drop for Node {
 /// One open of a node.
 pub(crate) struct Open {
     pub(crate) node: Arc<Node>,
-    /// Where it was opened: the directory and the name there, which a rename changes.
-    pub(crate) place: Mutex<Option<(Arc<Node>, Units)>>,
-    pub(crate) path: Mutex<Units>,
+    /// The name by which it was opened; the root and the volume have none.
+    pub(crate) link: Option<Arc<Link>>,
+    /// It hinders a rename of a directory above it (NT-REN-23).
+    pub(crate) hinders: bool,
     pub(crate) access: u32,
     pub(crate) share: u32,
     pub(crate) delete_on_close: Mutex<bool>,
-    pub(crate) posix_delete: Mutex<bool>,
+    pub(crate) opened_to_delete: bool,
     pub(crate) scan: Mutex<Scan>,
     /// The mount that it belongs to, and which one that was.
     pub(crate) mount: Arc<Mount>,
@@ -122,6 +126,13 @@ pub(crate) struct Open {
     /// A volume handle that dismounted it; one that may go past its end.
     pub(crate) dismounted: AtomicBool,
     pub(crate) extended: AtomicBool,
+}
+
+impl Open {
+    /// Is its name to go, or gone?
+    pub(crate) fn is_pending(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.is_pending())
+    }
 }
 
 /// Where a directory enumeration stands: a snapshot of the names, in the order of NT-DIR-12, taken at its start.
@@ -164,7 +175,7 @@ impl Node {
             object,
             main: Main::default(),
             data: RwLock::new(data),
-            delete_pending: Mutex::new(false),
+            marked: AtomicU32::new(0),
             sharing: Mutex::new(Sharing::default()),
             fcb,
         };
@@ -290,8 +301,8 @@ impl Volume {
             Some(size) => Sectors::formatted(size, serial(index))?,
             None => Sectors::default(),
         };
-        let (tree, mount) = (Mutex::new(()), Arc::default());
-        Ok(Arc::new(Self { index, backing, tree, root, created, mount, sectors: RwLock::new(sectors) }))
+        let (tree, links, mount) = (Mutex::new(()), Arc::default(), Arc::default());
+        Ok(Arc::new(Self { index, backing, tree, root, created, links, mount, sectors: RwLock::new(sectors) }))
     }
 }
 

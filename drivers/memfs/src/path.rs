@@ -2,6 +2,7 @@
 //!
 //! Room: drivers/memfs. Locks: the caller holds the tree. Source: nt-fs.md section 14 (NT-NAM).
 
+use crate::link::Link;
 use crate::node::{Node, Units, Volume};
 use nt_abi::{NtResult, NtStatus};
 use std::sync::Arc;
@@ -13,10 +14,12 @@ pub(crate) struct Place {
     pub(crate) parent: Option<Arc<Node>>,
     pub(crate) name: Units,
     pub(crate) found: Option<Arc<Node>>,
-    pub(crate) path: Units,
+    /// The link that the walk started at, and the directories and names that it came by.
+    pub(crate) base: Option<Arc<Link>>,
+    pub(crate) trail: Vec<(Arc<Node>, Units)>,
 }
 
-fn check(component: &[u16]) -> NtResult<()> {
+pub(crate) fn check(component: &[u16]) -> NtResult<()> {
     let forbidden = |&unit: &u16| unit < 32 || b"\"*/:<>?|".iter().any(|&bad| u16::from(bad) == unit);
     // NT-NAM-13, NT-NAM-15, NT-NAM-16.
     let dots = matches!(component, [0x2E] | [0x2E, 0x2E]);
@@ -26,17 +29,21 @@ fn check(component: &[u16]) -> NtResult<()> {
     Ok(())
 }
 
-/// Walks `name` from `start` (the root, or a related directory whose path is `base`).
-pub(crate) fn walk(volume: &Volume, start: Option<(Arc<Node>, Units)>, name: &[u16], exact: bool) -> NtResult<Place> {
+/// Where a walk starts: a file, and the link that it was opened by.
+pub(crate) type Start = (Arc<Node>, Option<Arc<Link>>);
+
+/// Walks `name` from `start` (the root, or what a relative name is relative to).
+pub(crate) fn walk(volume: &Volume, start: Option<Start>, name: &[u16], exact: bool) -> NtResult<Place> {
     let relative = start.is_some();
     if relative && name.first() == Some(&SEPARATOR) {
         return NtStatus::OBJECT_NAME_INVALID.fail();
     }
-    let (mut at, mut path) = start.unwrap_or_else(|| (Arc::clone(&volume.root), Vec::new()));
+    let (mut at, base) = start.unwrap_or_else(|| (Arc::clone(&volume.root), None));
     let name = name.strip_prefix(&[SEPARATOR]).unwrap_or(name);
     let name = name.strip_suffix(&[SEPARATOR]).unwrap_or(name);
+    let mut trail = Vec::new();
     if name.is_empty() {
-        return Ok(Place { parent: None, name: Vec::new(), found: Some(at), path });
+        return Ok(Place { parent: None, name: Vec::new(), found: Some(at), base, trail });
     }
     let mut parts = name.split(|&unit| unit == SEPARATOR).peekable();
     while let Some(part) = parts.next() {
@@ -48,21 +55,18 @@ pub(crate) fn walk(volume: &Volume, start: Option<(Arc<Node>, Units)>, name: &[u
             return NtStatus::OBJECT_PATH_NOT_FOUND.fail();
         }
         let found = at.directory()?.child(part, exact)?;
-        let last = parts.peek().is_none();
-        path.push(SEPARATOR);
-        path.extend_from_slice(found.as_ref().map_or(part, |(name, _)| name));
-        if last {
+        if parts.peek().is_none() {
             let (name, found) = match found {
                 Some((name, node)) => (name, Some(node)),
                 None => (part.to_vec(), None),
             };
-            return Ok(Place { parent: Some(at), name, found, path });
+            return Ok(Place { parent: Some(at), name, found, base, trail });
         }
         match found {
             Some((_, node)) if node.object.is_reparse_point() => {
                 return NtStatus::IO_REPARSE_TAG_NOT_HANDLED.fail();
             }
-            Some((_, node)) => at = node,
+            Some((name, node)) => trail.push((std::mem::replace(&mut at, node), name)),
             None => return NtStatus::OBJECT_PATH_NOT_FOUND.fail(),
         }
     }

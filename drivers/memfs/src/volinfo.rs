@@ -13,8 +13,8 @@ use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
 
 const CLUSTER: u64 = 4096;
-/// Case-sensitive search, case-preserved names, Unicode on disk, reparse points, EAs, hard links, POSIX delete.
-const ATTRIBUTES: u32 = 0x1 | 0x2 | 0x4 | 0x80 | 0x80_0000 | 0x40_0000 | 0x400;
+/// Case-sensitive search, case-preserved names, Unicode on disk, reparse points, EAs, hard links, POSIX delete, results of cleanups.
+const ATTRIBUTES: u32 = 0x1 | 0x2 | 0x4 | 0x80 | 0x80_0000 | 0x40_0000 | 0x400 | 0x200;
 
 fn bad(_: Fault) -> NtError {
     NtStatus::INVALID_USER_BUFFER.error()

@@ -89,6 +89,11 @@ impl Door {
         }
     }
 
+    /// The full NT name of a path on the volume.
+    pub(crate) fn full(&self, path: &[u16]) -> Vec<u16> {
+        [&self.volume, path].concat()
+    }
+
     pub(crate) fn open_path(
         &self,
         client: &Client,

@@ -434,7 +434,7 @@ impl Filesystem for Operations {
                     return Ok(false);
                 }
                 self.0.at_path(client, &old, DELETE | READ_ATTRIBUTES, 0, |handle| {
-                    let information = rename_information(replace | POSIX_IGNORE_READONLY, &new);
+                    let information = rename_information(replace | POSIX_IGNORE_READONLY, &self.0.full(&new));
                     client.set_information(handle, class::RENAME_EX, &information)
                 })?;
                 Ok(true)
@@ -452,7 +452,7 @@ impl Filesystem for Operations {
             let caller = self.caller(request)?;
             let access = WRITE_ATTRIBUTES | READ_ATTRIBUTES | READ_EA;
             let attr = self.0.on_node(&caller, node.0, access, |client, handle| {
-                client.set_information(handle, class::LINK, &rename_information(0, &path))?;
+                client.set_information(handle, class::LINK, &rename_information(0, &self.0.full(&path)))?;
                 self.0.stat(client, handle)
             })?;
             self.0.nodes.found(attr.ino.0, newparent.0, &units);

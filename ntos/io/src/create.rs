@@ -14,7 +14,7 @@ use nt_abi::io::{
     FILE_WRITE_THROUGH, FO_ALERTABLE_IO, FO_DELETE_ON_CLOSE, FO_HANDLE_CREATED, FO_NO_INTERMEDIATE_BUFFERING,
     FO_OPENED_CASE_SENSITIVE, FO_RANDOM_ACCESS, FO_SEQUENTIAL_ONLY, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH,
     IO_SECURITY_CONTEXT, IO_STACK_LOCATION, IRP, IRP_CREATE_OPERATION, IRP_MJ_CREATE, IRP_SYNCHRONOUS_API,
-    SL_CASE_SENSITIVE,
+    SL_CASE_SENSITIVE, SL_OPEN_TARGET_DIRECTORY,
 };
 use nt_abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE};
 use nt_abi::{Bytes, NtResult, NtStatus};
@@ -52,6 +52,8 @@ pub struct CreateSpec {
     pub allocation: i64,
     /// The EA buffer, if any.
     pub ea: Option<Vec<u8>>,
+    /// SL_OPEN_TARGET_DIRECTORY: the directory of the name is wanted.
+    pub target_directory: bool,
 }
 
 impl Default for CreateSpec {
@@ -67,6 +69,7 @@ impl Default for CreateSpec {
             options: 0,
             allocation: 0,
             ea: None,
+            target_directory: false,
         }
     }
 }
@@ -160,6 +163,27 @@ fn create_file(frame: &Frame, spec: &CreateSpec) -> NtResult<(Handle, IoStatus)>
     Ok((handle, result))
 }
 
+/// NtDeleteFile: an open with delete-on-close, and its close (NT-DEL-28). A symbolic link is followed (NT-DEL-29).
+#[must_use]
+pub fn nt_delete_file(frame: &Frame, root: Handle, name: &[u16], attributes: u32) -> NtStatus {
+    let spec = CreateSpec {
+        access: DELETE,
+        root,
+        name: name.to_vec(),
+        attributes,
+        disposition: nt_abi::io::FILE_OPEN,
+        options: FILE_DELETE_ON_CLOSE,
+        ..CreateSpec::default()
+    };
+    frame.service(|| match open(frame, &spec, None) {
+        Ok((opened, _, _)) => {
+            abandon(opened);
+            NtStatus::SUCCESS
+        }
+        Err(error) => error.status(),
+    })
+}
+
 /// Opens without a handle. `start`: send the create to this device of the stack instead of the top (FLT-G-08).
 pub fn open(frame: &Frame, spec: &CreateSpec, start: Option<Device>) -> NtResult<(file::FileObject, IoStatus, u32)> {
     let _scope = Scope::start(frame);
@@ -219,9 +243,9 @@ fn send_create(
     packet.set_ptr(IRP::AssociatedIrp_SystemBuffer, ea);
     let stack = irp::next(packet);
     stack.set(IO_STACK_LOCATION::MajorFunction, IRP_MJ_CREATE);
-    if spec.attributes & OBJ_CASE_INSENSITIVE == 0 {
-        stack.set(IO_STACK_LOCATION::Flags, SL_CASE_SENSITIVE);
-    }
+    let bit = |set: bool, flag: u8| if set { flag } else { 0 };
+    let sensitive = bit(spec.attributes & OBJ_CASE_INSENSITIVE == 0, SL_CASE_SENSITIVE);
+    stack.set(IO_STACK_LOCATION::Flags, sensitive | bit(spec.target_directory, SL_OPEN_TARGET_DIRECTORY));
     stack.set_ptr(IO_STACK_LOCATION::FileObject, Some(opened.body()));
     stack.set_ptr(IO_STACK_LOCATION::Create_SecurityContext, Some(security.view()));
     stack.set(IO_STACK_LOCATION::Create_Options, (spec.disposition << 24) | (spec.options & 0x00FF_FFFF));

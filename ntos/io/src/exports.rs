@@ -271,6 +271,7 @@ fn create_file(frame: &Frame, raw: &RawCreate) -> NtResult<NtStatus> {
         options: raw.options,
         allocation,
         ea,
+        ..CreateSpec::default()
     };
     let (handle, result) = create::nt_create_file(frame, &spec)?;
     out.store::<u64>(0, handle.0).map_err(violation)?;

@@ -9,7 +9,7 @@ use crate::device::{self, Device};
 use crate::irp::{self, IRP_PREFIX, IoStatus};
 use crate::observe::{self, Request};
 use crate::system::System;
-use crate::{event, file, port};
+use crate::{event, file, port, target};
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_WRITE_ATTRIBUTES, FILE_WRITE_DATA,
     FO_ALERTABLE_IO, FO_NO_INTERMEDIATE_BUFFERING, FO_SEQUENTIAL_ONLY, FO_SKIP_COMPLETION_PORT, FO_SKIP_SET_EVENT,
@@ -67,12 +67,28 @@ pub mod class {
     pub const VALID_DATA_LENGTH: u32 = 39;
     /// FileIoCompletionNotificationInformation.
     pub const IO_COMPLETION_NOTIFICATION: u32 = 41;
+    /// FileHardLinkInformation.
+    pub const HARD_LINK: u32 = 46;
+    /// FileNormalizedNameInformation.
+    pub const NORMALIZED_NAME: u32 = 48;
+    /// FileStandardLinkInformation.
+    pub const STANDARD_LINK: u32 = 54;
+    /// FileIdInformation.
+    pub const ID: u32 = 59;
+    /// FileHardLinkFullIdInformation.
+    pub const HARD_LINK_FULL_ID: u32 = 62;
+    /// FileStatInformation.
+    pub const STAT: u32 = 68;
+    /// FileStatLxInformation.
+    pub const STAT_LX: u32 = 70;
     /// FileReplaceCompletionInformation.
     pub const REPLACE_COMPLETION: u32 = 61;
     /// FileDispositionInformationEx.
     pub const DISPOSITION_EX: u32 = 64;
     /// FileRenameInformationEx.
     pub const RENAME_EX: u32 = 65;
+    /// FileLinkInformationEx.
+    pub const LINK_EX: u32 = 72;
 }
 
 /// A class's shortest buffer and the access that it needs.
@@ -87,7 +103,12 @@ const fn query_shape(class: u32) -> Option<Shape> {
         class::STANDARD => (24, 0),
         class::INTERNAL => (8, 0),
         class::EA | class::ACCESS | class::MODE | class::ALIGNMENT => (4, 0),
-        class::NAME => (8, 0),
+        class::NAME | class::NORMALIZED_NAME => (8, 0),
+        class::STANDARD_LINK => (12, 0),
+        class::ID => (24, 0),
+        class::HARD_LINK | class::HARD_LINK_FULL_ID => (32, 0),
+        class::STAT => (72, FILE_READ_ATTRIBUTES),
+        class::STAT_LX => (96, FILE_READ_ATTRIBUTES),
         class::POSITION => (8, FILE_READ_DATA | FILE_WRITE_DATA),
         class::ALL => (104, FILE_READ_ATTRIBUTES),
         class::NETWORK_OPEN => (56, FILE_READ_ATTRIBUTES),
@@ -103,7 +124,7 @@ const fn set_shape(class: u32) -> Option<Shape> {
     let (length, access) = match class {
         class::BASIC => (40, FILE_WRITE_ATTRIBUTES),
         class::RENAME | class::RENAME_EX => (24, DELETE),
-        class::LINK => (24, 0),
+        class::LINK | class::LINK_EX => (24, 0),
         class::DISPOSITION => (1, DELETE),
         class::DISPOSITION_EX => (4, DELETE),
         class::POSITION => (8, FILE_READ_DATA | FILE_WRITE_DATA),
@@ -396,7 +417,12 @@ fn set(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
             let _lock = if synchronous { file::lock(frame, *opened.file).ok() } else { None };
             let buffer = SystemBuffer::new(args.length as usize)?;
             buffer.region().copy_from(input).map_err(violation)?;
-            let target = rename_target(frame, args.class, &buffer)?;
+            let target = match args.class {
+                class::RENAME | class::RENAME_EX | class::LINK | class::LINK_EX => {
+                    target::open(frame, *opened.file, &buffer)?
+                }
+                _ => None,
+            };
             begin(&opened, synchronous);
             let end = exchange(
                 frame,
@@ -407,7 +433,7 @@ fn set(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
                 buffer.block(),
                 args.length,
                 |stack| {
-                    stack.set_ptr(IO_STACK_LOCATION::SetFile_FileObject, target.as_ref().map(ObjectRef::body));
+                    stack.set_ptr(IO_STACK_LOCATION::SetFile_FileObject, target.as_ref().map(target::Target::file));
                     if matches!(args.class, class::RENAME | class::LINK) {
                         let replace = buffer.region().load::<u8>(0).unwrap_or(0);
                         stack.set(IO_STACK_LOCATION::SetFile_ReplaceIfExists, replace);
@@ -419,23 +445,15 @@ fn set(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
             if result.status.is_error() {
                 return failed(frame, args, synchronous, end);
             }
+            if matches!(args.class, class::DISPOSITION | class::DISPOSITION_EX) {
+                // NT-DEL-36: for drivers to read.
+                let delete = buffer.region().load::<u8>(0).unwrap_or(0) & 1;
+                opened.file.set(FILE_OBJECT::DeletePending, delete);
+            }
             result
         }
     };
     answer(frame, args, result)
-}
-
-/// The directory that a rename or link names by handle (RootDirectory at offset 8 of the information).
-fn rename_target(frame: &Frame, class: u32, buffer: &SystemBuffer) -> NtResult<Option<ObjectRef<FILE_OBJECT>>> {
-    if !matches!(class, class::RENAME | class::RENAME_EX | class::LINK) {
-        return Ok(None);
-    }
-    let root = Handle(buffer.region().load::<u64>(8).map_err(violation)?);
-    if root == Handle::NULL {
-        return Ok(None);
-    }
-    let (object, _) = event::reference(frame, root, ObjectType::File, 0, frame.mode())?;
-    Ok(Some(object.retype()))
 }
 
 /// NtQueryVolumeInformationFile.

@@ -33,6 +33,7 @@ pub mod send;
 pub mod service;
 pub mod settle;
 pub mod system;
+pub mod target;
 pub mod thread;
 pub mod verify;
 pub mod write;

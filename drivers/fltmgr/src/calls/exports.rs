@@ -93,6 +93,7 @@ fn spec_of(raw: &RawCreate) -> NtResult<CreateSpec> {
         options: raw.options,
         allocation,
         ea,
+        ..CreateSpec::default()
     })
 }
 

@@ -26,6 +26,9 @@ struct Shared {
     kernel: Weak<Kernel>,
 }
 
+/// Names of one file.
+const MOST_LINKS: u32 = 1024;
+
 /// A volume in memory.
 pub(crate) struct Ram {
     shared: Arc<Shared>,
@@ -258,6 +261,9 @@ impl Directory for RamObject {
     }
     fn link(&self, name: &[u16], node: &Arc<Node>, replaced: Option<&Arc<Node>>) -> NtResult<()> {
         let object = of(node)?;
+        if object.links.load(Ordering::Relaxed) >= MOST_LINKS {
+            return NtStatus::TOO_MANY_LINKS.fail(); // NT-LNK-09
+        }
         if let Some(there) = replaced {
             self.remove(name, there)?;
         }
@@ -286,7 +292,12 @@ impl Directory for RamObject {
         self.touch();
         target.children()?.write().insert(new.to_vec(), Arc::clone(node));
         target.touch();
-        of(node)?.inner.lock().meta.changed = self.now();
+        let object = of(node)?;
+        let mut inner = object.inner.lock();
+        inner.meta.changed = self.now();
+        if object.children.is_none() {
+            inner.meta.attributes |= FILE_ATTRIBUTE_ARCHIVE; // NT-REN-31
+        }
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A request as the driver saw it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Seen {
     pub major: u8,
     pub minor: u8,
@@ -32,6 +32,9 @@ pub struct Seen {
     pub system_buffer: u64,
     pub user_buffer: u64,
     pub mdl: u64,
+    /// Of a create, after it: the file object's name and the Information.
+    pub name_after: Option<String>,
+    pub information_after: u64,
     /// The first eight bytes of the data, where the device's method puts them in kernel memory.
     pub head: Option<u64>,
 }
@@ -68,7 +71,7 @@ impl NativeDriver for Recorder {
             system_buffer: packet.addr_at(IRP::AssociatedIrp_SystemBuffer),
             user_buffer: packet.addr_at(IRP::UserBuffer),
             mdl: packet.addr_at(IRP::MdlAddress),
-            head: None,
+            ..Seen::default()
         };
         // What the cache sends below a caller's request is told apart.
         let paging = packet.get(IRP::Flags) & IRP_PAGING_IO != 0;
@@ -80,7 +83,19 @@ impl NativeDriver for Recorder {
             self.seen.lock().push(Seen { head: head.and_then(Result::ok), ..seen });
         }
         if let Some(below) = self.below {
-            return irp.skip_to(below);
+            if !matches!(major, IRP_MJ_CREATE | IRP_MJ_CLEANUP) {
+                return irp.skip_to(below);
+            }
+            // The file system answers both at once: what it did to the file object can be seen when it returns.
+            let file = irp.file();
+            let iosb = packet.ptr(IRP::UserIosb);
+            let answer = irp.skip_to(below);
+            if let (Some(file), Some(iosb), Some(seen)) = (file, iosb, self.others.lock().last_mut()) {
+                let units = nt_rtl::unicode::units(file.at(FILE_OBJECT::FileName)).unwrap_or_default();
+                seen.name_after = Some(String::from_utf16_lossy(&units));
+                seen.information_after = iosb.get(nt_abi::io::IO_STATUS_BLOCK::Information);
+            }
+            return answer;
         }
         let whole = IoStatus::new(NtStatus::SUCCESS, if transfer { u64::from(length) } else { 0 });
         let result = match major {
@@ -99,14 +114,14 @@ impl NativeDriver for Recorder {
 
 impl Recorder {
     pub fn last(&self) -> Seen {
-        *self.seen.lock().last().expect("a request arrived")
+        self.seen.lock().last().cloned().expect("a request arrived")
     }
     pub fn count(&self) -> usize {
         self.seen.lock().len()
     }
     /// The requests of a major other than read and write.
     pub fn of(&self, major: u8) -> Vec<Seen> {
-        self.others.lock().iter().filter(|seen| seen.major == major).copied().collect()
+        self.others.lock().iter().filter(|seen| seen.major == major).cloned().collect()
     }
     pub fn answers(&self, status: NtStatus, information: u64) {
         *self.answer.lock() = Some(IoStatus::new(status, information));

@@ -3,6 +3,7 @@
 
 pub mod directory;
 mod ground;
+pub mod names;
 
 pub use ground::Ground;
 
@@ -162,6 +163,11 @@ impl World {
     pub fn file(&self, name: &str, access: u32, options: u32) -> File<'_> {
         let (handle, _) = self.try_open(name, access, options, 3).unwrap_or_else(|status| panic!("{name}: {status}"));
         self.adopt(handle)
+    }
+
+    /// Lets the clock go on.
+    pub fn pause(&self) {
+        let _over = nt_ke::wait::delay(&self.frame(), Mode::Kernel, false, -50_000);
     }
 
     pub fn event(&self, signaled: bool) -> Handle {
@@ -387,6 +393,29 @@ impl File<'_> {
             class: 0,
         };
         service(&self.world.frame(), &args)
+    }
+
+    /// NtQueryVolumeInformationFile.
+    pub fn try_query_volume(&self, class: u32, length: usize) -> (NtStatus, Iosb, Vec<u8>) {
+        let buffer = UserBlock::new(length.max(1)).expect("arena");
+        buffer.region().fill(0xEE).expect("buffer");
+        let iosb = pattern_block();
+        let args = InfoArguments {
+            handle: self.handle,
+            iosb: Addr::user(iosb.addr()),
+            buffer: Addr::user(buffer.addr()),
+            length: length as u32,
+            class,
+        };
+        let status = info::nt_query_volume_information_file(&self.world.frame(), &args);
+        (status, iosb_at(&iosb), buffer.region().sub(0, length).to_vec().expect("buffer"))
+    }
+
+    pub fn query_volume(&self, class: u32, length: usize) -> Result<Vec<u8>, NtStatus> {
+        match self.try_query_volume(class, length) {
+            (NtStatus::SUCCESS, _, bytes) => Ok(bytes),
+            (status, ..) => Err(status),
+        }
     }
 
     /// A control without data: its status.

@@ -1,0 +1,261 @@
+//! Rename, link and delete: FileRenameInformation, FileLinkInformation, FileDispositionInformation and their newer forms.
+//!
+//! Room: drivers/memfs. Called by: `fileinfo`. IRQL: PASSIVE_LEVEL. Locks: the tree, throughout.
+//! Source: the pages of the three structures; nt-fs.md sections 4 to 6; rules NT-REN, NT-DEL, NT-LNK.
+
+use crate::link::{Link, Mark, Spot};
+use crate::node::{Node, Open, Units, Volume};
+use crate::path::check;
+use nt_abi::io::{FILE_ATTRIBUTE_READONLY, FILE_OBJECT, FO_OPENED_CASE_SENSITIVE};
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::Foreign;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+const DELETE: u32 = 1;
+const DELETE_POSIX: u32 = 2;
+const ON_CLOSE: u32 = 8;
+const IGNORE_READONLY: u32 = 16;
+const VALID_DISPOSITION: u32 = 0x1F;
+
+fn is_readonly(node: &Node) -> NtResult<bool> {
+    Ok(node.object.meta()?.attributes & FILE_ATTRIBUTE_READONLY != 0)
+}
+
+/// A directory with something in it.
+pub(crate) fn is_filled(node: &Node) -> NtResult<bool> {
+    node.object.directory().map_or(Ok(false), |names| names.is_empty().map(|empty| !empty))
+}
+
+/// Marks a link, and counts it on its file.
+pub(crate) fn mark(link: &Link, node: &Node, to: Mark) {
+    let before = link.set_mark(to);
+    match (before == Mark::None, to == Mark::None) {
+        (true, false) => _ = node.marked.fetch_add(1, Ordering::Relaxed),
+        (false, true) => _ = node.marked.fetch_sub(1, Ordering::Relaxed),
+        _ => {}
+    }
+}
+
+/// The name is taken away: its opens stay without one.
+fn gone(link: &Link, node: &Node) {
+    mark(link, node, Mark::None);
+    link.vanish();
+}
+
+/// Takes an open's name out of its directory, unless it is a directory that filled up; tells whether it went.
+pub(crate) fn unlink(link: &Link, node: &Arc<Node>) -> NtResult<bool> {
+    if is_filled(node)? {
+        mark(link, node, Mark::None); // NT-DEL-26
+        return Ok(false);
+    }
+    let spot = link.spot();
+    spot.parent.directory()?.remove(&spot.name, node)?;
+    gone(link, node);
+    Ok(true)
+}
+
+/// Disposition: `newer` tells the flags of the newer class from the older one's Boolean.
+pub(crate) fn dispose(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open, flags: u32) -> NtResult<()> {
+    if flags & !VALID_DISPOSITION != 0 {
+        return NtStatus::INVALID_PARAMETER.fail(); // NT-DEL-20
+    }
+    let _tree = volume.tree.lock();
+    let delete = flags & DELETE != 0;
+    let link = open.link.as_ref();
+    if link.is_some_and(|link| link.is_gone()) {
+        return NtStatus::FILE_DELETED.fail(); // NT-DEL-15
+    }
+    if delete {
+        let link = link.ok_or(NtStatus::CANNOT_DELETE.error())?; // NT-DEL-37
+        if flags & IGNORE_READONLY == 0 && is_readonly(&open.node)? {
+            return NtStatus::CANNOT_DELETE.fail();
+        }
+        if is_filled(&open.node)? {
+            return NtStatus::DIRECTORY_NOT_EMPTY.fail();
+        }
+        if flags & ON_CLOSE == 0 {
+            let posix = flags & DELETE_POSIX != 0;
+            mark(link, &open.node, if posix { Mark::Posix(file.addr()) } else { Mark::Classic });
+            return Ok(());
+        }
+    }
+    if flags & ON_CLOSE != 0 {
+        // NT-DEL-18, NT-DEL-19: only what was opened so can be changed.
+        if !open.opened_to_delete {
+            return NtStatus::NOT_SUPPORTED.fail();
+        }
+        *open.delete_on_close.lock() = delete;
+        return Ok(());
+    }
+    if let Some(link) = link {
+        mark(link, &open.node, Mark::None);
+    }
+    Ok(())
+}
+
+const REPLACE: u32 = 1;
+const POSIX: u32 = 2;
+const IGNORE_READONLY_TARGET: u32 = 0x40;
+const VALID_FLAGS: u32 = 0x1FF;
+
+/// Where a rename or link leads.
+pub(crate) struct Target {
+    pub(crate) directory: Arc<Node>,
+    /// The directory's link, `None` for the root.
+    pub(crate) link: Option<Arc<Link>>,
+    pub(crate) name: Units,
+}
+
+impl Target {
+    /// A simple name: the directory that the source stands in (NT-REN-19, NT-REN-20).
+    pub(crate) fn beside(open: &Open, name: &[u16]) -> NtResult<Self> {
+        let source = open.link.as_ref().ok_or(NtStatus::INVALID_PARAMETER.error())?.spot();
+        Ok(Self { directory: source.parent, link: source.up, name: name.to_vec() })
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Rename,
+    Link,
+}
+
+/// FileRenameInformation, FileLinkInformation.
+pub(crate) fn rename(
+    volume: &Volume,
+    file: Foreign<FILE_OBJECT>,
+    open: &Open,
+    target: impl FnOnce() -> NtResult<Target>,
+    flags: u32,
+    kind: Kind,
+) -> NtResult<()> {
+    if flags & !VALID_FLAGS != 0 {
+        return NtStatus::INVALID_PARAMETER.fail(); // NT-REN-35
+    }
+    let _tree = volume.tree.lock();
+    if kind == Kind::Link && open.node.is_directory() {
+        return NtStatus::FILE_IS_A_DIRECTORY.fail(); // NT-LNK-04
+    }
+    let source = open.link.clone().ok_or(NtStatus::INVALID_PARAMETER.error())?; // NT-REN-25
+    if source.is_pending() {
+        return NtStatus::ACCESS_DENIED.fail(); // NT-REN-28, NT-LNK-10
+    }
+    let target = target()?;
+    check(&target.name)?; // NT-REN-29
+    if target.link.as_ref().is_some_and(|link| link.is_pending()) {
+        return NtStatus::DELETE_PENDING.fail();
+    }
+    let inside = target.link.as_ref().is_some_and(|link| link.is_under(&source));
+    if kind == Kind::Rename && open.node.is_directory() && (inside || source.is_held_below()) {
+        return NtStatus::ACCESS_DENIED.fail(); // NT-REN-23, NT-REN-26
+    }
+    let exact = file.get(FILE_OBJECT::Flags) & FO_OPENED_CASE_SENSITIVE != 0;
+    let found = target.directory.directory()?.child(&target.name, exact)?;
+    let step = Step { volume, open, source: &source, target, flags };
+    match (found, kind) {
+        (Some((name, node)), _) if step.is_source(&name, &node) => step.onto_itself(&name, kind),
+        (Some((name, node)), _) => step.over(&name, &node, kind),
+        (None, Kind::Link) => step.link(None),
+        (None, Kind::Rename) => step.move_to(None),
+    }
+}
+
+struct Step<'a> {
+    volume: &'a Volume,
+    open: &'a Open,
+    source: &'a Arc<Link>,
+    target: Target,
+    flags: u32,
+}
+
+impl Step<'_> {
+    fn is_source(&self, name: &[u16], node: &Arc<Node>) -> bool {
+        let spot = self.source.spot();
+        Arc::ptr_eq(node, &self.open.node) && Arc::ptr_eq(&spot.parent, &self.target.directory) && spot.name == name
+    }
+
+    fn link(&self, replaced: Option<&Arc<Node>>) -> NtResult<()> {
+        self.target.directory.directory()?.link(&self.target.name, &self.open.node, replaced)
+    }
+
+    /// Moves the source to the free name; `replaced` gives its place up in the same step.
+    fn move_to(&self, replaced: Option<&Arc<Node>>) -> NtResult<()> {
+        let (spot, to) = (self.source.spot(), &self.target);
+        spot.parent.directory()?.rename(&spot.name, &self.open.node, &to.directory, &to.name, replaced)?;
+        let (parent, up) = (Arc::clone(&to.directory), to.link.clone());
+        self.source.relocate(Spot { parent, name: to.name.clone(), up });
+        Ok(())
+    }
+
+    /// The target is the very name of the source, in this or another case (NT-REN-15, NT-REN-16, NT-LNK-05, NT-LNK-06).
+    fn onto_itself(&self, name: &[u16], kind: Kind) -> NtResult<()> {
+        if kind == Kind::Link && self.flags & REPLACE == 0 {
+            return NtStatus::OBJECT_NAME_COLLISION.fail();
+        }
+        if self.target.name == name { Ok(()) } else { self.move_to(None) }
+    }
+
+    /// Something else has the name.
+    fn over(&self, name: &[u16], node: &Arc<Node>, kind: Kind) -> NtResult<()> {
+        if self.flags & REPLACE == 0 {
+            return NtStatus::OBJECT_NAME_COLLISION.fail();
+        }
+        let directory = self.target.directory.directory()?;
+        if Arc::ptr_eq(node, &self.open.node) {
+            return self.onto_sibling(name, kind);
+        }
+        self.replaceable(node)?;
+        let taken = self.volume.links.find(&self.target.directory, name);
+        let same_case = self.target.name == name;
+        if !same_case {
+            directory.remove(name, node)?;
+        }
+        match kind {
+            Kind::Link => self.link(same_case.then_some(node))?,
+            Kind::Rename => self.move_to(same_case.then_some(node))?,
+        }
+        if let Some(link) = taken {
+            gone(&link, node); // NT-REN-12: at once, its opens stay
+        }
+        Ok(())
+    }
+
+    /// The name is another link of the same file: a rename takes the source's name away, a link may change the case.
+    fn onto_sibling(&self, name: &[u16], kind: Kind) -> NtResult<()> {
+        let (spot, to) = (self.source.spot(), &self.target);
+        if kind == Kind::Rename {
+            spot.parent.directory()?.remove(&spot.name, &self.open.node)?;
+            let (parent, up) = (Arc::clone(&to.directory), to.link.clone());
+            self.source.relocate(Spot { parent, name: name.to_vec(), up });
+        }
+        if to.name != name {
+            to.directory.directory()?.rename(name, &self.open.node, &to.directory, &to.name, None)?;
+        }
+        Ok(())
+    }
+
+    /// May `there` make way?
+    fn replaceable(&self, there: &Node) -> NtResult<()> {
+        let posix = self.flags & POSIX != 0;
+        match (self.open.node.is_directory(), there.is_directory()) {
+            (_, true) if !posix => return NtStatus::ACCESS_DENIED.fail(), // NT-REN-08
+            (false, true) => return NtStatus::FILE_IS_A_DIRECTORY.fail(), // NT-REN-14
+            (true, false) if posix => return NtStatus::NOT_A_DIRECTORY.fail(),
+            (true, true) if is_filled(there)? => return NtStatus::DIRECTORY_NOT_EMPTY.fail(),
+            _ => {}
+        }
+        if self.flags & IGNORE_READONLY_TARGET == 0 && is_readonly(there)? {
+            return NtStatus::ACCESS_DENIED.fail(); // NT-REN-09
+        }
+        let sharing = there.sharing.lock();
+        if posix && sharing.share_delete < sharing.opens {
+            return NtStatus::SHARING_VIOLATION.fail(); // NT-REN-10, NT-REN-11
+        }
+        if !posix && sharing.handles != 0 {
+            return NtStatus::ACCESS_DENIED.fail(); // NT-REN-06
+        }
+        Ok(())
+    }
+}
