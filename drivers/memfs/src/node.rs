@@ -243,6 +243,7 @@ impl Node {
         drop(data);
         if changed {
             self.tell_cache();
+            self.forget();
         }
         Ok(())
     }
