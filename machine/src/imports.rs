@@ -20,6 +20,10 @@ pub fn exports() -> Vec<&'static [Export]> {
         nt_fltmgr::calls::exports::EXPORTS,
         nt_fltmgr::context::exports::EXPORTS,
         nt_fltmgr::name::exports::EXPORTS,
+        nt_fltmgr::deferred::exports::EXPORTS,
+        nt_fltmgr::queue::exports::EXPORTS,
+        nt_fltmgr::objects::exports::EXPORTS,
+        nt_fltmgr::port::exports::EXPORTS,
         nt_ks::exports::EXPORTS,
     ]
 }

@@ -53,6 +53,18 @@ pub fn allocate(key: u64, file: Option<Foreign<FILE_OBJECT>>) -> NtResult<Foreig
     Ok(block)
 }
 
+/// A copy for a draining post callback: the parameters as the filter saw them, no result, no request behind it (FLT-O-19).
+pub(crate) fn copy(block: Foreign<BLOCK>, seen: &Snapshot) -> NtResult<Foreign<BLOCK>> {
+    let made = allocate(0, block.at(BLOCK::Iopb).ptr(FLT_IO_PARAMETER_BLOCK::TargetFileObject))?;
+    restore(made, seen);
+    let (from, to) = (block.at(BLOCK::Data), made.at(BLOCK::Data));
+    let flags = FLTFL_CALLBACK_DATA_DRAINING_IO | FLTFL_CALLBACK_DATA_POST_OPERATION;
+    to.set(FLT_CALLBACK_DATA::Flags, from.get(FLT_CALLBACK_DATA::Flags) | flags);
+    to.set_addr(FLT_CALLBACK_DATA::Thread, from.addr_at(FLT_CALLBACK_DATA::Thread));
+    to.set(FLT_CALLBACK_DATA::RequestorMode, from.get(FLT_CALLBACK_DATA::RequestorMode));
+    Ok(made)
+}
+
 /// Returns the block of a callback data pointer that a driver gave, if it is one of ours.
 #[must_use]
 pub fn block_of(data: Foreign<FLT_CALLBACK_DATA>) -> Option<Foreign<BLOCK>> {

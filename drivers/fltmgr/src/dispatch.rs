@@ -4,6 +4,7 @@
 //! Source: fltmgr.md sections 4 and 16; rules FLT-O-04, FLT-O-06, FLT-O-10, FLT-O-12, FLT-O-15, FLT-O-16, FLT-O-23.
 
 use crate::data::{self, BLOCK};
+use crate::deferred;
 use crate::operation::{Operation, Origin, PostEnd, PreEnd};
 use crate::parameters;
 use crate::volume::{self, Gate, Volume};
@@ -99,9 +100,14 @@ pub(crate) fn prepare(operation: &Operation, packet: Irp, flags: u32) {
 /// Continues a packet after its pre callbacks; returns the status for whoever sent it.
 pub(crate) fn go_on(operation: &Arc<Operation>, packet: Irp, end: PreEnd) -> NtStatus {
     match end {
-        PreEnd::Pended => NtStatus::PENDING,
+        PreEnd::Pended => {
+            operation.volume.pended.list(operation);
+            NtStatus::PENDING
+        }
         PreEnd::Down => send_down(operation, packet),
         PreEnd::Completed | PreEnd::Disallowed => {
+            let status = data::status(operation.block).status;
+            deferred::tell_status(operation, &data::snapshot(operation.block), status);
             if operation.run_post() == PostEnd::Held {
                 return NtStatus::PENDING;
             }
@@ -120,16 +126,31 @@ fn send_down(operation: &Arc<Operation>, packet: Irp) -> NtStatus {
     next.set_code(IO_STACK_LOCATION::CompletionRoutine, Some(crate::exports::completion_routine()));
     next.set_addr(IO_STACK_LOCATION::Context, operation.key);
     next.set(IO_STACK_LOCATION::Control, SL_INVOKE_ON_SUCCESS | SL_INVOKE_ON_ERROR | SL_INVOKE_ON_CANCEL);
+    let asked = !operation.watchers.lock().is_empty();
+    let snapshot = asked.then(|| data::snapshot(operation.block));
     if !operation.synchronize() {
         let status = send::call_driver(operation.volume.lower, packet);
-        return if status == NtStatus::PENDING { status } else { data::status(operation.block).status };
+        if let Some(snapshot) = snapshot {
+            deferred::tell_status(operation, &snapshot, status);
+        }
+        if status == NtStatus::PENDING {
+            operation.volume.pended.list(operation);
+            return status;
+        }
+        return data::status(operation.block).status;
     }
     // FLT_PREOP_SYNCHRONIZE: the posts run in this thread, after the lower drivers are done.
     let Some(event) = nt_io::event::LocalEvent::new().map(Arc::new) else {
         return fail(operation, packet, NtStatus::INSUFFICIENT_RESOURCES);
     };
     *operation.done.lock() = Some(Arc::clone(&event));
-    let _status = send::call_driver(operation.volume.lower, packet);
+    let status = send::call_driver(operation.volume.lower, packet);
+    if let Some(snapshot) = snapshot {
+        deferred::tell_status(operation, &snapshot, status);
+    }
+    if status == NtStatus::PENDING {
+        operation.volume.pended.list(operation);
+    }
     let header = event.event().at(KEVENT::Header);
     let _done = wait::wait_for_single(&nt_ke::current(), header, Mode::Kernel, false, None);
     operation.done.lock().take();

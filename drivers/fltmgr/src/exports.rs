@@ -94,6 +94,7 @@ fn unload(driver: Foreign<DRIVER_OBJECT>) {
     let of_driver: Vec<Arc<Filter>> =
         manager.filters().into_iter().filter(|filter| filter.driver == Some(driver)).collect();
     for filter in of_driver {
+        filter.mandatory.store(true, std::sync::atomic::Ordering::Release);
         match filter.routines.unload {
             Some(routine) => {
                 rule!(FLT_R_13);
@@ -148,6 +149,7 @@ fn register(driver: u64, registration: u64, out: u64) -> NtResult<NtStatus> {
         altitude,
         instance_name,
         driver: Some(driver),
+        flags: given.get(FLT_REGISTRATION::Flags),
     };
     let filter = manager.register(&frame.kernel, registration)?;
     store(out, filter.pointer().addr());
@@ -240,28 +242,25 @@ fn is_synchronous(data: Foreign<FLT_CALLBACK_DATA>) -> bool {
 fn do_when_safe(data: u64, related: u64, context: u64, flags: u32, routine: u64, answer: u64) -> bool {
     // FLT-O-21: below DISPATCH_LEVEL the routine runs now.
     let Some(routine) = code(routine) else { return false };
+    let say = |answered: u32| {
+        let _gone = bytes(answer, 4).store::<u32>(0, answered);
+    };
     if nt_ke::irql::current() < nt_ke::irql::DISPATCH_LEVEL {
-        let returned = callout::call(routine, &[data, related, context, u64::from(flags)]).unwrap_or(0);
-        let _gone = bytes(answer, 4).store::<u32>(0, returned as u32);
+        say(callout::call(routine, &[data, related, context, u64::from(flags)]).unwrap_or(0) as u32);
         return true;
     }
-    let paging = at::<FLT_CALLBACK_DATA>(data)
-        .and_then(|data| data.ptr(FLT_CALLBACK_DATA::Iopb))
-        .is_some_and(|iopb| iopb.get(FLT_IO_PARAMETER_BLOCK::IrpFlags) & IRP_PAGING_IO != 0);
-    let held = operation_of(data).filter(|operation| !operation.is_fast() && !paging);
-    let Some(operation) = held else {
-        let _gone = bytes(answer, 4).store::<u32>(0, FLT_POSTOP_FINISHED_PROCESSING);
-        return false;
-    };
-    let _gone = bytes(answer, 4).store::<u32>(0, FLT_POSTOP_MORE_PROCESSING_REQUIRED);
-    let kernel = Arc::clone(&operation.kernel);
-    nt_ke::work::WorkQueue::queue(&kernel, move || {
-        let returned = callout::call(routine, &[data, related, context, u64::from(flags)]).unwrap_or(0);
-        if returned as u32 == FLT_POSTOP_FINISHED_PROCESSING {
-            dispatch::resume_post(&operation);
-        }
+    let queued = operation_of(data).is_some_and(|operation| {
+        let held = Arc::clone(&operation);
+        let work = move || {
+            let returned = callout::call(routine, &[data, related, context, u64::from(flags)]).unwrap_or(0);
+            if returned as u32 == FLT_POSTOP_FINISHED_PROCESSING {
+                dispatch::resume_post(&held);
+            }
+        };
+        crate::deferred::queue(&operation, work).is_ok()
     });
-    true
+    say(if queued { FLT_POSTOP_MORE_PROCESSING_REQUIRED } else { FLT_POSTOP_FINISHED_PROCESSING });
+    queued
 }
 
 fn volume_name(volume: u64, name: u64, needed: u64) -> NtResult<NtStatus> {
@@ -423,10 +422,6 @@ exports! { "fltmgr.sys" =>
     Full code FltGetFilterFromName(name: u64, out: u64) -> u32 {
         status(named(name, out, |manager, name| Ok(manager.filter_named(name)?.pointer())))
     }
-    Partial("finds nothing: NULL, which callers must expect") code FltGetRoutineAddress(_name: u64) -> u64 { 0 }
-    Absent("communication ports are not there yet") missing FltCreateCommunicationPort;
-    Absent("communication ports are not there yet") missing FltCloseCommunicationPort;
-    Absent("communication ports are not there yet") missing FltSendMessage;
 }
 
 /// FLT-D-12: pointers to the members; NULL where the major has none.

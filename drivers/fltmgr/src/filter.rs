@@ -19,7 +19,7 @@ use nt_ke::{Kernel, Mutex, RwLock};
 use nt_ob::ObjectRef;
 use nt_ob::object;
 use nt_ob::types::ObjectType;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
 /// The Filter Manager's state of one machine.
@@ -67,8 +67,14 @@ pub struct Filter {
     /// What it may allocate, and what it has allocated.
     pub(crate) contexts: Vec<context::Entry>,
     pub(crate) live: Mutex<Vec<(context::Context, u16)>>,
+    /// Its communication ports.
+    pub(crate) ports: Mutex<Vec<Arc<crate::port::Server>>>,
     /// FltUnregisterFilter has begun.
     pub(crate) going: AtomicBool,
+    /// FLTFL_REGISTRATION_*.
+    pub(crate) flags: u32,
+    /// It is being unloaded whatever it says.
+    pub(crate) mandatory: AtomicBool,
 }
 
 /// A filter on a volume.
@@ -83,6 +89,10 @@ pub struct Instance {
     /// TeardownComplete is over.
     pub(crate) gone: AtomicBool,
     pub(crate) contexts: Mutex<context::Links>,
+    /// Post callbacks that are still to come.
+    pub(crate) owed: AtomicU32,
+    /// Operations that the filter holds.
+    pub(crate) held: AtomicU32,
 }
 
 /// What stands behind an opaque pointer of ours.
@@ -197,6 +207,9 @@ pub(crate) fn read_operations(
     NtStatus::INVALID_PARAMETER.fail()
 }
 
+/// The type that our volumes have: FLT_FSTYPE_NTFS.
+pub(crate) const FLT_FSTYPE_NTFS: u64 = 2;
+
 /// What [`FltMgr::register`] needs.
 pub(crate) struct Registration {
     pub(crate) name: String,
@@ -207,6 +220,7 @@ pub(crate) struct Registration {
     pub(crate) altitude: Altitude,
     pub(crate) instance_name: String,
     pub(crate) driver: Option<Foreign<DRIVER_OBJECT>>,
+    pub(crate) flags: u32,
 }
 
 impl FltMgr {
@@ -259,7 +273,10 @@ impl FltMgr {
             kernel: Arc::downgrade(kernel),
             contexts: registration.contexts,
             live: Mutex::default(),
+            ports: Mutex::default(),
             going: AtomicBool::new(false),
+            flags: registration.flags,
+            mandatory: AtomicBool::new(false),
         });
         bind(&filter.object, Opaque::Filter(Arc::clone(&filter)));
         filters.push(Arc::clone(&filter));
@@ -272,16 +289,19 @@ impl FltMgr {
             return NtStatus::INVALID_PARAMETER.fail();
         }
         for volume in self.volumes() {
-            let name = filter.instance_name.clone();
-            let flags = nt_abi::flt::FLTFL_INSTANCE_SETUP_AUTOMATIC_ATTACHMENT;
-            let attached = self.attach(kernel, filter, &volume, &name, filter.altitude.clone(), flags);
-            if let Err(error) = attached {
-                // FLT-I-05: a filter that does not want the volume is simply not there; the report tells.
-                let text = format!("not attached to {}: {}", volume.name(), error.status());
-                System::of(kernel).finding("FLT-I-05", "note", &filter.name, &text);
-            }
+            self.attach_automatically(kernel, filter, &volume, 0);
         }
         Ok(())
+    }
+
+    /// The attachment of the default instance to one volume (FLT-I-04): a refusal is the filter's right, the report tells.
+    pub(crate) fn attach_automatically(&self, kernel: &Kernel, filter: &Arc<Filter>, volume: &Arc<Volume>, flags: u32) {
+        let name = filter.instance_name.clone();
+        let flags = flags | nt_abi::flt::FLTFL_INSTANCE_SETUP_AUTOMATIC_ATTACHMENT;
+        if let Err(error) = self.attach(kernel, filter, volume, &name, filter.altitude.clone(), flags) {
+            let text = format!("not attached to {}: {}", volume.name(), error.status());
+            System::of(kernel).finding("FLT-I-05", "note", &filter.name, &text);
+        }
     }
 
     /// Attaches a filter to a volume: InstanceSetup decides.
@@ -316,72 +336,29 @@ impl FltMgr {
             going: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             contexts: Mutex::default(),
+            owed: AtomicU32::new(0),
+            held: AtomicU32::new(0),
         });
         bind(&instance.object, Opaque::Instance(Arc::clone(&instance)));
-        if let Some(setup) = filter.routines.setup {
-            let related = related(&instance, volume)?;
-            // DeviceType FILE_DEVICE_DISK_FILE_SYSTEM, FileSystemType FLT_FSTYPE_NTFS.
-            let answer = callout::call(setup, &[related.addr(), u64::from(flags), 8, 2]);
-            pool::free(related);
-            let status = answer.map_or_else(|raised| raised.status, |status| NtStatus(status as u32));
-            if !status.is_success() {
-                instance.gone.store(true, Ordering::Release);
-                context::drop_instance(&instance, volume);
-                unbind(&instance.object);
-                return Err(NtError::new(status));
+        let answered = match (&filter.native, filter.routines.setup) {
+            (Some(native), _) => Some(native.setup(&instance, flags)),
+            (None, None) => None,
+            (None, Some(setup)) => {
+                let related = related(&instance, volume)?;
+                let kind = u64::from(volume.lower.get(nt_abi::io::DEVICE_OBJECT::DeviceType));
+                let answer = callout::call(setup, &[related.addr(), u64::from(flags), kind, FLT_FSTYPE_NTFS]);
+                pool::free(related);
+                Some(answer.map_or_else(|raised| raised.status, |status| NtStatus(status as u32)))
             }
+        };
+        if let Some(status) = answered.filter(|status| status.is_error() || status.is_warning()) {
+            instance.gone.store(true, Ordering::Release);
+            context::drop_instance(&instance, volume);
+            unbind(&instance.object);
+            return Err(NtError::new(status));
         }
         volume.insert(Arc::clone(&instance));
         Ok(instance)
-    }
-
-    /// Takes an instance off its volume: TeardownStart, drain, TeardownComplete (FLT-I-10).
-    pub fn tear_down(&self, instance: &Arc<Instance>, reason: u32) {
-        if instance.going.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let Some(volume) = instance.volume.upgrade() else { return };
-        let call = |routine: Option<CodePtr>| {
-            if let Some(routine) = routine
-                && let Ok(related) = related(instance, &volume)
-            {
-                let _raised = callout::call(routine, &[related.addr(), u64::from(reason)]);
-                pool::free(related);
-            }
-        };
-        call(instance.filter.routines.teardown_start);
-        volume.remove(instance);
-        call(instance.filter.routines.teardown_complete);
-        instance.gone.store(true, Ordering::Release);
-        context::drop_instance(instance, &volume);
-        unbind(&instance.object);
-    }
-
-    /// FltUnregisterFilter: tears every instance down and forgets the filter (FLT-R-12).
-    pub fn unregister(&self, filter: &Arc<Filter>) {
-        filter.going.store(true, Ordering::Release);
-        for volume in self.volumes() {
-            for instance in volume.instances().iter().filter(|instance| Arc::ptr_eq(&instance.filter, filter)) {
-                self.tear_down(instance, nt_abi::flt::FLTFL_INSTANCE_TEARDOWN_FILTER_UNLOAD);
-            }
-        }
-        for volume in self.volumes() {
-            context::drop_volume(filter, &volume);
-        }
-        context::force_out(filter);
-        self.filters.write().retain(|each| !Arc::ptr_eq(each, filter));
-        unbind(&filter.object);
-    }
-
-    /// Ends everything: the machine is shut down.
-    pub fn shutdown(&self) {
-        for filter in self.filters() {
-            self.unregister(&filter);
-        }
-        for volume in std::mem::take(&mut *self.volumes.write()) {
-            unbind(&volume.object);
-            volume.forget();
-        }
     }
 }
 

@@ -5,7 +5,7 @@
 use crate::altitude::Altitude;
 use crate::context::{self, Context, ContextSpec};
 use crate::data::CallbackData;
-use crate::filter::{Filter, FltMgr, Operation, Registration, Routines};
+use crate::filter::{Filter, FltMgr, Instance, Operation, Registration, Routines};
 use nt_abi::{NtResult, NtStatus};
 use nt_io::irp::IoStatus;
 use nt_ke::Kernel;
@@ -57,6 +57,18 @@ pub trait MiniFilter: Send + Sync + 'static {
     fn query_teardown(&self) -> NtStatus {
         NtStatus::FLT_DO_NOT_DETACH
     }
+    /// InstanceSetup: an error or warning keeps the filter off the volume (FLT-I-05). `flags`: FLTFL_INSTANCE_SETUP_*.
+    fn setup(&self, _instance: &Arc<Instance>, _flags: u32) -> NtStatus {
+        NtStatus::SUCCESS
+    }
+    /// InstanceTeardownStart, with FLTFL_INSTANCE_TEARDOWN_* (FLT-I-10).
+    fn teardown_start(&self, _instance: &Arc<Instance>, _reason: u32) {}
+    /// InstanceTeardownComplete.
+    fn teardown_complete(&self, _instance: &Arc<Instance>, _reason: u32) {}
+    /// FilterUnload: a success status lets the filter go; ignored when it is mandatory (FLT-R-13).
+    fn unload(&self, _mandatory: bool) -> NtStatus {
+        NtStatus::SUCCESS
+    }
     /// The contexts that it allocates.
     fn contexts(&self) -> Vec<ContextSpec> {
         Vec::new()
@@ -81,6 +93,7 @@ pub fn register_native(kernel: &Arc<Kernel>, filter: Arc<dyn MiniFilter>) -> NtR
         instance_name: format!("{} Instance", filter.name()),
         native: Some(filter),
         driver: None,
+        flags: 0,
     };
     let registered = manager.register(kernel, registration)?;
     manager.start(kernel, &registered)?;

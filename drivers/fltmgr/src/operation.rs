@@ -4,8 +4,10 @@
 //! Source: fltmgr.md section 4; rules FLT-O-01 to FLT-O-24, FLT-D-03, FLT-D-04.
 
 use crate::data::{self, BLOCK, CallbackData, Snapshot};
+use crate::deferred::StatusRequest;
 use crate::filter::Instance;
 use crate::native::{PostOp, PreOp};
+use crate::teardown::Listed;
 use crate::volume::Volume;
 use nt_abi::flt::*;
 use nt_abi::io::{FILE_OBJECT, FO_VOLUME_OPEN, IRP_MJ_READ, IRP_MJ_WRITE, IRP_NOCACHE, IRP_PAGING_IO};
@@ -18,6 +20,7 @@ use nt_io::observe::Hop;
 use nt_io::system::System;
 use nt_ke::{Kernel, Mutex};
 use nt_trace::rule;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 
 /// What a filter's own request does at its end.
@@ -51,34 +54,44 @@ pub(crate) struct Operation {
     pub(crate) locked: Mutex<Vec<Foreign<MDL>>>,
     /// What a synchronized operation's own thread waits for.
     pub(crate) done: Mutex<Option<Arc<nt_io::event::LocalEvent>>>,
-    state: Mutex<State>,
+    /// Its part in the volume's table of pended operations.
+    pub(crate) listed: Listed,
+    /// FltSetCancelCompletion's routine.
+    pub(crate) cancel: Mutex<Option<nt_cell::CodePtr>>,
+    /// Who asked for the status that the drivers below return.
+    pub(crate) watchers: Mutex<Vec<StatusRequest>>,
+    pub(crate) state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     /// Instances passed, in the order of their pre callbacks: index, own post wanted, context, parameters it saw.
-    passed: Vec<Passed>,
+    pub(crate) passed: Vec<Passed>,
     /// The next instance whose pre callback runs.
     next: usize,
     /// The parameters in effect below.
     effective: Snapshot,
     changed: bool,
-    parked: Parked,
+    pub(crate) parked: Parked,
     synchronize: bool,
     /// The packet was marked pending: the dispatch routine returns PENDING.
     marked: bool,
+    /// The instance whose filter holds it.
+    pub(crate) holder: Option<usize>,
 }
 
 #[derive(Clone, Copy)]
-struct Passed {
-    index: usize,
-    context: u64,
-    seen: Snapshot,
-    posted: bool,
+pub(crate) struct Passed {
+    pub(crate) index: usize,
+    pub(crate) context: u64,
+    pub(crate) seen: Snapshot,
+    pub(crate) posted: bool,
+    /// The filter put another buffer in: its post must see the real end (FLT-D-10).
+    pub(crate) swapped: bool,
 }
 
 #[derive(Default)]
-enum Parked {
+pub(crate) enum Parked {
     #[default]
     No,
     /// A pre callback returned PENDING.
@@ -87,6 +100,15 @@ enum Parked {
     Post,
     /// The resume came before the callback returned.
     Resumed(u32, u64),
+}
+
+/// In which callback a filter holds an operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Held {
+    /// It returned PENDING.
+    Pre,
+    /// It returned MORE_PROCESSING_REQUIRED.
+    Post,
 }
 
 /// How the pre callbacks ended.
@@ -164,6 +186,9 @@ impl Operation {
             swapped: Mutex::new(None),
             locked: Mutex::new(Vec::new()),
             done: Mutex::new(None),
+            listed: Listed::default(),
+            cancel: Mutex::new(None),
+            watchers: Mutex::new(Vec::new()),
             state: Mutex::new(State { next: start, ..State::default() }),
         });
         if let Some(slot) = OPERATIONS.get(key) {
@@ -174,6 +199,7 @@ impl Operation {
 
     /// The operation is over: its key finds nothing any more.
     pub(crate) fn retire(&self) {
+        self.volume.pended.forget(self);
         if let Some(slot) = OPERATIONS.get(self.key) {
             slot.lock().take();
         }
@@ -215,16 +241,20 @@ impl Operation {
     }
 
     fn show(&self, instance: &Instance) {
-        let iopb = self.block.at(BLOCK::Iopb);
+        self.show_on(self.block, instance);
+    }
+
+    pub(crate) fn show_on(&self, block: Foreign<BLOCK>, instance: &Instance) {
+        let iopb = block.at(BLOCK::Iopb);
         iopb.set_addr(FLT_IO_PARAMETER_BLOCK::TargetInstance, instance.pointer().addr());
-        let related = self.block.at(BLOCK::Related);
+        let related = block.at(BLOCK::Related);
         related.set_addr(FLT_RELATED_OBJECTS::Filter, instance.filter.pointer().addr());
         related.set_addr(FLT_RELATED_OBJECTS::Volume, self.volume.pointer().addr());
         related.set_addr(FLT_RELATED_OBJECTS::Instance, instance.pointer().addr());
         related.set_ptr(FLT_RELATED_OBJECTS::FileObject, iopb.ptr(FLT_IO_PARAMETER_BLOCK::TargetFileObject));
     }
 
-    fn finding(&self, rule: &str, instance: &Instance, message: &str) {
+    pub(crate) fn finding(&self, rule: &str, instance: &Instance, message: &str) {
         System::of(&self.kernel).finding(rule, "violation", &instance.filter.name, message);
     }
 
@@ -284,6 +314,9 @@ impl Operation {
             };
             let Some(instance) = self.instances.get(index) else { return PreEnd::Down };
             let Some(operation) = instance.filter.operations[major] else { continue };
+            if instance.going.load(Ordering::Acquire) {
+                continue;
+            }
             if self.skipped(operation.flags) {
                 rule!(FLT_O_03);
                 continue;
@@ -323,20 +356,26 @@ impl Operation {
         match answer {
             FLT_PREOP_SUCCESS_WITH_CALLBACK | FLT_PREOP_SYNCHRONIZE | FLT_PREOP_SUCCESS_NO_CALLBACK => {
                 let wants_post = answer != FLT_PREOP_SUCCESS_NO_CALLBACK;
-                self.settle(seen);
+                let swapped = self.settle(seen);
+                let posted = !(wants_post && has_post);
+                if !posted {
+                    instance.owed.fetch_add(1, Ordering::AcqRel);
+                }
                 let mut state = self.state.lock();
                 if answer == FLT_PREOP_SYNCHRONIZE {
                     rule!(FLT_O_15);
                     state.synchronize = true;
                 }
-                state.passed.push(Passed { index, context, seen, posted: !(wants_post && has_post) });
+                state.passed.push(Passed { index, context, seen, posted, swapped });
                 None
             }
             FLT_PREOP_PENDING => {
                 self.mark();
+                instance.held.fetch_add(1, Ordering::AcqRel);
                 let resumed = {
                     let mut state = self.state.lock();
-                    state.passed.push(Passed { index, context: 0, seen, posted: true });
+                    state.holder = Some(index);
+                    state.passed.push(Passed { index, context: 0, seen, posted: true, swapped: false });
                     match std::mem::replace(&mut state.parked, Parked::Pre) {
                         Parked::Resumed(status, context) => {
                             state.parked = Parked::No;
@@ -368,7 +407,7 @@ impl Operation {
                     &format!("the pre callback returned {other:#x}, which means nothing"),
                 );
                 self.settle(seen);
-                self.state.lock().passed.push(Passed { index, context: 0, seen, posted: true });
+                self.state.lock().passed.push(Passed { index, context: 0, seen, posted: true, swapped: false });
                 None
             }
         }
@@ -378,12 +417,18 @@ impl Operation {
     fn resume_verdict(&self, status: u32, context: u64) -> Option<PreEnd> {
         rule!(FLT_O_12);
         let mut state = self.state.lock();
+        let holder = state.holder.take();
         let last = state.passed.last_mut()?;
         let seen = last.seen;
+        let instance = self.instances.get(last.index)?;
+        if holder.is_some() {
+            instance.held.fetch_sub(1, Ordering::AcqRel);
+        }
         match status {
             FLT_PREOP_SUCCESS_WITH_CALLBACK => {
                 last.posted = false;
                 last.context = context;
+                instance.owed.fetch_add(1, Ordering::AcqRel);
             }
             FLT_PREOP_SUCCESS_NO_CALLBACK => {}
             _ => {
@@ -395,7 +440,10 @@ impl Operation {
             }
         }
         drop(state);
-        self.settle(seen);
+        let swapped = self.settle(seen);
+        if let Some(last) = self.state.lock().passed.last_mut() {
+            last.swapped = swapped;
+        }
         None
     }
 
@@ -418,7 +466,8 @@ impl Operation {
     }
 
     /// FLT-D-03: changed parameters count only with the dirty bit; FLT-D-05: some never.
-    fn settle(&self, seen: Snapshot) {
+    /// Returns whether the buffer is another one now.
+    fn settle(&self, seen: Snapshot) -> bool {
         let data = self.block.at(BLOCK::Data);
         let dirty = data.get(FLT_CALLBACK_DATA::Flags) & FLTFL_CALLBACK_DATA_DIRTY != 0;
         let mut state = self.state.lock();
@@ -436,6 +485,7 @@ impl Operation {
             state.effective = now;
         }
         data::restore(self.block, &state.effective);
+        dirty && crate::parameters::buffer_words(self.block).any(|word| state.effective[word] != seen[word])
     }
 
     /// Somebody will hold the packet: it is marked pending before anybody else can resume it.
@@ -457,6 +507,13 @@ impl Operation {
 
     pub(crate) fn synchronize(&self) -> bool {
         self.state.lock().synchronize
+    }
+
+    /// A teardown finds the operation from now on.
+    pub(crate) fn list(&self) {
+        if let Some(own) = by_key(self.key) {
+            self.volume.pended.list(&own);
+        }
     }
 
     /// Runs post callbacks from the lowest instance up; a filter that holds the operation stops it.
@@ -499,22 +556,29 @@ impl Operation {
                 (None, None) => FLT_POSTOP_FINISHED_PROCESSING,
             };
             self.hop(instance, true, started, if answer == 1 { "MORE_PROCESSING_REQUIRED" } else { "FINISHED" });
-            if answer == FLT_POSTOP_MORE_PROCESSING_REQUIRED {
-                self.mark();
-                if self.is_fast() {
-                    self.finding("FLT-O-17", instance, "MORE_PROCESSING_REQUIRED for fast I/O");
-                    continue;
-                }
-                let mut state = self.state.lock();
-                if matches!(state.parked, Parked::Resumed(..)) {
-                    state.parked = Parked::No;
-                    continue;
-                }
-                rule!(FLT_O_16);
-                state.parked = Parked::Post;
-                drop(state);
-                return PostEnd::Held;
+            let more = answer == FLT_POSTOP_MORE_PROCESSING_REQUIRED;
+            if more && self.is_fast() {
+                self.finding("FLT-O-17", instance, "MORE_PROCESSING_REQUIRED for fast I/O");
             }
+            if !more || self.is_fast() {
+                instance.owed.fetch_sub(1, Ordering::AcqRel);
+                continue;
+            }
+            self.mark();
+            instance.held.fetch_add(1, Ordering::AcqRel);
+            instance.owed.fetch_sub(1, Ordering::AcqRel);
+            let mut state = self.state.lock();
+            if matches!(state.parked, Parked::Resumed(..)) {
+                state.parked = Parked::No;
+                instance.held.fetch_sub(1, Ordering::AcqRel);
+                continue;
+            }
+            rule!(FLT_O_16);
+            state.parked = Parked::Post;
+            state.holder = Some(passed.index);
+            drop(state);
+            self.list();
+            return PostEnd::Held;
         }
     }
 
@@ -528,6 +592,9 @@ impl Operation {
                     state.parked = Parked::Resumed(0, 0);
                     return None;
                 }
+            }
+            if let Some(instance) = state.holder.take().and_then(|index| self.instances.get(index)) {
+                instance.held.fetch_sub(1, Ordering::AcqRel);
             }
         }
         Some(self.run_post())

@@ -321,6 +321,17 @@ pub fn decode(iopb: Foreign<FLT_IO_PARAMETER_BLOCK>) -> Option<Decoded> {
     })
 }
 
+/// Where buffer and MDL stand among the words of the parameter block.
+pub(crate) fn buffer_words(block: Foreign<BLOCK>) -> impl Iterator<Item = usize> {
+    let (first, second) = match of_block(block.at(BLOCK::Iopb)).data {
+        Data::None => (None, None),
+        Data::One { buffer, mdl } => (Some(buffer), mdl),
+        Data::Control(0) => (Some(3), None),
+        Data::Control(_) => (Some(4), Some(5)),
+    };
+    first.into_iter().chain(second).map(|word| UNION + word)
+}
+
 /// Does the request move its data by an MDL that exists at completion only (FLT-D-11)?
 #[must_use]
 pub fn is_mdl_transfer(iopb: Foreign<FLT_IO_PARAMETER_BLOCK>) -> bool {

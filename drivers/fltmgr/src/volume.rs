@@ -7,8 +7,10 @@ use crate::context;
 use crate::dispatch::FltDriver;
 use crate::files::{self, Files};
 use crate::filter::{FltMgr, Instance, Opaque, Shared, bind, opaque};
+use crate::teardown::Pended;
 use nt_abi::Bytes;
 use nt_abi::NtResult;
+use nt_abi::flt::FLTFL_INSTANCE_SETUP_NEWLY_MOUNTED_VOLUME;
 use nt_abi::io::{DEVICE_OBJECT, FILE_OBJECT, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_SET_INFORMATION};
 use nt_cell::{Foreign, Slab};
 use nt_io::device::{self, Device, DeviceSpec};
@@ -53,6 +55,8 @@ pub struct Volume {
     name: String,
     pub(crate) device: Device,
     pub(crate) lower: Device,
+    /// The file system's own device.
+    pub(crate) base: Device,
     pub(crate) object: ObjectRef<Bytes>,
     instances: Shared<Arc<Instance>>,
     pub(crate) gate: Arc<Gate>,
@@ -60,6 +64,7 @@ pub struct Volume {
     /// The tables of contexts on streams and files; one is made at a time.
     pub(crate) streams: Mutex<Vec<Weak<context::Table>>>,
     pub(crate) making: Mutex<()>,
+    pub(crate) pended: Pended,
     gone: AtomicBool,
 }
 
@@ -85,18 +90,23 @@ impl Volume {
             name: name.to_owned(),
             device: made,
             lower,
+            base: volume_device,
             object: opaque(kernel.id())?,
             instances: Mutex::new(Arc::new(Vec::new())),
             gate,
             contexts: Mutex::default(),
             streams: Mutex::default(),
             making: Mutex::default(),
+            pended: Pended::default(),
             gone: AtomicBool::new(false),
         });
         bind(&volume.object, Opaque::Volume(Arc::clone(&volume)));
         object::set_native_key(made, VOLUMES.insert(Arc::clone(&volume)));
         device::ready(made);
         manager.volumes.write().push(Arc::clone(&volume));
+        for filter in manager.filters().iter().filter(|filter| filter.started.load(Ordering::Acquire)) {
+            manager.attach_automatically(kernel, filter, &volume, FLTFL_INSTANCE_SETUP_NEWLY_MOUNTED_VOLUME);
+        }
         Ok(volume)
     }
 

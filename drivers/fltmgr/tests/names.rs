@@ -96,6 +96,10 @@ fn flt_n_02_where_the_file_system_cannot_be_asked_the_request_is_invalid() {
     let guarded = text(name::of_open_file(&frame, &own.instance, *object, OPENED));
     frame.thread.leave_guarded_region();
     assert_eq!(guarded, Err(NtStatus::FLT_INVALID_NAME_REQUEST), "all APCs are disabled");
+    frame.thread.set_top_level(1);
+    let inside = text(name::of_open_file(&frame, &own.instance, *object, OPENED));
+    frame.thread.set_top_level(0);
+    assert_eq!(inside, Err(NtStatus::FLT_INVALID_NAME_REQUEST), "inside another file system's request");
     assert!(name::query(&frame, source(false), OPENED).is_ok());
     assert!(name::query(&frame, source(true), OPENED).is_ok(), "the cache answers");
     let all = FLT_FILE_NAME_OPENED | FLT_FILE_NAME_QUERY_FILESYSTEM_ONLY;

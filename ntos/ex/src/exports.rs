@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "entry points that take raw pointers: SOUNDNESS.md, S-3 and S-4")]
 
 use crate::pool::{self, PoolKind};
+use crate::resource;
 use nt_abi::NtStatus;
 use nt_abi::ke::{FAST_MUTEX, KEVENT};
 use nt_cell::{CodePtr, Foreign, callout, exports, kpcr, raise};
@@ -214,9 +215,40 @@ exports! { "ntoskrnl.exe" =>
     Full raises ExRaiseStatus(status: u32) { raise::raise(NtStatus(status)); }
     Full raises ExRaiseAccessViolation() { raise::raise(NtStatus::ACCESS_VIOLATION); }
     Full raises ExRaiseDatatypeMisalignment() { raise::raise(NtStatus::DATATYPE_MISALIGNMENT); }
-    Absent("resources come with the file systems that are drivers") missing ExInitializeResourceLite;
-    Absent("resources come with the file systems that are drivers") missing ExAcquireResourceExclusiveLite;
-    Absent("resources come with the file systems that are drivers") missing ExAcquireResourceSharedLite;
-    Absent("resources come with the file systems that are drivers") missing ExReleaseResourceLite;
+    Full code ExInitializeResourceLite(resource: u64) -> u32 {
+        if let Some(resource) = at(resource) { resource::initialize(resource); }
+        NtStatus::SUCCESS.0
+    }
+    Full code ExReinitializeResourceLite(resource: u64) -> u32 {
+        if let Some(resource) = at(resource) { resource::initialize(resource); }
+        NtStatus::SUCCESS.0
+    }
+    Full code ExDeleteResourceLite(resource: u64) -> u32 {
+        if let Some(resource) = at(resource) { resource::delete(resource); }
+        NtStatus::SUCCESS.0
+    }
+    Full code ExAcquireResourceExclusiveLite(resource: u64, wait: u8) -> u8 { u8::from(acquire_resource(resource, true, wait != 0, false)) }
+    Full code ExAcquireResourceSharedLite(resource: u64, wait: u8) -> u8 { u8::from(acquire_resource(resource, false, wait != 0, false)) }
+    Full code ExAcquireSharedStarveExclusive(resource: u64, wait: u8) -> u8 { u8::from(acquire_resource(resource, false, wait != 0, true)) }
+    Full code ExAcquireSharedWaitForExclusive(resource: u64, wait: u8) -> u8 { u8::from(acquire_resource(resource, false, wait != 0, false)) }
+    Full code ExReleaseResourceLite(resource: u64) {
+        if let Some(resource) = at(resource) { let _owned = resource::release(resource, this_thread()); }
+    }
+    Full code ExReleaseResourceForThreadLite(resource: u64, thread: u64) {
+        if let Some(resource) = at(resource) { let _owned = resource::release(resource, thread); }
+    }
+    Full code ExConvertExclusiveToSharedLite(resource: u64) { if let Some(resource) = at(resource) { resource::convert_to_shared(resource, this_thread()); } }
+    Full code ExIsResourceAcquiredExclusiveLite(resource: u64) -> u8 {
+        at(resource).map_or(0, |resource| u8::from(resource::held(resource, this_thread(), true) != 0))
+    }
+    Full code ExIsResourceAcquiredSharedLite(resource: u64) -> u32 { at(resource).map_or(0, |resource| resource::held(resource, this_thread(), false)) }
     Absent("work items of drivers come with the work-item room") missing ExQueueWorkItem;
+}
+
+fn this_thread() -> u64 {
+    nt_ke::current().thread.object()
+}
+
+fn acquire_resource(resource: u64, exclusive: bool, wait: bool, starve: bool) -> bool {
+    at(resource).is_some_and(|resource| resource::acquire_as(resource, this_thread(), exclusive, wait, starve))
 }

@@ -79,6 +79,7 @@ fn circumstances(file: Foreign<FILE_OBJECT>) -> bool {
     file.get(FILE_OBJECT::Flags) & FO_CLEANUP_COMPLETE != 0
         || irql::current() > irql::PASSIVE_LEVEL
         || frame.thread.all_apcs_disabled()
+        || frame.thread.top_level() != 0
 }
 
 /// FltGetFileNameInformation.
