@@ -8,7 +8,7 @@
 use crate::SECTOR;
 use crate::node::{Data, FCB, Node};
 use crate::write::{APPEND, Written, end_of};
-use nt_abi::io::FILE_OBJECT;
+use nt_abi::io::{FILE_OBJECT, FO_CLEANUP_COMPLETE};
 use nt_abi::mm::SECTION_OBJECT_POINTERS;
 use nt_abi::{NtResult, NtStatus};
 use nt_cc::{CacheClient, CacheMap, Callbacks, Policy, Sizes};
@@ -93,6 +93,12 @@ fn start(file: Foreign<FILE_OBJECT>, node: &Node) -> NtResult<()> {
         return Ok(());
     }
     let sizes = sizes(&node.data.read());
+    // Cleanup marks the file object, then takes this lock, then takes the object off the cache: one that comes later would
+    // hold the object for ever.
+    let _sharing = node.sharing.lock();
+    if file.get(FILE_OBJECT::Flags) & FO_CLEANUP_COMPLETE != 0 {
+        return NtStatus::FILE_CLOSED.fail();
+    }
     nt_cc::initialize(file, sizes, Callbacks::Native(Arc::new(Client(own_policy(node)))))
 }
 
