@@ -14,6 +14,7 @@ mod page;
 mod pjdfstest;
 mod sqlite;
 mod tar;
+mod threads;
 
 pub(crate) use mount::Mount;
 
@@ -33,10 +34,11 @@ struct Run {
     act: fn(&Mount) -> Result<String, String>,
 }
 
-const RUNS: &[Run] = &[git::RUN, sqlite::RUN, fio::RUN, tar::RUN, build::RUN, fsx::RUN, pjdfstest::RUN, kill::RUN];
+const RUNS: &[Run] =
+    &[git::RUN, sqlite::RUN, fio::RUN, tar::RUN, build::RUN, fsx::RUN, pjdfstest::RUN, kill::RUN, threads::RUN];
 
 /// Runs that are about one volume only.
-const ONLY: &[(&str, &str)] = &[("dir-kill", "dir")];
+const ONLY: &[(&str, &str)] = &[("dir-kill", "dir"), ("threads", "ram")];
 
 /// Where a run takes place.
 #[derive(Clone, Debug, PartialEq, Eq)]
