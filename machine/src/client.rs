@@ -97,6 +97,12 @@ impl Client {
         &self.process
     }
 
+    /// Returns the thread.
+    #[must_use]
+    pub fn thread_object(&self) -> &Arc<Thread> {
+        &self.thread
+    }
+
     /// Makes another thread of the same process.
     pub fn thread(&self) -> NtResult<Self> {
         let thread = nt_ps::process::processes(&self.kernel).create_thread(&self.kernel, &self.process)?;

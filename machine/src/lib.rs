@@ -139,6 +139,18 @@ impl Machine {
         self.processes.create_process(&self.kernel, name)
     }
 
+    /// Makes a process that stands for one of the host's: its id is the host's, rounded up to a multiple of 4.
+    pub fn new_process_of(&self, name: &str, host: u64) -> NtResult<Arc<Process>> {
+        let _system = self.enter_system();
+        self.processes.create_process_of(&self.kernel, name, host)
+    }
+
+    /// Cancels what a thread waits in, as NtCancelSynchronousIoFile does; returns how many requests.
+    pub fn cancel_synchronous(&self, thread: &nt_ke::Thread) -> usize {
+        let _system = self.enter_system();
+        nt_io::cancel::cancel_synchronous(thread)
+    }
+
     /// Makes another thread of a process, for another host thread.
     pub fn client_of(&self, process: &Arc<Process>) -> NtResult<Client> {
         let thread = self.processes.create_thread(&self.kernel, process)?;

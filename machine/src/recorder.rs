@@ -243,6 +243,14 @@ impl Recorder {
         &self.live[span as usize % SHARDS]
     }
 
+    /// The id and the name of a process, of the host's where it stands for one.
+    fn process(&self, id: u64) -> (u64, String) {
+        let Some(kernel) = self.kernel.get().and_then(Weak::upgrade) else { return (id, String::new()) };
+        let all = nt_ps::process::processes(&kernel).all();
+        let process = all.iter().find(|process| process.id() == id);
+        process.map_or((id, String::new()), |process| (process.host_id().unwrap_or(id), process.name().to_owned()))
+    }
+
     fn write_event(
         &self,
         op: &str,
@@ -252,9 +260,11 @@ impl Recorder {
         information: u64,
     ) {
         let Some(trace) = &self.trace else { return };
+        let (pid, process) = self.process(event.process);
         let rules: Vec<&str> = event.rules.iter().map(|rule| rule.rule().id).collect();
         let line = serde_json::json!({
-            "seq": span, "t_ns": begun, "ns": self.now().saturating_sub(begun), "pid": event.process,
+            "seq": span, "t_ns": begun, "ns": self.now().saturating_sub(begun), "pid": pid,
+            "process": process,
             "tid": event.thread, "end_tid": thread(), "op": op, "file": event.file, "offset": event.offset, "length": event.length,
             "flags": event.flags, "status": format!("{:#010x}", status.0), "information": information,
             "fast": fast, "generated": event.generated, "rules": rules, "marks": event.marks, "hops": event.hops,

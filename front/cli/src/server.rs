@@ -168,7 +168,7 @@ fn machine(setup: &Setup, line: &Line) -> Result<(), Refusal> {
     let mounted = match &setup.mount {
         None => None,
         Some(at) => {
-            let options = ntio_fuse::MountOptions { others: setup.allow_other };
+            let options = ntio_fuse::MountOptions { others: setup.allow_other, ..Default::default() };
             let mounted = ntio_fuse::mount_with(&machine, 0, at, &options);
             Some(mounted.map_err(|error| Refusal::new(BROKEN, error))?)
         }

@@ -4,10 +4,8 @@
 //! Source: FILE_ALL_INFORMATION, FILE_STAT_LX_INFORMATION pages ($LXUID, $LXGID, $LXMOD, $LXDEV); house, POSIX face.
 
 use crate::nodes::ROOT;
-use fuser::{FileAttr, FileType, INodeNo};
 use nt_io::info::class;
 use nt_machine::{Client, Handle, NtResult, NtStatus, ea};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) const UID: &[u8] = b"$LXUID";
 pub(crate) const GID: &[u8] = b"$LXGID";
@@ -42,19 +40,43 @@ fn long(bytes: &[u8], at: usize) -> i64 {
     bytes.get(at..at + 8).and_then(|part| part.first_chunk()).map_or(0, |part| i64::from_le_bytes(*part))
 }
 
-/// Turns a time of the volume into the host's.
-pub(crate) fn to_host(time: i64) -> SystemTime {
+/// What a file is, in the kernel's words; times are the volume's.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Attr {
+    pub(crate) node: u64,
+    pub(crate) size: u64,
+    /// Of 512 bytes.
+    pub(crate) blocks: u64,
+    pub(crate) accessed: i64,
+    pub(crate) written: i64,
+    pub(crate) changed: i64,
+    pub(crate) created: i64,
+    /// Type and permissions.
+    pub(crate) mode: u32,
+    pub(crate) links: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) device: u32,
+}
+
+impl Attr {
+    pub(crate) const fn kind(&self) -> u32 {
+        self.mode & libc::S_IFMT
+    }
+    pub(crate) const fn permissions(&self) -> u32 {
+        self.mode & 0o7777
+    }
+}
+
+/// Turns a time of the volume into the host's: seconds and nanoseconds.
+pub(crate) const fn to_host(time: i64) -> (i64, u32) {
     let ticks = time - EPOCH;
-    let span = |ticks: u64| Duration::new(ticks / 10_000_000, (ticks % 10_000_000) as u32 * 100);
-    if ticks >= 0 { UNIX_EPOCH + span(ticks as u64) } else { UNIX_EPOCH - span(ticks.unsigned_abs()) }
+    (ticks.div_euclid(10_000_000), ticks.rem_euclid(10_000_000) as u32 * 100)
 }
 
 /// Turns a host's time into the volume's; `None` for what it cannot hold (0 and below mean "keep").
-pub(crate) fn to_nt(time: SystemTime) -> Option<i64> {
-    let ticks = match time.duration_since(UNIX_EPOCH) {
-        Ok(since) => i64::try_from(since.as_nanos() / 100).ok()?,
-        Err(before) => -i64::try_from(before.duration().as_nanos().div_ceil(100)).ok()?,
-    };
+pub(crate) fn to_nt(seconds: i64, nanoseconds: u32) -> Option<i64> {
+    let ticks = seconds.checked_mul(10_000_000)?.checked_add(i64::from(nanoseconds / 100))?;
     ticks.checked_add(EPOCH).filter(|&time| time > 0)
 }
 
@@ -100,7 +122,7 @@ pub(crate) const fn node_of(id: u64, root_id: u64) -> u64 {
 }
 
 /// Returns what an open file is.
-pub(crate) fn stat(client: &Client, handle: Handle, root_id: u64, defaults: Defaults) -> NtResult<FileAttr> {
+pub(crate) fn stat(client: &Client, handle: Handle, root_id: u64, defaults: Defaults) -> NtResult<Attr> {
     let mut all = [0; 104 + 512];
     client.query_information(handle, class::ALL, &mut all)?;
     let flags = word(&all, 32);
@@ -109,45 +131,42 @@ pub(crate) fn stat(client: &Client, handle: Handle, root_id: u64, defaults: Defa
     let value = |name: &[u8]| list.iter().find(|(there, _)| there == name).map(|(_, value)| value.as_slice());
     let number = |name: &[u8]| value(name).filter(|value| value.len() >= 4).map(|value| word(value, 0));
     let mut size = long(&all, 48).max(0) as u64;
-    let mut kind = if directory { FileType::Directory } else { FileType::RegularFile };
+    let mut kind = if directory { libc::S_IFDIR } else { libc::S_IFREG };
     if flags & ATTRIBUTE_REPARSE != 0 {
         let (tag, data) = reparse(client, handle)?;
         kind = match tag {
             LX_SYMLINK | SYMLINK => {
                 size = target(tag, &data)?.len() as u64;
-                FileType::Symlink
+                libc::S_IFLNK
             }
-            AF_UNIX => FileType::Socket,
-            LX_FIFO => FileType::NamedPipe,
-            LX_CHR => FileType::CharDevice,
-            LX_BLK => FileType::BlockDevice,
+            AF_UNIX => libc::S_IFSOCK,
+            LX_FIFO => libc::S_IFIFO,
+            LX_CHR => libc::S_IFCHR,
+            LX_BLK => libc::S_IFBLK,
             _ => kind,
         };
     }
     let readonly = if flags & ATTRIBUTE_READONLY != 0 { 0o222 } else { 0 };
     let plain = match kind {
-        FileType::Directory => 0o755,
-        FileType::Symlink => 0o777,
+        libc::S_IFDIR => 0o755,
+        libc::S_IFLNK => 0o777,
         _ => 0o644,
     };
     let mode = number(MODE).unwrap_or(plain & !readonly);
     let device = value(DEVICE).filter(|value| value.len() >= 8);
-    Ok(FileAttr {
-        ino: INodeNo(node_of(long(&all, 64) as u64, root_id)),
+    Ok(Attr {
+        node: node_of(long(&all, 64) as u64, root_id),
         size: if directory { 0 } else { size },
         blocks: (long(&all, 40).max(0) as u64).div_ceil(512),
-        atime: to_host(long(&all, 8)),
-        mtime: to_host(long(&all, 16)),
-        ctime: to_host(long(&all, 24)),
-        crtime: to_host(long(&all, 0)),
-        kind,
-        perm: (mode & 0o7777) as u16,
-        nlink: if directory { 1 } else { word(&all, 56) },
+        accessed: long(&all, 8),
+        written: long(&all, 16),
+        changed: long(&all, 24),
+        created: long(&all, 0),
+        mode: kind | mode & 0o7777,
+        links: if directory { 1 } else { word(&all, 56) },
         uid: number(UID).unwrap_or(defaults.uid),
         gid: number(GID).unwrap_or(defaults.gid),
-        rdev: device.map_or(0, |value| libc::makedev(word(value, 0), word(value, 4)) as u32),
-        blksize: 4096,
-        flags: 0,
+        device: device.map_or(0, |value| libc::makedev(word(value, 0), word(value, 4)) as u32),
     })
 }
 
@@ -157,12 +176,11 @@ mod tests {
 
     #[test]
     fn times_survive_a_round_trip_at_100_ns() {
-        for (seconds, nanos) in [(0, 0), (1_700_000_000, 123_456_700), (4_000_000_000, 100)] {
-            let time = UNIX_EPOCH + Duration::new(seconds, nanos);
-            assert_eq!(to_host(to_nt(time).expect("in range")), time);
+        for time in [(0, 0), (1_700_000_000, 123_456_700), (4_000_000_000, 100), (-86_400, 0), (-1, 999_999_900)] {
+            assert_eq!(to_host(to_nt(time.0, time.1).expect("in range")), time);
         }
-        let before = UNIX_EPOCH - Duration::new(86_400, 0);
-        assert_eq!(to_host(to_nt(before).expect("in range")), before);
-        assert_eq!(to_nt(UNIX_EPOCH - Duration::from_secs(11_644_473_600)), None, "1601 means keep");
+        assert_eq!(to_host(to_nt(5, 199).expect("in range")), (5, 100));
+        assert_eq!(to_nt(-11_644_473_600, 0), None, "1601 means keep");
+        assert_eq!(to_nt(i64::MAX, 0), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Who calls: an NT process for each Linux process, an NT thread for each of our readers in it.
 //!
-//! Room: front/fuse. Called by: every operation. Calls: `nt_machine`. Locks: the callers' map.
+//! Room: front/fuse. Called by: every operation. Calls: `nt_machine`. Locks: the callers' map; not held while /proc is read.
 //! DEVIATES from house rule 4: the NT thread belongs to the reader that serves the call, not to the calling Linux thread,
 //! because one Linux thread can have several requests under way (aio, split reads) and an NT thread runs in one place.
 
@@ -9,6 +9,36 @@ use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A process of the host: its id, and the name of the program that it runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// The process's id.
+    pub process: u32,
+    /// The last component of the program's path.
+    pub name: String,
+}
+
+/// Tells which process a thread belongs to; `None` when there is no such thread (any more).
+pub type Identify = dyn Fn(u32) -> Option<Identity> + Send + Sync;
+
+impl Identity {
+    /// Looks a thread up in /proc.
+    #[must_use]
+    pub fn of_thread(thread: u32) -> Option<Self> {
+        let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+        let process = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()?;
+        let program = std::fs::read_link(format!("/proc/{thread}/exe")).ok();
+        let program =
+            program.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
+        // A kernel thread has no program; its name stands in status.
+        let name = program.or_else(|| {
+            status.lines().find_map(|line| line.strip_prefix("Name:")).map(|name| name.trim().to_owned())
+        })?;
+        Some(Self { process, name: name.trim_end_matches(" (deleted)").to_owned() })
+    }
+}
 
 /// A calling process. Open files keep it; it ends when it has none and others need its place.
 #[derive(Debug)]
@@ -16,15 +46,24 @@ pub(crate) struct Caller {
     pub(crate) process: Arc<nt_machine::Process>,
 }
 
+/// A thread that called, and when it was last looked up.
+struct Known {
+    caller: Arc<Caller>,
+    identity: Option<Identity>,
+    looked: Instant,
+}
+
 /// Callers beyond this are ended when nothing of theirs is open.
 const MOST_IDLE: usize = 128;
 /// Threads that one reader keeps.
 const MOST_THREADS: usize = 64;
+/// Ids are used again, and a process can run another program: after this long a thread is looked up again.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// All callers of a mount.
-#[derive(Default)]
 pub(crate) struct Callers {
-    all: Mutex<HashMap<u32, Arc<Caller>>>,
+    identify: Option<Arc<Identify>>,
+    threads: Mutex<HashMap<u32, Known>>,
 }
 
 thread_local! {
@@ -32,25 +71,61 @@ thread_local! {
 }
 
 impl Callers {
-    /// Returns the caller of a request; 0 is the kernel's own (write-back, release).
-    pub(crate) fn of(&self, machine: &Machine, pid: u32) -> NtResult<Arc<Caller>> {
-        let mut all = self.all.lock();
-        if let Some(caller) = all.get(&pid) {
-            return Ok(Arc::clone(caller));
+    pub(crate) fn new(identify: Option<Arc<Identify>>) -> Self {
+        Self { identify, threads: Mutex::default() }
+    }
+
+    /// Returns the caller of a request by its thread; 0 is the kernel's own (write-back, release) and who is outside.
+    pub(crate) fn of(&self, machine: &Machine, thread: u32) -> NtResult<Arc<Caller>> {
+        if let Some(known) = self.threads.lock().get(&thread)
+            && (thread == 0 || known.looked.elapsed() < FRESH)
+        {
+            return Ok(Arc::clone(&known.caller));
         }
-        if all.len() >= MOST_IDLE {
-            all.retain(|_, caller| {
-                let kept = Arc::strong_count(caller) > 1;
-                if !kept {
-                    machine.end_process(&caller.process);
-                }
-                kept
-            });
+        let identity = match &self.identify {
+            _ if thread == 0 => None,
+            Some(identify) => identify(thread),
+            None => Identity::of_thread(thread),
+        };
+        let mut threads = self.threads.lock();
+        let same = threads.values().find(|known| known.identity == identity && (identity.is_some() || thread == 0));
+        let caller = match same {
+            Some(known) => Arc::clone(&known.caller),
+            None => Arc::new(Caller {
+                process: match &identity {
+                    Some(identity) => machine.new_process_of(&identity.name, u64::from(identity.process))?,
+                    None if thread == 0 => machine.new_process("unknown (outside)")?,
+                    None => machine.new_process_of("unknown", u64::from(thread))?,
+                },
+            }),
+        };
+        if threads.len() >= MOST_IDLE {
+            forget_idle(machine, &mut threads);
         }
-        let name = if pid == 0 { "unknown (outside)".to_owned() } else { format!("pid {pid}") };
-        let caller = Arc::new(Caller { process: machine.new_process(&name)? });
-        all.insert(pid, Arc::clone(&caller));
+        threads.insert(thread, Known { caller: Arc::clone(&caller), identity, looked: Instant::now() });
         Ok(caller)
+    }
+}
+
+/// Ends the processes that have nothing open and did not call for a while.
+fn forget_idle(machine: &Machine, threads: &mut HashMap<u32, Known>) {
+    let mut held: HashMap<*const Caller, usize> = HashMap::new();
+    for known in threads.values() {
+        *held.entry(Arc::as_ptr(&known.caller)).or_default() += 1;
+    }
+    let mut gone: HashMap<*const Caller, Arc<Caller>> = HashMap::new();
+    for known in threads.values() {
+        let at = Arc::as_ptr(&known.caller);
+        if held.get(&at) == Some(&Arc::strong_count(&known.caller)) {
+            gone.insert(at, Arc::clone(&known.caller));
+        }
+    }
+    for known in threads.values().filter(|known| known.looked.elapsed() < FRESH * 10) {
+        gone.remove(&Arc::as_ptr(&known.caller));
+    }
+    threads.retain(|_, known| !gone.contains_key(&Arc::as_ptr(&known.caller)));
+    for caller in gone.into_values() {
+        machine.end_process(&caller.process);
     }
 }
 
@@ -60,14 +135,17 @@ pub(crate) fn enter<R>(
     process: &Arc<nt_machine::Process>,
     body: impl FnOnce(&Client) -> NtResult<R>,
 ) -> NtResult<R> {
-    let key = (machine.kernel().id(), process.id());
+    // A client that is kept keeps its process, so no other one gets its address.
+    let key = (machine.kernel().id(), Arc::as_ptr(process).addr() as u64);
     // Taken out for the call: a call may enter another process.
     let kept = CLIENTS.with_borrow_mut(|clients| clients.remove(&key));
     let client = match kept {
         Some(client) => client,
         None => machine.client_of(process)?,
     };
+    crate::session::runs_as(Some(Arc::clone(client.thread_object())));
     let result = body(&client);
+    crate::session::runs_as(None);
     CLIENTS.with_borrow_mut(|clients| {
         if clients.len() >= MOST_THREADS {
             clients.clear();

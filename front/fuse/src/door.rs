@@ -1,14 +1,16 @@
 //! The door itself: opening by path, acting, closing; and mounting.
 //!
-//! Room: front/fuse. Called by: `ops`, front/cli. Calls: `nt_machine`, fuser. Locks: none of its own.
+//! Room: front/fuse. Called by: the operations, front/cli. Calls: `nt_machine`, `session`, `transport`. Locks: none of its own.
 //! Source: docs of the POSIX door, sections 1 and 3. No handle is kept "for later": a filter must see the cleanup when the
 //! program closed, so a request on a path opens, acts and closes.
 
-use crate::attr::{self, Defaults};
-use crate::caller::{self, Caller, Callers};
+use crate::attr::{self, Attr, Defaults};
+use crate::caller::{self, Caller, Callers, Identify};
+use crate::dispatch::Operations;
 use crate::handle::{Entry, Handles, Open};
 use crate::nodes::Nodes;
-use fuser::{Config, FileAttr, FileType, MountOption};
+use crate::session::Session;
+use crate::transport;
 use nt_io::info::class;
 use nt_machine::{Client, CreateSpec, Handle, Machine, NtResult, NtStatus};
 use std::path::{Path, PathBuf};
@@ -46,7 +48,7 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    fn new(machine: &Arc<Machine>, volume: &str) -> NtResult<Self> {
+    fn new(machine: &Arc<Machine>, volume: &str, options: &MountOptions) -> NtResult<Self> {
         let (uid, gid) = own_ids();
         let mut door = Self {
             machine: Arc::clone(machine),
@@ -55,7 +57,7 @@ impl Door {
             defaults: Defaults { uid, gid },
             nodes: Nodes::default(),
             handles: Handles::default(),
-            callers: Callers::default(),
+            callers: Callers::new(options.identify.clone()),
         };
         let caller = door.callers.of(machine, 0)?;
         door.root_id = door.enter(&caller, |client| {
@@ -120,11 +122,11 @@ impl Door {
         result
     }
 
-    pub(crate) fn stat(&self, client: &Client, handle: Handle) -> NtResult<FileAttr> {
+    pub(crate) fn stat(&self, client: &Client, handle: Handle) -> NtResult<Attr> {
         attr::stat(client, handle, self.root_id, self.defaults)
     }
 
-    pub(crate) fn stat_path(&self, client: &Client, path: &[u16]) -> NtResult<FileAttr> {
+    pub(crate) fn stat_path(&self, client: &Client, path: &[u16]) -> NtResult<Attr> {
         self.at_path(client, path, READ_ATTRIBUTES | READ_EA, 0, |handle| self.stat(client, handle))
     }
 
@@ -164,8 +166,31 @@ impl Door {
             if let Some(second) = open.second.lock().take() {
                 client.close(second)?;
             }
-            client.close(open.handle)
+            let closed = client.close(open.handle);
+            if let Some(path) = &open.hidden {
+                self.delete(client, path, NON_DIRECTORY_FILE)?;
+            }
+            closed
         })
+    }
+
+    /// Takes a name away, as POSIX does: at once, whoever has the file open.
+    pub(crate) fn delete(&self, client: &Client, path: &[u16], options: u32) -> NtResult<()> {
+        const DELETE_POSIX_READONLY: u32 = 1 | 2 | 0x10;
+        self.at_path(client, path, DELETE | READ_ATTRIBUTES, options, |handle| {
+            client.set_information(handle, class::DISPOSITION_EX, &DELETE_POSIX_READONLY.to_le_bytes())
+        })
+    }
+
+    /// The parameters of an open of the volume itself.
+    pub(crate) fn volume_spec(&self) -> CreateSpec {
+        CreateSpec {
+            access: WRITE_DATA | READ_DATA | SYNCHRONIZE,
+            name: self.volume.clone(),
+            disposition: OPEN,
+            options: SYNCHRONOUS,
+            ..CreateSpec::default()
+        }
     }
 
     /// Reads a whole directory.
@@ -181,7 +206,7 @@ impl Door {
             if count == 0 {
                 if !entries.iter().any(|entry: &Entry| entry.name == b".") {
                     // NT-DIR-11: the root of an NT volume has neither; a Linux program expects both.
-                    let dot = |name: &[u8]| Entry { node: open.node, kind: FileType::Directory, name: name.to_vec() };
+                    let dot = |name: &[u8]| Entry { node: open.node, kind: libc::S_IFDIR, name: name.to_vec() };
                     entries.splice(0..0, [dot(b"."), dot(b"..")]);
                 }
                 return Ok(entries);
@@ -193,7 +218,7 @@ impl Door {
                 let raw = record.get(104..104 + word(60) as usize).unwrap_or(&[]);
                 let units: Vec<u16> = raw.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
                 let flags = word(56);
-                let mut kind = if flags & 0x10 != 0 { FileType::Directory } else { FileType::RegularFile };
+                let mut kind = if flags & 0x10 != 0 { libc::S_IFDIR } else { libc::S_IFREG };
                 if flags & 0x400 != 0
                     && let Some(base) = &base
                 {
@@ -201,7 +226,7 @@ impl Door {
                     path.push(u16::from(b'\\'));
                     path.extend_from_slice(&units);
                     if let Ok(attr) = self.stat_path(client, &path) {
-                        kind = attr.kind;
+                        kind = attr.kind();
                     }
                 }
                 // A name without a UTF-8 form cannot be told to a Linux program at all.
@@ -247,28 +272,34 @@ impl std::error::Error for MountError {}
 
 /// A mount that is ready: the kernel has answered, no request is served yet.
 pub struct Mounted {
-    session: fuser::Session<crate::ops::Operations>,
+    at: PathBuf,
+    session: Option<Session>,
 }
 
 impl std::fmt::Debug for Mounted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Mounted")
+        write!(f, "Mounted at {}", self.at.display())
     }
 }
 
-/// Readers of a mount. One that waits for a filter is not replaced yet, so this is also how many requests can wait.
-const READERS: usize = 8;
+/// How a volume is mounted.
+#[derive(Clone, Default)]
+pub struct MountOptions {
+    /// Other users than the one that mounts may use it (`allow_other`; without root, /etc/fuse.conf must allow it).
+    pub others: bool,
+    /// Tells which process a thread of the host belongs to; without it /proc does.
+    pub identify: Option<Arc<Identify>>,
+}
+
+impl std::fmt::Debug for MountOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MountOptions").field("others", &self.others).finish_non_exhaustive()
+    }
+}
 
 /// Mounts volume `index` (0 is `C:`) of a machine.
 pub fn mount(machine: &Arc<Machine>, index: usize, at: &Path) -> Result<Mounted, MountError> {
     mount_with(machine, index, at, &MountOptions::default())
-}
-
-/// How a volume is mounted.
-#[derive(Clone, Debug, Default)]
-pub struct MountOptions {
-    /// Other users than the one that mounts may use it (`allow_other`; without root, /etc/fuse.conf must allow it).
-    pub others: bool,
 }
 
 /// Mounts a volume with options.
@@ -288,28 +319,30 @@ pub fn mount_with(
         return Err(failed("/dev/fuse is absent; load the kernel module (modprobe fuse) or pass the device in".into()));
     }
     let volume = machine.volumes().get(index).ok_or_else(|| failed(format!("the machine has no volume {index}")))?;
-    let door = Door::new(machine, &volume.name)
+    let door = Door::new(machine, &volume.name, options)
         .map_err(|error| failed(format!("the volume's root does not open: {:?}", error.status())))?;
-    let mut config = Config::default();
-    config.mount_options = vec![
-        MountOption::FSName(format!("ntio:{}", volume.name)),
-        MountOption::Subtype("ntio".into()),
-        MountOption::DefaultPermissions,
-        MountOption::NoSuid,
-        MountOption::NoDev,
-    ];
-    if options.others {
-        config.acl = fuser::SessionACL::All;
-    }
-    config.n_threads = Some(READERS);
-    let session = fuser::Session::new(crate::ops::Operations(door), at, &config)
+    let device = transport::mount(at, &format!("ntio:{}", volume.name), options.others)
         .map_err(|error| failed(format!("{error}; mounting needs /dev/fuse and the right to mount")))?;
-    Ok(Mounted { session })
+    match Session::new(device, Operations { door }) {
+        Ok(session) => Ok(Mounted { at: at.to_owned(), session: Some(session) }),
+        Err(error) => {
+            transport::unmount(at);
+            Err(failed(error.to_string()))
+        }
+    }
 }
 
 impl Mounted {
     /// Serves requests until the volume is unmounted from outside.
-    pub fn serve(self) -> std::io::Result<()> {
-        self.session.run()
+    pub fn serve(mut self) -> std::io::Result<()> {
+        self.session.take().map_or(Ok(()), Session::serve)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if self.session.is_some() {
+            transport::unmount(&self.at);
+        }
     }
 }

@@ -3,8 +3,7 @@
 //! Room: front/fuse. Called by: every operation. Calls: nothing. Source: docs of the POSIX door, "Status to errno".
 //! ENOSYS never comes from a status: the kernel would stop sending that operation for good.
 
-use fuser::Errno;
-use nt_machine::{NtError, NtStatus};
+use nt_machine::NtStatus;
 
 /// What the operation was, where one status has two POSIX words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,12 +23,6 @@ pub enum Context {
 }
 
 /// Returns the errno of a failed request.
-#[must_use]
-pub fn errno(error: NtError, context: Context) -> Errno {
-    Errno::from_i32(code(error.status(), context))
-}
-
-/// Returns the number.
 #[must_use]
 pub fn code(status: NtStatus, context: Context) -> i32 {
     use Context::{Attribute, Data, Link, Owner};

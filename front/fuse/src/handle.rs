@@ -4,7 +4,6 @@
 //! Source: docs of the POSIX door, sections 1 and 4. The opener's process is kept until release.
 
 use crate::caller::Caller;
-use fuser::FileType;
 use nt_machine::Handle;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -15,7 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) node: u64,
-    pub(crate) kind: FileType,
+    /// The type bits of a mode.
+    pub(crate) kind: u32,
     pub(crate) name: Vec<u8>,
 }
 
@@ -30,6 +30,8 @@ pub(crate) struct Open {
     pub(crate) writable: bool,
     /// Opened with O_DIRECT: noncached.
     pub(crate) direct: bool,
+    /// The path of a file that has no name for programs (O_TMPFILE): it goes when the file is closed.
+    pub(crate) hidden: Option<Vec<u16>>,
     /// For what an append-only or a read-only handle lacks; made when it is first asked for.
     pub(crate) second: Mutex<Option<Handle>>,
     /// The listing as it was when it was last read from the start.

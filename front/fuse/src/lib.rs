@@ -7,11 +7,19 @@
 //! Not here: policy. What a filter answered reaches the program through the one table in `errno`.
 
 mod attr;
+mod attributes;
 mod caller;
+mod data;
+mod dispatch;
 mod door;
 pub mod errno;
 mod handle;
 mod nodes;
-mod ops;
+mod paths;
+mod protocol;
+mod session;
+mod space;
+mod transport;
 
+pub use caller::{Identify, Identity};
 pub use door::{MountError, MountOptions, Mounted, mount, mount_with};

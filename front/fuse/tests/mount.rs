@@ -38,8 +38,15 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let done = Command::new("umount").arg(self.directory.path()).status().expect("umount");
-        let lazily = !done.success();
+        // A program that another test starts holds our files for the moment between fork and exec.
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let unmount =
+            || Command::new("umount").arg(self.directory.path()).output().is_ok_and(|out| out.status.success());
+        let mut lazily = !unmount();
+        while lazily && std::time::Instant::now() < end {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            lazily = !unmount();
+        }
         if lazily {
             let _gone = Command::new("umount").arg("-l").arg(self.directory.path()).status();
         }
@@ -227,15 +234,27 @@ for name, flag, errno in [('user.Name', os.XATTR_CREATE, 17), ('user.absent', os
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
+/// A process must not map files of a mount that it serves: the kernel writes pages back while it holds the map of the process's
+/// memory, which the server needs to go on. So this test runs itself again for the program's part.
 #[test]
 fn a_random_run_of_reads_writes_and_mappings_meets_its_copy() {
-    let Some(mount) = Mount::new() else { return };
-    for seed in 1..=3 {
-        let plan = ntio_fsx::Plan { seed, operations: 5_000, most: 1 << 18, longest: 1 << 16, direct: true };
-        if let Err(difference) = ntio_fsx::run(&mount.at("fsx"), &plan) {
-            panic!("{difference}");
+    const AT: &str = "NTIO_TEST_FSX_AT";
+    if let Some(at) = std::env::var_os(AT) {
+        for seed in 1..=3 {
+            let plan = ntio_fsx::Plan { seed, operations: 5_000, most: 1 << 18, longest: 1 << 16, direct: true };
+            if let Err(difference) = ntio_fsx::run(at.as_ref(), &plan) {
+                panic!("{difference}");
+            }
         }
+        return;
     }
+    let Some(mount) = Mount::new() else { return };
+    let own = std::env::current_exe().expect("this program");
+    let name = "a_random_run_of_reads_writes_and_mappings_meets_its_copy";
+    let done =
+        Command::new(own).args([name, "--exact", "--nocapture"]).env(AT, mount.at("fsx")).output().expect("a program");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(String::from_utf8_lossy(&done.stdout).contains("1 passed"), "the program's part ran");
 }
 
 #[test]

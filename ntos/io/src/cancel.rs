@@ -88,17 +88,25 @@ pub fn nt_cancel_io_file_ex(frame: &Frame, handle: Handle, request: Addr, iosb: 
     frame.service(|| cancel().unwrap_or_else(NtError::status))
 }
 
+/// Cancels what a thread is blocked in; returns how many packets.
+pub fn cancel_synchronous(thread: &Thread) -> usize {
+    cancel_of(thread, blocks, 0)
+}
+
+/// Whether the thread that issued a packet waits for it.
+fn blocks(packet: Irp) -> bool {
+    let opened = packet.ptr(IRP::Tail_OriginalFileObject);
+    packet.get(IRP::Flags) & IRP_SYNCHRONOUS_API != 0 || opened.is_some_and(file::is_synchronous)
+}
+
 /// NtCancelSynchronousIoFile: what a thread is blocked in (NT-X-03).
 #[must_use]
 pub fn nt_cancel_synchronous_io_file(frame: &Frame, thread: Handle, request: Addr, iosb: Addr) -> NtStatus {
     let cancel = || {
         probe(frame, iosb)?;
         let thread = crate::thread::by_handle(frame, thread, THREAD_TERMINATE)?;
-        let wanted = |packet: Irp| {
-            let opened = packet.ptr(IRP::Tail_OriginalFileObject);
-            let blocks = packet.get(IRP::Flags) & IRP_SYNCHRONOUS_API != 0 || opened.is_some_and(file::is_synchronous);
-            blocks && (request.is_null() || packet.addr_at(IRP::UserIosb) == request.value())
-        };
+        let wanted =
+            |packet: Irp| blocks(packet) && (request.is_null() || packet.addr_at(IRP::UserIosb) == request.value());
         let count = cancel_of(&thread, wanted, 0);
         answer(frame, iosb, if count == 0 { NtStatus::NOT_FOUND } else { NtStatus::SUCCESS })
     };

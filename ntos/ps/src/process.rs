@@ -18,6 +18,8 @@ const BODY: usize = 0x200;
 /// A process.
 pub struct Process {
     id: u64,
+    /// The id of the host's process that it stands for; 0 is none.
+    host: u64,
     name: String,
     object: ObjectRef<Bytes>,
     /// Its handles.
@@ -45,10 +47,11 @@ impl std::fmt::Debug for Process {
 }
 
 impl Process {
-    fn new(id: u64, name: &str, machine: u64, kernel: bool) -> NtResult<Arc<Self>> {
+    fn new(id: u64, host: u64, name: &str, machine: u64, kernel: bool) -> NtResult<Arc<Self>> {
         let object = object::create::<Bytes>(ObjectType::Process, BODY, machine)?;
         Ok(Arc::new(Self {
             id,
+            host,
             name: name.to_owned(),
             object,
             handles: HandleTable::new(kernel),
@@ -60,6 +63,12 @@ impl Process {
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Returns the id of the host's process that it stands for.
+    #[must_use]
+    pub fn host_id(&self) -> Option<u64> {
+        (self.host != 0).then_some(self.host)
     }
 
     /// Returns the image name.
@@ -78,7 +87,7 @@ impl Process {
 impl Processes {
     /// Makes the room's state: the system process and nothing else, and installs it in the kernel.
     pub fn install(kernel: &Arc<Kernel>) -> NtResult<Arc<Self>> {
-        let system = Process::new(4, "System", kernel.id(), true)?;
+        let system = Process::new(4, 0, "System", kernel.id(), true)?;
         let room = Arc::new(Self {
             system: Arc::clone(&system),
             all: Mutex::new(vec![system]),
@@ -104,8 +113,18 @@ impl Processes {
 
     /// Makes a process.
     pub fn create_process(&self, kernel: &Kernel, name: &str) -> NtResult<Arc<Process>> {
-        let process = Process::new(self.next.fetch_add(4, Ordering::Relaxed), name, kernel.id(), false)?;
-        self.all.lock().push(Arc::clone(&process));
+        self.create_process_of(kernel, name, 0)
+    }
+
+    /// Makes a process that stands for one of the host's, with an id as near as ids here go: a multiple of 4 that no other has.
+    pub fn create_process_of(&self, kernel: &Kernel, name: &str, host: u64) -> NtResult<Arc<Process>> {
+        let mut all = self.all.lock();
+        let mut id = host.next_multiple_of(4);
+        while id < 8 || all.iter().any(|process| process.id == id) {
+            id = self.next.fetch_add(4, Ordering::Relaxed);
+        }
+        let process = Process::new(id, host, name, kernel.id(), false)?;
+        all.push(Arc::clone(&process));
         Ok(process)
     }
 

@@ -1,0 +1,219 @@
+//! Operations on what a file is: attributes, owner, mode, times, size; extended attributes.
+//!
+//! Room: front/fuse. Called by: `dispatch`. Calls: `door`. Locks: none held across a request.
+//! Source: docs of the POSIX door, sections 3 and 5.
+
+use crate::attr::{self, Attr, GID, MODE, UID};
+use crate::dispatch::{Ask, Done, Failure, Operations};
+use crate::door::*;
+use crate::errno::Context;
+use crate::protocol::{Answer, Body};
+use nt_io::info::class;
+use nt_machine::file::GENERIC_WRITE;
+use nt_machine::{Client, Handle, NtResult, ea};
+use nt_rtl::posix;
+
+/// Which members of a SETATTR count.
+mod valid {
+    pub(super) const MODE: u32 = 1;
+    pub(super) const UID: u32 = 2;
+    pub(super) const GID: u32 = 4;
+    pub(super) const SIZE: u32 = 8;
+    pub(super) const ATIME: u32 = 0x10;
+    pub(super) const MTIME: u32 = 0x20;
+    pub(super) const FH: u32 = 0x40;
+    pub(super) const ATIME_NOW: u32 = 0x80;
+    pub(super) const MTIME_NOW: u32 = 0x100;
+}
+
+/// A change, read from a SETATTR.
+struct Change {
+    size: Option<u64>,
+    owner: Vec<(&'static [u8], [u8; 4])>,
+    times: [i64; 2],
+}
+
+impl Operations {
+    pub(crate) fn getattr(&self, ask: Ask) -> Done {
+        const BY_HANDLE: u32 = 1;
+        Ok(Answer::attributes(&self.attr(ask, ask.body.word(0) & BY_HANDLE != 0, ask.body.long(8))?))
+    }
+
+    pub(crate) fn statx(&self, ask: Ask) -> Done {
+        const BY_HANDLE: u32 = 1;
+        Ok(Answer::statx(&self.attr(ask, ask.body.word(0) & BY_HANDLE != 0, ask.body.long(8))?))
+    }
+
+    fn attr(&self, ask: Ask, by_handle: bool, fh: u64) -> Done<Attr> {
+        if by_handle && let Some(open) = self.door.handles.get(fh) {
+            let mut attr = self.on_open(&open, |client| self.door.stat(client, open.handle))?;
+            // The name that a nameless file has does not count.
+            attr.links = attr.links.saturating_sub(u32::from(open.hidden.is_some()));
+            return Ok(attr);
+        }
+        let caller = self.caller(ask)?;
+        let access = READ_ATTRIBUTES | READ_EA;
+        Ok(self.door.on_node(&caller, ask.node, access, |client, handle| self.door.stat(client, handle))?)
+    }
+
+    /// In the order size, owner and mode, times; a refusal half-way leaves the former done.
+    pub(crate) fn setattr(&self, ask: Ask) -> (Context, Done) {
+        let valid = ask.body.word(0);
+        let owned = valid & (valid::MODE | valid::UID | valid::GID) != 0;
+        let context = if owned { Context::Owner } else { Context::Path };
+        (context, self.change(ask, valid).map(|attr| Answer::attributes(&attr)))
+    }
+
+    fn read_change(&self, body: Body, valid: u32) -> Done<Change> {
+        let time = |set: u32, now: u32, seconds: usize, part: usize| {
+            if valid & now != 0 {
+                Ok(self.door.machine.kernel().clock.system_time())
+            } else if valid & set != 0 {
+                attr::to_nt(body.long(seconds) as i64, body.word(part)).ok_or(Failure::Host(libc::EINVAL))
+            } else {
+                Ok(0)
+            }
+        };
+        let times = [time(valid::ATIME, valid::ATIME_NOW, 32, 56)?, time(valid::MTIME, valid::MTIME_NOW, 40, 60)?];
+        let mut owner: Vec<(&'static [u8], [u8; 4])> = Vec::new();
+        for (bit, name, at) in [(valid::UID, UID, 76), (valid::GID, GID, 80), (valid::MODE, MODE, 68)] {
+            if valid & bit != 0 {
+                owner.push((name, body.word(at).to_le_bytes()));
+            }
+        }
+        Ok(Change { size: (valid & valid::SIZE != 0).then(|| body.long(16)), owner, times })
+    }
+
+    fn change(&self, ask: Ask, valid: u32) -> Done<Attr> {
+        let Change { size, mut owner, times } = self.read_change(ask.body, valid)?;
+        let by_handle = if valid & valid::FH != 0 { self.door.handles.get(ask.body.long(8)) } else { None };
+        if let (Some(open), Some(size)) = (by_handle, size) {
+            // An append-only handle may not set the size: its second one does.
+            return Ok(self.on_open(&open, |client| {
+                let handle = self.writer(client, &open)?;
+                self.set_size(client, handle, size)?;
+                if !owner.is_empty() || times != [0, 0] {
+                    let other = self.door.second(client, &open, GENERIC_WRITE)?;
+                    self.keep_type(client, other, &mut owner)?;
+                    self.apply(client, other, &owner, times)?;
+                }
+                self.door.stat(client, open.handle)
+            })?);
+        }
+        let mut access = READ_ATTRIBUTES | READ_EA;
+        access |= if size.is_some() { WRITE_DATA } else { 0 };
+        access |= if owner.is_empty() { 0 } else { WRITE_EA };
+        access |= if times == [0, 0] { 0 } else { WRITE_ATTRIBUTES };
+        let caller = self.caller(ask)?;
+        Ok(self.door.on_node(&caller, ask.node, access, |client, handle| {
+            if let Some(size) = size {
+                self.set_size(client, handle, size)?;
+            }
+            self.keep_type(client, handle, &mut owner)?;
+            self.apply(client, handle, &owner, times)?;
+            self.door.stat(client, handle)
+        })?)
+    }
+
+    /// The type bits of a mode stay as they are.
+    fn keep_type(&self, client: &Client, handle: Handle, owner: &mut [(&[u8], [u8; 4])]) -> NtResult<()> {
+        let Some((_, value)) = owner.iter_mut().find(|(name, _)| *name == MODE) else { return Ok(()) };
+        let kind = attr::attributes(client, handle)?
+            .iter()
+            .find_map(|(name, value)| if name == MODE { value.first_chunk().copied() } else { None })
+            .map_or(0, |there| u32::from_le_bytes(there) & libc::S_IFMT);
+        *value = (u32::from_le_bytes(*value) & 0o7777 | kind).to_le_bytes();
+        Ok(())
+    }
+
+    pub(crate) fn set_size(&self, client: &Client, handle: Handle, size: u64) -> NtResult<()> {
+        client.set_information(handle, class::END_OF_FILE, &size.to_le_bytes())
+    }
+
+    pub(crate) fn apply(
+        &self,
+        client: &Client,
+        handle: Handle,
+        owner: &[(&[u8], [u8; 4])],
+        times: [i64; 2],
+    ) -> NtResult<()> {
+        if !owner.is_empty() {
+            let list: Vec<(&[u8], &[u8])> = owner.iter().map(|(name, value)| (*name, value.as_slice())).collect();
+            client.set_ea(handle, &ea::encode(&list).unwrap_or_default())?;
+        }
+        if times != [0, 0] {
+            let mut basic = [0; 40];
+            basic[8..16].copy_from_slice(&times[0].to_le_bytes());
+            basic[16..24].copy_from_slice(&times[1].to_le_bytes());
+            client.set_information(handle, class::BASIC, &basic)?;
+        }
+        Ok(())
+    }
+
+    fn xattrs(&self, ask: Ask) -> Done<Vec<ea::Attribute>> {
+        let caller = self.caller(ask)?;
+        Ok(self.door.on_node(&caller, ask.node, READ_EA, attr::attributes)?)
+    }
+
+    pub(crate) fn getxattr(&self, ask: Ask) -> Done {
+        // Families that there are not are answered without an open: the kernel asks for some before many writes.
+        let encoded = posix::attribute_to_nt(ask.body.name(8).0).ok_or(Failure::Host(libc::ENODATA))?;
+        let value = self.xattrs(ask)?.into_iter().find(|(there, _)| *there == encoded).map(|(_, value)| value);
+        let value = value.ok_or(Failure::Host(libc::ENODATA))?;
+        sized(value.get(1..).unwrap_or(&[]).to_vec(), ask.body.word(0))
+    }
+
+    pub(crate) fn listxattr(&self, ask: Ask) -> Done {
+        let mut names = Vec::new();
+        for (name, _) in self.xattrs(ask)? {
+            if let Some(name) = posix::attribute_to_host(&name) {
+                names.extend_from_slice(&name);
+                names.push(0);
+            }
+        }
+        sized(names, ask.body.word(0))
+    }
+
+    pub(crate) fn setxattr(&self, ask: Ask) -> Done {
+        let (size, flags) = (ask.body.word(0) as usize, ask.body.word(4) as i32);
+        let (name, next) = ask.body.name(8);
+        let value = ask.body.bytes(next, size);
+        let encoded = posix::attribute_to_nt(name).ok_or(Failure::Host(libc::ENOTSUP))?;
+        if encoded.len() > 254 {
+            return Err(Failure::Host(libc::ENAMETOOLONG));
+        }
+        let there = self.xattrs(ask)?.iter().any(|(name, _)| *name == encoded);
+        match (there, flags) {
+            (true, libc::XATTR_CREATE) => return Err(Failure::Host(libc::EEXIST)),
+            (false, libc::XATTR_REPLACE) => return Err(Failure::Host(libc::ENODATA)),
+            _ => {}
+        }
+        let stored = [&[1], value].concat();
+        let list = ea::encode(&[(&encoded, &stored)]).ok_or(Failure::Host(libc::ENOSPC))?;
+        self.set_xattr(ask, &list)
+    }
+
+    pub(crate) fn removexattr(&self, ask: Ask) -> Done {
+        let encoded = posix::attribute_to_nt(ask.body.name(0).0).ok_or(Failure::Host(libc::ENOTSUP))?;
+        if !self.xattrs(ask)?.iter().any(|(name, _)| *name == encoded) {
+            return Err(Failure::Host(libc::ENODATA));
+        }
+        let list = ea::encode(&[(&encoded, &[])]).ok_or(Failure::Host(libc::ENAMETOOLONG))?;
+        self.set_xattr(ask, &list)
+    }
+
+    fn set_xattr(&self, ask: Ask, list: &[u8]) -> Done {
+        let caller = self.caller(ask)?;
+        self.door.on_node(&caller, ask.node, WRITE_EA, |client, handle| client.set_ea(handle, list))?;
+        Ok(Vec::new())
+    }
+}
+
+/// A value, or its size for who asked with no room.
+fn sized(value: Vec<u8>, room: u32) -> Done {
+    match room as usize {
+        0 => Ok(Answer::new().word(value.len() as u32).word(0).done()),
+        room if room < value.len() => Err(Failure::Host(libc::ERANGE)),
+        _ => Ok(value),
+    }
+}

@@ -1,0 +1,251 @@
+//! The conversation with the kernel: readers, answers, interrupts.
+//!
+//! Room: front/fuse. Called by: `door`. Calls: `dispatch`, the host. Locks: the readers' list; each reader's own.
+//! A request runs on the reader that took it, to its end. When the last idle reader takes one another is made, so requests that
+//! wait for a filter, however many, never keep the next one waiting, and an INTERRUPT always finds a reader.
+
+use crate::dispatch::Operations;
+use crate::protocol::{Answer, Header, Request, opcode};
+use parking_lot::{Mutex, RwLock};
+use rustix::io::Errno;
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// The longest write in one request.
+pub(crate) const MAX_WRITE: usize = 1 << 20;
+const BUFFER: usize = MAX_WRITE + 4096;
+/// Readers that stay when there is nothing to do.
+const KEPT: usize = 6;
+/// Readers at most: each may be waiting in a filter.
+const MOST: usize = 512;
+/// How often a request that cannot be cancelled yet is tried again.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// What one reader is doing.
+#[derive(Default)]
+pub(crate) struct Reader {
+    /// The request's number; 0 is none.
+    unique: AtomicU64,
+    interrupted: AtomicBool,
+    /// The NT thread that it runs as.
+    thread: Mutex<Option<Arc<nt_ke::Thread>>>,
+}
+
+thread_local! {
+    static READER: RefCell<Option<Arc<Reader>>> = const { RefCell::new(None) };
+}
+
+/// Notes which NT thread this reader's request runs as.
+pub(crate) fn runs_as(thread: Option<Arc<nt_ke::Thread>>) {
+    READER.with_borrow(|reader| {
+        if let Some(reader) = reader {
+            *reader.thread.lock() = thread;
+        }
+    });
+}
+
+/// A mount's descriptor and who serves it.
+pub(crate) struct Session {
+    device: OwnedFd,
+    operations: Operations,
+    readers: RwLock<Vec<Arc<Reader>>>,
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    idle: AtomicUsize,
+    ended: AtomicBool,
+    failed: Mutex<Option<io::Error>>,
+}
+
+impl Session {
+    /// Answers the kernel's INIT.
+    pub(crate) fn new(device: OwnedFd, operations: Operations) -> io::Result<Self> {
+        let session = Self {
+            device,
+            operations,
+            readers: RwLock::default(),
+            threads: Mutex::default(),
+            idle: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
+            failed: Mutex::new(None),
+        };
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let count = session.receive(&mut buffer)?.ok_or_else(|| io::Error::other("the kernel left at once"))?;
+            let request = Request::read(&buffer[..count]).ok_or_else(|| io::Error::other("not a request"))?;
+            if request.header.opcode != opcode::INIT {
+                return Err(io::Error::other("the kernel did not begin with INIT"));
+            }
+            let (major, minor) = (request.body().word(0), request.body().word(4));
+            if major < 7 || (major == 7 && minor < 31) {
+                session.answer(&request.header, Err(libc::EPROTO));
+                return Err(io::Error::other(format!("the kernel speaks FUSE {major}.{minor}, older than 7.31")));
+            }
+            session.answer(&request.header, Ok(init(&request, major)));
+            if major == 7 {
+                return Ok(session);
+            }
+        }
+    }
+
+    /// Serves requests until the volume is unmounted.
+    pub(crate) fn serve(self) -> io::Result<()> {
+        let session = Arc::new(self);
+        session.spawn()?;
+        loop {
+            let Some(thread) = session.threads.lock().pop() else { break };
+            if thread.join().is_err() {
+                session.fail(io::Error::other("a reader panicked"));
+            }
+        }
+        session.operations.door.end();
+        let failed = session.failed.lock().take();
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn spawn(self: &Arc<Self>) -> io::Result<()> {
+        let session = Arc::clone(self);
+        // It counts as idle from now on, so that one shortage makes one reader.
+        self.idle.fetch_add(1, Ordering::SeqCst);
+        let spawned = std::thread::Builder::new().name("ntio-fuse".into()).spawn(move || session.read());
+        match spawned {
+            Ok(thread) => {
+                let mut threads = self.threads.lock();
+                threads.retain(|thread| !thread.is_finished());
+                threads.push(thread);
+                Ok(())
+            }
+            Err(error) => {
+                self.idle.fetch_sub(1, Ordering::SeqCst);
+                Err(error)
+            }
+        }
+    }
+
+    fn fail(&self, error: io::Error) {
+        self.failed.lock().get_or_insert(error);
+    }
+
+    /// Reads a request; `None` at the end of the mount.
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            match rustix::io::read(&self.device, &mut *buffer) {
+                Ok(count) => return Ok(Some(count)),
+                // A request that was taken back, a signal.
+                Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => {}
+                Err(Errno::NODEV) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn read(self: &Arc<Self>) {
+        let reader = Arc::new(Reader::default());
+        self.readers.write().push(Arc::clone(&reader));
+        READER.set(Some(Arc::clone(&reader)));
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let received = self.receive(&mut buffer);
+            let left = self.idle.fetch_sub(1, Ordering::SeqCst) - 1;
+            let count = match received {
+                Ok(Some(count)) => count,
+                Ok(None) => break,
+                Err(error) => {
+                    self.fail(error);
+                    break;
+                }
+            };
+            if left == 0 && !self.ended.load(Ordering::Relaxed) && self.readers.read().len() < MOST {
+                // Without another one requests wait for this one: slow, not wrong.
+                let _made = self.spawn();
+            }
+            if let Some(request) = Request::read(&buffer[..count]) {
+                self.one(&reader, &request);
+            }
+            if left > KEPT {
+                self.leave(&reader);
+                return;
+            }
+            self.idle.fetch_add(1, Ordering::SeqCst);
+        }
+        self.ended.store(true, Ordering::Relaxed);
+        self.leave(&reader);
+    }
+
+    fn leave(&self, reader: &Arc<Reader>) {
+        self.readers.write().retain(|other| !Arc::ptr_eq(other, reader));
+        crate::caller::forget_threads();
+        READER.set(None);
+    }
+
+    fn one(&self, reader: &Reader, request: &Request) {
+        let header = &request.header;
+        if header.opcode == opcode::INTERRUPT {
+            return self.interrupt(header, request.body().long(0));
+        }
+        reader.interrupted.store(false, Ordering::Relaxed);
+        reader.unique.store(header.unique, Ordering::SeqCst);
+        let result = self.operations.serve(request);
+        reader.unique.store(0, Ordering::SeqCst);
+        if let Some(result) = result {
+            let interrupted = reader.interrupted.load(Ordering::Relaxed);
+            let result = result.map_err(|code| if interrupted && code == libc::ECANCELED { libc::EINTR } else { code });
+            self.answer(header, result);
+        }
+    }
+
+    /// Cancels what a request waits in. A request that waits in nothing that can be cancelled goes on (NT-X-08) and is tried again:
+    /// it may be on its way to where it can.
+    fn interrupt(&self, header: &Header, unique: u64) {
+        let found = self.readers.read().iter().find(|reader| reader.unique.load(Ordering::SeqCst) == unique).cloned();
+        let Some(reader) = found else {
+            // Not taken yet, or done: the kernel asks again if it is still there.
+            return self.answer(header, Err(libc::EAGAIN));
+        };
+        while reader.unique.load(Ordering::SeqCst) == unique {
+            reader.interrupted.store(true, Ordering::Relaxed);
+            let thread = reader.thread.lock().clone();
+            if thread.is_some_and(|thread| self.operations.door.machine.cancel_synchronous(&thread) != 0) {
+                return;
+            }
+            std::thread::sleep(AGAIN);
+        }
+    }
+
+    /// Answers; a request that the kernel has taken back has no use for it.
+    fn answer(&self, header: &Header, result: Result<Vec<u8>, i32>) {
+        let (body, error) = match result {
+            Ok(body) => (body, 0),
+            Err(code) => (Vec::new(), -code),
+        };
+        let head = Answer::new().word(16 + body.len() as u32).word(error as u32).long(header.unique).done();
+        let _gone = rustix::io::writev(&self.device, &[IoSlice::new(&head), IoSlice::new(&body)]);
+        crate::data::give_back(body);
+    }
+}
+
+/// `struct fuse_init_out`. Not asked for: write-back caching (it merges and delays writes above us), kernel-side locks (POSIX and
+/// flock locks stay with the kernel), ATOMIC_O_TRUNC (the kernel then forgets set-user-id), READDIRPLUS, POSIX_ACL, PASSTHROUGH.
+fn init(request: &Request, major: u32) -> Vec<u8> {
+    const ASYNC_READ: u32 = 1;
+    const EXPORT_SUPPORT: u32 = 1 << 4;
+    const BIG_WRITES: u32 = 1 << 5;
+    const ASYNC_DIO: u32 = 1 << 15;
+    const PARALLEL_DIROPS: u32 = 1 << 18;
+    const MAX_PAGES: u32 = 1 << 22;
+    const INIT_EXT: u32 = 1 << 30;
+    /// Bit 36: a file that is read and written past the page cache can be mapped (Linux 6.6).
+    const DIRECT_IO_ALLOW_MMAP: u32 = 1 << 4;
+    let body = request.body();
+    let offered = body.word(12);
+    let flags =
+        offered & (ASYNC_READ | EXPORT_SUPPORT | BIG_WRITES | ASYNC_DIO | PARALLEL_DIROPS | MAX_PAGES | INIT_EXT);
+    let more = if flags & INIT_EXT != 0 { body.word(16) & DIRECT_IO_ALLOW_MMAP } else { 0 };
+    let answer = Answer::new().word(7).word(if major == 7 { body.word(4).min(39) } else { 39 });
+    // Readahead, flags, requests in the background and where they are held up, the longest write, 100 ns, pages.
+    let answer =
+        answer.word(body.word(8)).word(flags).half(64).half(48).word(MAX_WRITE as u32).word(100).half(256).half(0);
+    answer.word(more).zeroes(28).done()
+}
