@@ -5,6 +5,7 @@
 //! A user caller's list is copied first and judged as a copy; a kernel caller's is used where it lies (KS-P-02).
 
 use crate::header::{BASE, Headers, StreamHeader, violation};
+use crate::verify;
 use nt_abi::io::{IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION};
 use nt_abi::ks::{
     KSPROBE_ALLOCATEMDL, KSPROBE_ALLOWFORMATCHANGE, KSPROBE_MODIFY, KSPROBE_PROBEANDLOCK, KSPROBE_STREAMWRITE,
@@ -22,6 +23,7 @@ use nt_trace::rule;
 pub fn probe_stream_irp(packet: Irp, flags: u32, header_size: u32) -> NtResult<()> {
     if packet.ptr(IRP::AssociatedIrp_SystemBuffer).is_none() {
         capture(packet, flags, header_size)?; // a second call does not look again (KS-P-05)
+        verify::judged(packet, flags);
     }
     if flags & KSPROBE_ALLOCATEMDL != 0 {
         if packet.ptr(IRP::MdlAddress).is_none() {

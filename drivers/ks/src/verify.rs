@@ -1,17 +1,25 @@
 //! What the verifier says about stream requests; silent, and free but for one load, while nobody listens.
 //!
 //! Room: drivers/ks. Called by: `streamio`, `dispatch`, pins. Calls: the machine's listener. IRQL: PASSIVE_LEVEL.
-//! Locks: the list of clients that were told, a leaf. Source: ks.md section 23: KS-V-04, KS-V-15; KS-H-12, KS-S-27.
+//! Locks: the lists of clients that were told and of requests that were probed, leaves.
+//! Source: ks.md section 23: KS-V-04, KS-V-07 to KS-V-09, KS-V-15; KS-H-12, KS-S-27.
 
 use crate::header::Headers;
+use crate::probe;
 use crate::streamio::StreamRequest;
-use nt_abi::ks::{KSSTREAM_HEADER_OPTIONSF_TIMEVALID, KSSTREAM_NONPAGED_DATA, KSSTREAM_SYNCHRONOUS, KSSTREAM_WRITE};
-use nt_cell::arena;
+use nt_abi::io::IRP;
+use nt_abi::ks::{
+    KSPROBE_STREAMWRITE, KSSTREAM_HEADER_OPTIONSF_TIMEVALID, KSSTREAM_NONPAGED_DATA, KSSTREAM_SYNCHRONOUS,
+    KSSTREAM_WRITE,
+};
+use nt_abi::mm::{MDL, MDL_PAGES_LOCKED, MDL_PARTIAL, MDL_SOURCE_IS_NONPAGED_POOL};
+use nt_cell::{Region, arena};
 use nt_ex::pool::{self, PoolKind};
 use nt_io::irp::{self, IRP_PREFIX, Irp};
 use nt_io::system::System;
 use nt_ke::{Frame, Mode, Mutex};
-use std::collections::HashSet;
+use nt_mm::mdl;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 fn report(frame: &Frame, rule: &str, severity: &str, message: &str) {
@@ -78,5 +86,57 @@ pub(crate) fn header_time(options: u32, (_, numerator, denominator): (i64, u32, 
     {
         let text = "a header says that its time is valid, with a numerator or denominator of 0";
         report(&frame, "KS-H-12", "violation", text);
+    }
+}
+
+/// What a request's list said when it was probed.
+struct Judged {
+    list: Region,
+    bytes: Vec<u8>,
+    write: bool,
+    /// The sum of DataUsed.
+    used: u64,
+    /// Where each header ends.
+    ends: Vec<u64>,
+}
+
+/// The requests that were probed while somebody listened, by packet.
+static JUDGED: LazyLock<Mutex<HashMap<u64, Judged>>> = LazyLock::new(Mutex::default);
+
+/// Remembers a list that was just found good.
+pub(crate) fn judged(packet: Irp, flags: u32) {
+    let Some(frame) = nt_ke::try_current().filter(|frame| listened(frame)) else { return };
+    let list = probe::list(packet);
+    let Ok(bytes) = list.to_vec() else { return };
+    let (mut used, mut ends) = (0, Vec::new());
+    for header in Headers::new(list).map_while(Result::ok) {
+        used += u64::from(header.used);
+        ends.push(header.offset as u64 + u64::from(header.size));
+    }
+    let write = flags & KSPROBE_STREAMWRITE != 0;
+    JUDGED.lock().insert(packet.addr(), Judged { list, bytes, write, used, ends });
+    System::of(&frame.kernel).inspect(completed);
+}
+
+/// Looks at a packet that is complete, before its buffers go.
+fn completed(system: &System, packet: Irp) {
+    let Some(judged) = JUDGED.lock().remove(&packet.addr()) else { return };
+    let result = irp::status(packet);
+    let information = result.information;
+    let report = |rule, message: &str| system.finding(rule, "violation", "", message);
+    if judged.write {
+        if judged.list.to_vec().is_ok_and(|now| now != judged.bytes) {
+            report("KS-V-07", "the header list of a write request changed before its end");
+        }
+        if !result.status.is_error() && information > judged.used {
+            report("KS-V-08", &format!("a write of {} bytes reports {information}", judged.used));
+        }
+    } else if !result.status.is_error() && information != 0 && !judged.ends.contains(&information) {
+        let length = judged.bytes.len();
+        report("KS-V-08", &format!("a read reports {information} of {length} bytes of list: no end of a header"));
+    }
+    const HELD: u16 = MDL_PAGES_LOCKED | MDL_SOURCE_IS_NONPAGED_POOL | MDL_PARTIAL;
+    if mdl::chain(packet.ptr(IRP::MdlAddress)).any(|each| each.get(MDL::MdlFlags) & HELD == 0) {
+        report("KS-V-09", "a stream request ended with MDLs that were allocated and never locked");
     }
 }

@@ -227,6 +227,9 @@ pub(crate) fn stage_two(packet: Irp, pended: bool, thread: Option<&nt_ke::Thread
     let Some(prefix) = irp::prefix(packet) else { return false };
     // Windows does this in a special kernel APC: a completion at DISPATCH_LEVEL comes down to APC_LEVEL for it.
     let _level = (irql::current() > irql::APC_LEVEL).then(|| irql::at(irql::APC_LEVEL));
+    let frame = nt_ke::current();
+    let system = System::of(&frame.kernel);
+    system.inspected(packet);
     let own = free_buffers(packet, irp::status(packet));
     let file = packet.ptr(IRP::Tail_OriginalFileObject);
     let result = file.map_or(own, |file| crate::settle::settled(file, own));
@@ -247,8 +250,6 @@ pub(crate) fn stage_two(packet: Irp, pended: bool, thread: Option<&nt_ke::Thread
         (true, false, false) => rule!(NT_C_03),
         (true, _, true) => rule!(NT_C_02),
     }
-    let frame = nt_ke::current();
-    let system = System::of(&frame.kernel);
     if prefix.get(IRP_PREFIX::Kind) & PREFIX_CHECK_BLOCK != 0 && system.observer(|_| ()).is_some() {
         check_block(system, packet.addr_at(IRP::UserIosb));
     }

@@ -3,14 +3,15 @@
 //! Room: ntos/io. IRQL: PASSIVE_LEVEL, but for the observer. Locks: device list.
 
 use crate::driver::NativeDriver;
+use crate::irp::Irp;
 use crate::observe::{Observer, Request, SharedObserver};
 use nt_abi::NtStatus;
 use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, VPB};
 use nt_ke::kernel::Slot;
 use nt_ke::{Kernel, Mutex, RwLock};
 use nt_ob::{Namespace, ObjectRef};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// How drivers that may choose complete their requests (house rule 14).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -40,6 +41,7 @@ pub struct System {
     observing: AtomicBool,
     observer: RwLock<Option<SharedObserver>>,
     notices: RwLock<Option<Arc<dyn Notices>>>,
+    inspector: OnceLock<fn(&System, Irp)>,
 }
 
 /// Who tells filters what the cache and the memory manager do with a file: operations that are no IRP (FS-filter
@@ -65,6 +67,7 @@ impl System {
             observing: AtomicBool::new(false),
             observer: RwLock::new(None),
             notices: RwLock::new(None),
+            inspector: OnceLock::new(),
         });
         kernel.install(Slot::Io, Arc::clone(&system));
         crate::file::register_types();
@@ -105,6 +108,7 @@ impl System {
         Some(body(&*observer))
     }
 
+<<<<<<< HEAD
     /// Tells the listener that a request starts; 0 when nobody listens. The rules that this thread's service meets are its.
     pub fn begin(&self, request: impl FnOnce() -> Request) -> u64 {
         let Some(span) = self.observer(|observer| observer.begin(&request())) else { return 0 };
@@ -112,6 +116,21 @@ impl System {
             nt_trace::name_span(span);
         }
         span
+=======
+    /// Registers who looks at each packet of a service before its buffers and MDLs go, while somebody listens.
+    pub fn inspect(&self, inspector: fn(&Self, Irp)) {
+        let _there = self.inspector.set(inspector);
+    }
+
+    pub(crate) fn inspected(&self, packet: Irp) {
+        if let Some(inspector) = self.inspector.get().filter(|_| self.observing.load(Ordering::Relaxed)) {
+            inspector(self, packet);
+        }
+    }
+
+    pub(crate) fn begin(&self, request: impl FnOnce() -> Request) -> u64 {
+        self.observer(|observer| observer.begin(&request())).unwrap_or(0)
+>>>>>>> d5292b2 (What a driver does to a header list is looked at when its request ends: KS-V-07 to KS-V-09; lists on their way back)
     }
 
     /// Tells the listener that a request ended.
