@@ -11,6 +11,7 @@ use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT};
 use nt_abi::ob::UNICODE_STRING;
 use nt_cell::callout;
 use nt_ex::pool;
+use nt_io::pnp::{self, Added};
 use nt_io::registry::{Value, service_key};
 use nt_ldr::{Binder, Image, LoadError, Options};
 use nt_ob::ObjectRef;
@@ -38,6 +39,8 @@ pub enum DriverError {
     Entry(NtStatus),
     /// DriverEntry raised an exception that it did not catch.
     Raised(String),
+    /// AddDevice, or the start of the device that it made, failed.
+    Device(NtStatus),
     /// The machine itself could not make what a driver needs.
     Machine(NtStatus),
 }
@@ -48,6 +51,7 @@ impl fmt::Display for DriverError {
             Self::Load(error) => error.fmt(f),
             Self::Entry(status) => write!(f, "DriverEntry returned {status}"),
             Self::Raised(text) => write!(f, "DriverEntry raised an exception and did not catch it: {text}"),
+            Self::Device(status) => write!(f, "AddDevice, or the start of its device, failed with {status}"),
             Self::Machine(status) => write!(f, "the machine could not make the driver's objects: {status}"),
         }
     }
@@ -60,6 +64,8 @@ pub struct Driver {
     name: String,
     image: Image,
     object: ObjectRef<DRIVER_OBJECT>,
+    /// What AddDevice was called with, for a driver that has one.
+    added: Option<Added>,
 }
 
 impl fmt::Debug for Driver {
@@ -154,20 +160,28 @@ impl Machine {
             nt_io::device::ready(each);
             device = each.ptr(DEVICE_OBJECT::NextDevice);
         }
+        let added = pnp::add(entered.frame(), object.body(), &name).map_err(|error| {
+            nt_io::driver::remove(self.kernel(), &object);
+            DriverError::Device(error.status())
+        })?;
         drop(entered);
-        Ok(Driver { name, image, object })
+        Ok(Driver { name, image, object, added })
     }
 
     /// Unloads a driver: calls its unload routine, then takes its objects and its image away.
     ///
     /// A driver without one stays, image and all, until the process ends.
-    pub fn unload_driver(&self, driver: Driver) -> Unloaded {
-        let _entered = self.enter_system();
+    pub fn unload_driver(&self, mut driver: Driver) -> Unloaded {
+        let entered = self.enter_system();
         let Some(routine) = driver.object.code(DRIVER_OBJECT::DriverUnload) else {
             std::mem::forget(driver.image);
             return Unloaded::NoRoutine;
         };
-        let returned = callout::call(routine, &[driver.object.body().addr()]);
+        let Driver { added, object, .. } = &mut driver;
+        if let Some(added) = added.take() {
+            pnp::remove(entered.frame(), added);
+        }
+        let returned = callout::call(routine, &[object.body().addr()]);
         self.kernel().work.drain();
         nt_io::driver::remove(self.kernel(), &driver.object);
         match returned {

@@ -25,6 +25,7 @@ pub fn exports() -> Vec<&'static [Export]> {
         nt_fltmgr::objects::exports::EXPORTS,
         nt_fltmgr::port::exports::EXPORTS,
         nt_ks::exports::EXPORTS,
+        nt_ks::avs::exports::EXPORTS,
     ]
 }
 

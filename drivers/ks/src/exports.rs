@@ -271,6 +271,4 @@ exports! { "ks.sys" =>
     }
     Full code KsDispatchFastReadFailure(_file: u64, _offset: u64, _length: u32, _wait: u8, _key: u32, _buffer: u64, _iosb: u64, _device: u64) -> u8 { 0 }
     Full code KsDispatchFastIoDeviceControlFailure(_file: u64, _wait: u8, _input: u64, _input_length: u32, _output: u64, _output_length: u32, _code: u32, _iosb: u64, _device: u64) -> u8 { 0 }
-    Absent("property sets of drivers are not there yet") missing KsPropertyHandler;
-    Absent("AVStream is not there yet") missing KsInitializeDriver;
 }

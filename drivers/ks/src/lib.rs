@@ -4,6 +4,7 @@
 //! Room: drivers/ks. Called by: drivers (exports), machines. Calls: `nt_io`. IRQL: PASSIVE_LEVEL. Locks: none.
 //! Source: spec/ledger/ks.md sections 3 to 12 and 15 to 17; `ntio rules` lists what is absent.
 
+pub mod avs;
 pub mod clientio;
 pub mod completion;
 pub mod connect;
@@ -17,6 +18,7 @@ pub mod pin;
 pub mod probe;
 pub mod property;
 pub mod queue;
+pub mod sets;
 pub mod sink;
 pub mod streamio;
 pub mod userio;

@@ -5,6 +5,8 @@
 //! A Rust object has a real object header and a real dispatch table, as a driver's has; a request that arrives through
 //! the table's win64 entries comes out at the same methods.
 
+use crate::avs::filter::AvFilter;
+use crate::avs::pin::AvPin;
 use crate::dispatch::{self, Header, Items, KS_CONTEXT, KS_HEADER, Table};
 use nt_abi::io::{FILE_OBJECT, IO_STACK_LOCATION, IRP_MJ_CLOSE, IRP_MJ_DEVICE_CONTROL, IRP_MJ_READ, IRP_MJ_WRITE};
 use nt_abi::ks::{KSCREATE_ITEM_NOPARAMETERS, KSDISPATCH_TABLE, KSOBJECT_CREATE_ITEM};
@@ -61,8 +63,18 @@ pub trait KsObject: Send + Sync + 'static {
     }
     /// The last handle was closed.
     fn cleanup(&self) {}
-    /// The file object goes.
-    fn close(&self) {}
+    /// The file object goes; the packet is IRP_MJ_CLOSE.
+    fn close(&self, _packet: Irp) {}
+    /// A stream request that the object queued was cancelled; its cancel routine is gone.
+    fn cancel(&self, _packet: Irp) {}
+    /// The AVStream filter behind the object.
+    fn av_filter(&self) -> Option<Arc<AvFilter>> {
+        None
+    }
+    /// The AVStream pin behind the object.
+    fn av_pin(&self) -> Option<Arc<AvPin>> {
+        None
+    }
 }
 
 /// Makes objects of one class.
@@ -223,7 +235,7 @@ pub(crate) fn dispatch(header: Header, _device: Device, packet: Irp) -> NtStatus
         IRP_MJ_WRITE => object.write(irp),
         IRP_MJ_READ => object.read(irp),
         IRP_MJ_CLOSE => {
-            object.close();
+            object.close(packet);
             if let Some(file) = irp.file() {
                 detach(file, header);
             }

@@ -110,10 +110,16 @@ fn named(packet: Irp, region: Region) -> NtResult<Region> {
 /// Carries out an IOCTL_KS_PROPERTY on `on`; nothing is completed.
 #[must_use]
 pub fn handle<T: ?Sized>(properties: &[Property<T>], on: &T, packet: Irp) -> IoStatus {
-    answer(properties, on, packet).unwrap_or_else(|error| IoStatus::new(error.status(), 0))
+    handle_with(properties, &[], on, packet)
 }
 
-fn answer<T: ?Sized>(properties: &[Property<T>], on: &T, packet: Irp) -> NtResult<IoStatus> {
+/// As [`handle`], for an object that has other sets besides, of its driver's.
+#[must_use]
+pub fn handle_with<T: ?Sized>(properties: &[Property<T>], others: &[GUID], on: &T, packet: Irp) -> IoStatus {
+    answer(properties, others, on, packet).unwrap_or_else(|error| IoStatus::new(error.status(), 0))
+}
+
+fn answer<T: ?Sized>(properties: &[Property<T>], others: &[GUID], on: &T, packet: Irp) -> NtResult<IoStatus> {
     let raw = input(packet)?;
     if raw.len() < KSIDENTIFIER::SIZE {
         rule!(KS_PR_02);
@@ -121,10 +127,10 @@ fn answer<T: ?Sized>(properties: &[Property<T>], on: &T, packet: Irp) -> NtResul
     }
     let request = Request { raw };
     let out = output(packet)?;
-    let known = properties.iter().any(|property| property.set == request.set());
+    let known = properties.iter().any(|property| property.set == request.set()) || others.contains(&request.set());
     if request.flags() & KSPROPERTY_TYPE_SETSUPPORT != 0 {
         return match request.set() {
-            GUID_NULL => sets(properties, out),
+            GUID_NULL => sets(properties, others, out),
             _ if known => Ok(IoStatus::new(NtStatus::SUCCESS, 0)),
             _ => NtStatus::PROPSET_NOT_FOUND.fail(),
         };
@@ -193,11 +199,11 @@ fn list(count: u32, bytes: &[u8], out: Region) -> NtResult<IoStatus> {
 }
 
 /// The sets that an object has (KS-PR-14).
-fn sets<T: ?Sized>(properties: &[Property<T>], out: Region) -> NtResult<IoStatus> {
+fn sets<T: ?Sized>(properties: &[Property<T>], others: &[GUID], out: Region) -> NtResult<IoStatus> {
     let mut found: Vec<GUID> = Vec::new();
-    for property in properties {
-        if !found.contains(&property.set) {
-            found.push(property.set);
+    for set in others.iter().copied().chain(properties.iter().map(|property| property.set)) {
+        if !found.contains(&set) {
+            found.push(set);
         }
     }
     fixed(&found.iter().flat_map(|set| set.to_bytes()).collect::<Vec<_>>(), out)

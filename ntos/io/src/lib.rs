@@ -25,6 +25,7 @@ pub mod irp;
 pub mod lock;
 pub mod observe;
 pub mod paging;
+pub mod pnp;
 pub mod port;
 pub mod read;
 pub mod registry;
