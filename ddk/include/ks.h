@@ -478,6 +478,8 @@ NTSTATUS KSDDKAPI KsAllocateObjectHeader(KSOBJECT_HEADER *Header, ULONG ItemsCou
 VOID KSDDKAPI KsFreeObjectHeader(KSOBJECT_HEADER Header);
 NTSTATUS KSDDKAPI KsPropertyHandler(PIRP Irp, ULONG PropertySetsCount, const KSPROPERTY_SET *PropertySet);
 
+#include "ksavstream.h"
+
 EXTERN_C_END
 
 DEFINE_GUID(KSINTERFACESETID_Standard, 0x1A8766A0, 0x62CE, 0x11CF, 0xA5, 0xD6, 0x28, 0xDB, 0x04, 0xC1, 0x00, 0x00);

@@ -165,6 +165,12 @@ impl KernelFile {
         self.object.as_ref().expect("a file object until the drop").body()
     }
 
+    /// Returns the thread that opened the file, for routines that have no method here.
+    #[must_use]
+    pub fn client(&self) -> &KernelClient {
+        &self.client
+    }
+
     /// ZwWriteFile; `None` writes at the current position. Returns how many bytes were written.
     pub fn zw_write(&self, offset: Option<i64>, bytes: &[u8]) -> NtResult<u64> {
         let (data, at, local) = (Block::of(bytes)?, Block::of(&offset.unwrap_or(0).to_le_bytes())?, local_event()?);

@@ -15,7 +15,7 @@ use nt_abi::ks::{
 use nt_abi::mm::{MDL, MDL_PAGES_LOCKED, MDL_PARTIAL, MDL_SOURCE_IS_NONPAGED_POOL};
 use nt_cell::{Region, arena};
 use nt_ex::pool::{self, PoolKind};
-use nt_io::irp::{self, IRP_PREFIX, Irp};
+use nt_io::irp::{self, IRP_PREFIX, Irp, PREFIX_SERVICE};
 use nt_io::system::System;
 use nt_ke::{Frame, Mode, Mutex};
 use nt_mm::mdl;
@@ -106,6 +106,10 @@ static JUDGED: LazyLock<Mutex<HashMap<u64, Judged>>> = LazyLock::new(Mutex::defa
 /// Remembers a list that was just found good.
 pub(crate) fn judged(packet: Irp, flags: u32) {
     let Some(frame) = nt_ke::try_current().filter(|frame| listened(frame)) else { return };
+    // Only packets of services are looked at when they end.
+    if irp::prefix(packet).is_none_or(|prefix| prefix.get(IRP_PREFIX::Kind) & PREFIX_SERVICE == 0) {
+        return;
+    }
     let list = probe::list(packet);
     let Ok(bytes) = list.to_vec() else { return };
     let (mut used, mut ends) = (0, Vec::new());

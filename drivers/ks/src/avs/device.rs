@@ -214,6 +214,12 @@ pub fn of_device_object(fdo: Device) -> Option<Arc<AvDevice>> {
     super::device_of(extension.ptr(AVS_FDO::Device)?)
 }
 
+/// Returns the newest device of an AVStream driver.
+#[must_use]
+pub fn of_driver(driver: Foreign<DRIVER_OBJECT>) -> Option<Arc<AvDevice>> {
+    of_device_object(driver.ptr(DRIVER_OBJECT::DeviceObject)?)
+}
+
 impl AvDevice {
     /// Returns the KSDEVICE.
     #[must_use]

@@ -73,7 +73,7 @@ pub struct AvPin {
     /// Processing that was queued and has not run.
     expected: AtomicU32,
     /// The filter's file object stays as long as its pins.
-    parent: Option<ObjectRef<FILE_OBJECT>>,
+    _parent: Option<ObjectRef<FILE_OBJECT>>,
 }
 
 impl std::fmt::Debug for AvPin {
@@ -199,7 +199,7 @@ impl AvPin {
             processing: AvMutex::new(Level::Processing)?,
             again: AtomicBool::new(false),
             expected: AtomicU32::new(0),
-            parent: file.ptr(FILE_OBJECT::RelatedFileObject).map(ob::reference),
+            _parent: file.ptr(FILE_OBJECT::RelatedFileObject).map(ob::reference),
         });
         made.block.publish(Object::Pin(Arc::clone(&made)));
         let result = made.begin(format, file, irp.irp());
