@@ -108,15 +108,6 @@ impl System {
         Some(body(&*observer))
     }
 
-<<<<<<< HEAD
-    /// Tells the listener that a request starts; 0 when nobody listens. The rules that this thread's service meets are its.
-    pub fn begin(&self, request: impl FnOnce() -> Request) -> u64 {
-        let Some(span) = self.observer(|observer| observer.begin(&request())) else { return 0 };
-        if nt_trace::asked() {
-            nt_trace::name_span(span);
-        }
-        span
-=======
     /// Registers who looks at each packet of a service before its buffers and MDLs go, while somebody listens.
     pub fn inspect(&self, inspector: fn(&Self, Irp)) {
         let _there = self.inspector.set(inspector);
@@ -128,9 +119,13 @@ impl System {
         }
     }
 
-    pub(crate) fn begin(&self, request: impl FnOnce() -> Request) -> u64 {
-        self.observer(|observer| observer.begin(&request())).unwrap_or(0)
->>>>>>> d5292b2 (What a driver does to a header list is looked at when its request ends: KS-V-07 to KS-V-09; lists on their way back)
+    /// Tells the listener that a request starts; 0 when nobody listens. The rules that this thread's service meets are its.
+    pub fn begin(&self, request: impl FnOnce() -> Request) -> u64 {
+        let Some(span) = self.observer(|observer| observer.begin(&request())) else { return 0 };
+        if nt_trace::asked() {
+            nt_trace::name_span(span);
+        }
+        span
     }
 
     /// Tells the listener that a request ended.
