@@ -7,6 +7,7 @@ use crate::Machine;
 use crate::recorder::Recorder;
 use crate::spec::{KsSpec, VolumeSpec};
 use nt_abi::{NtError, NtResult, NtStatus};
+use nt_cc::Policy as CachePolicy;
 use nt_io::system::AsyncPolicy;
 use nt_ke::kernel::DebugSink;
 use nt_ke::{Kernel, Mode, WindowsVersion};
@@ -22,6 +23,7 @@ pub struct MachineBuilder {
     volumes: Vec<VolumeSpec>,
     streams: Vec<KsSpec>,
     policy: AsyncPolicy,
+    cache: Option<CachePolicy>,
     recorder: Option<Arc<Recorder>>,
     debug: Option<DebugSink>,
 }
@@ -61,6 +63,14 @@ impl MachineBuilder {
         self
     }
 
+    /// Chooses when cached data is written; `None`, as it is without this, leaves it to each volume: `ram` behind, `dir`
+    /// through.
+    #[must_use]
+    pub fn cache(mut self, policy: Option<CachePolicy>) -> Self {
+        self.cache = policy;
+        self
+    }
+
     /// Listens to the requests.
     #[must_use]
     pub fn recorder(mut self, recorder: Arc<Recorder>) -> Self {
@@ -81,6 +91,7 @@ impl MachineBuilder {
         kernel.set_debug_sink(self.debug);
         let io = nt_io::System::install(&kernel);
         io.set_policy(self.policy);
+        nt_cc::Manager::of(&kernel).set_policy(self.cache);
         let processes = Processes::install(&kernel)?;
         let system_thread = processes.create_thread(&kernel, processes.system())?;
         let mut specs = self.volumes;

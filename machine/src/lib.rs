@@ -36,6 +36,7 @@ use nt_ps::Processes;
 use std::sync::Arc;
 
 pub use nt_abi::{NtError, NtResult, NtStatus};
+pub use nt_cc::Policy as CachePolicy;
 pub use nt_io::create::CreateSpec;
 pub use nt_ke::WindowsVersion;
 pub use nt_ob::Handle;

@@ -192,7 +192,7 @@ fn end_packet(operation: &Arc<Operation>, packet: Irp) -> NtStatus {
     match &operation.origin {
         Origin::Packet => complete::complete_request(packet),
         Origin::Generated(_) => tell(operation, result),
-        Origin::Fast => {}
+        Origin::Fast | Origin::Notice => {}
     }
     result.status
 }

@@ -229,6 +229,7 @@ impl FltMgr {
     pub fn install(kernel: &Kernel) -> Arc<Self> {
         let room = Arc::new(Self { volumes: RwLock::new(Vec::new()), filters: RwLock::new(Vec::new()) });
         kernel.install(Slot::Flt, Arc::clone(&room));
+        nt_io::System::of(kernel).set_notices(Some(Arc::new(crate::notice::Teller)));
         room
     }
 

@@ -23,7 +23,7 @@ use nt_io::event::LocalEvent;
 use nt_io::irp::{self, IoStatus};
 use nt_io::observe::{Request, Scope};
 use nt_io::system::System;
-use nt_io::{device, rw};
+use nt_io::{device, rw, settle};
 use nt_ke::{Frame, Mode, Mutex, WindowsVersion, dispatcher, irql, wait};
 use nt_trace::rule;
 use std::sync::Arc;
@@ -149,7 +149,10 @@ pub fn transfer(
     callback: Option<Completed>,
 ) -> NtResult<IoStatus> {
     let scope = Scope::start(frame);
+    let _service = settle::Service::enter();
+    let waits = callback.is_none();
     let sent = send(frame, instance, transfer, callback);
+    let sent = sent.map(|result| if waits { settle::settled(transfer.file, result) } else { result });
     let status = sent.as_ref().map_or_else(|error| error.status(), |result| result.status);
     let name = if transfer.write { "FltWriteFile" } else { "FltReadFile" };
     scope.end(name, status, || Request {

@@ -22,6 +22,7 @@ pub mod generated;
 mod manual;
 pub mod name;
 pub mod native;
+mod notice;
 pub mod objects;
 mod operation;
 pub mod parameters;

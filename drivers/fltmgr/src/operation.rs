@@ -32,6 +32,8 @@ pub(crate) enum Origin {
     Packet,
     /// A fast I/O call.
     Fast,
+    /// An FS-filter operation.
+    Notice,
     /// A filter's own request: what happens at its end.
     Generated(Mutex<Option<Finish>>),
 }
@@ -344,7 +346,8 @@ impl Operation {
         has_post: bool,
     ) -> Option<PreEnd> {
         let mut answer = answer;
-        if self.is_fast() && answer == FLT_PREOP_PENDING {
+        let packet = !matches!(self.origin, Origin::Fast | Origin::Notice);
+        if !packet && answer == FLT_PREOP_PENDING {
             self.finding("FLT-O-09", instance, "FLT_PREOP_PENDING for an operation that is no IRP");
             data::set_status(self.block, IoStatus::new(NtStatus::INVALID_DEVICE_REQUEST, 0));
             answer = FLT_PREOP_COMPLETE;

@@ -7,8 +7,8 @@ use crate::cached::{self, Cached};
 use crate::node::{self, FCB, Node, Volume, open_of};
 use crate::{SECTOR, dasd, lock, set_position};
 use nt_abi::io::{
-    FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_VOLUME_OPEN, FO_WRITE_THROUGH,
-    IO_STACK_LOCATION, IRP, IRP_MJ_WRITE, IRP_NOCACHE, IRP_PAGING_IO, SL_WRITE_THROUGH,
+    FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_SYNCHRONOUS_IO, FO_VOLUME_OPEN,
+    FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_MJ_WRITE, IRP_MN_MDL, IRP_NOCACHE, IRP_PAGING_IO, SL_WRITE_THROUGH,
 };
 use nt_abi::mm::{FSRTL_ADVANCED_FCB_HEADER, FastIoIsNotPossible, FastIoIsPossible};
 use nt_abi::{NtResult, NtStatus};
@@ -33,6 +33,19 @@ pub(crate) fn buffer(irp: &OwnedIrp, length: usize) -> NtResult<Region> {
     }
 }
 
+/// Asks the cache whether a cached write may make more pages dirty now (NT-CC-10, NT-CC-15): a synchronous caller sleeps
+/// until it may, `false` asks to put the write off.
+pub(crate) fn may_start(irp: &OwnedIrp) -> bool {
+    let Some(file) = irp.file() else { return true };
+    let flags = file.get(FILE_OBJECT::Flags);
+    let cached = irp.irp().get(IRP::Flags) & (IRP_NOCACHE | IRP_PAGING_IO) == 0;
+    let length = u64::from(irp.stack().get(IO_STACK_LOCATION::Write_Length));
+    if !cached || length == 0 || flags & (FO_VOLUME_OPEN | FO_CLEANUP_COMPLETE) != 0 {
+        return true;
+    }
+    nt_cc::can_write(file, length, flags & FO_SYNCHRONOUS_IO != 0, false)
+}
+
 pub(crate) fn write(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let stack = irp.stack();
     let file = irp.file().ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
@@ -42,6 +55,9 @@ pub(crate) fn write(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus>
     let offset = stack.get(IO_STACK_LOCATION::Write_ByteOffset);
     if file.get(FILE_OBJECT::Flags) & FO_VOLUME_OPEN != 0 {
         return dasd::write(&*crate::mounted(volume)?, irp, file);
+    }
+    if stack.get(IO_STACK_LOCATION::MinorFunction) & IRP_MN_MDL != 0 {
+        return NtStatus::INVALID_DEVICE_REQUEST.fail(); // lent pages: no caller of this project asks for them
     }
     let open = open_of(file)?;
     if open.node.is_directory() {

@@ -261,9 +261,9 @@ pub(crate) struct MachineArgs {
     /// What the volume says it is (only 'ntfs' yet)
     #[arg(long, value_enum)]
     fs_type: Option<FsType>,
-    /// When cached data goes down (not there yet)
+    /// When cached data goes down: before the call returns, or about a second later; each volume has its own default
     #[arg(long, value_enum)]
-    cache: Option<Cache>,
+    pub(crate) cache: Option<Cache>,
     /// Start of what is chosen at random (not there yet)
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -292,8 +292,6 @@ impl MachineArgs {
             ("--verify full", self.verify == Some(Verify::Full), "leave it out, or say --verify off"),
             ("--fs-type fat", self.fs_type == Some(FsType::Fat), "the volume says it is NTFS"),
             ("--fs-type refs", self.fs_type == Some(FsType::Refs), "the volume says it is NTFS"),
-            ("--cache through", self.cache == Some(Cache::Through), "the ram volume holds the only copy of its data"),
-            ("--cache behind", self.cache == Some(Cache::Behind), "the ram volume holds the only copy of its data"),
             ("--async random", self.completion == Some(Completion::Random), "there are inline, worker and dispatch"),
             ("--seed", self.seed.is_some(), "nothing is chosen at random yet"),
             ("--inf", self.inf.is_some(), "give the altitude as FILTER@ALTITUDE"),

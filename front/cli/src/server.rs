@@ -12,7 +12,7 @@ use nt_machine::driver::{Driver, DriverError, DriverOptions, Unloaded};
 use nt_machine::perfetto::{Jsonl, Perfetto, TraceSink};
 use nt_machine::report::Finding;
 use nt_machine::spec::FilterKind;
-use nt_machine::{FilterSpec, KsSpec, Machine, Recorder, VolumeSpec, WindowsVersion};
+use nt_machine::{CachePolicy, FilterSpec, KsSpec, Machine, Recorder, VolumeSpec, WindowsVersion};
 use std::io::BufWriter;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -154,6 +154,11 @@ fn machine(setup: &Setup, line: &Line) -> Result<(), Refusal> {
             "worker" => AsyncPolicy::Worker,
             "dispatch" => AsyncPolicy::Dispatch,
             _ => AsyncPolicy::default(),
+        })
+        .cache(match setup.cache.as_str() {
+            "through" => Some(CachePolicy::Through),
+            "behind" => Some(CachePolicy::Behind),
+            _ => None,
         })
         .recorder(Arc::clone(&recorder))
         .debug(move |text| prints.say(&Event::Debug { driver: driver.clone(), text: text.to_owned() }));

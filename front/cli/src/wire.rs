@@ -29,6 +29,8 @@ pub(crate) struct Setup {
     pub(crate) trace: Option<PathBuf>,
     pub(crate) windows: String,
     pub(crate) completion: String,
+    /// Empty leaves it to each volume.
+    pub(crate) cache: String,
     pub(crate) allow_missing: bool,
     pub(crate) stubs: Vec<(String, u64)>,
     pub(crate) registry: Vec<RegistryValue>,

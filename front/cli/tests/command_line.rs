@@ -202,7 +202,6 @@ fn what_is_not_there_yet_is_refused_by_name() {
     for (words, named) in [
         (&["run", "--inf", "x.inf", "--", "true"][..], "--inf"),
         (&["run", "--verify", "full", "--", "true"], "--verify full"),
-        (&["run", "--cache", "through", "--", "true"], "--cache through"),
         (&["run", "--trace", "x.etl", "--", "true"], "x.etl"),
         (&["check", "x.sys"], "check"),
         (&["fltmc", "filters"], "fltmc"),

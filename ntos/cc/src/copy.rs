@@ -40,7 +40,7 @@ impl Source {
 }
 
 /// Cuts `[start, end)` where views end.
-fn pieces(start: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
+pub(crate) fn pieces(start: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
     let mut at = start;
     std::iter::from_fn(move || {
         if at >= end {
@@ -54,7 +54,7 @@ fn pieces(start: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
 }
 
 #[inline]
-fn span(view: &View, start: u64, end: u64) -> (u32, u32) {
+pub(crate) fn span(view: &View, start: u64, end: u64) -> (u32, u32) {
     (view.index(start / PAGE), view.index((end - 1) / PAGE) + 1)
 }
 

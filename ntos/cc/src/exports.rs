@@ -7,9 +7,9 @@
 use crate::client::Callbacks;
 use crate::layout::CACHE_UNINITIALIZE_EVENT;
 use crate::map::own_map;
-use crate::{Manager, Sizes, ahead, copy, flush, map, throttle};
+use crate::{Manager, Sizes, ahead, copy, flush, map, mdl, throttle};
 use nt_abi::io::{FILE_OBJECT, IO_STATUS_BLOCK};
-use nt_abi::mm::{CACHE_MANAGER_CALLBACKS, CC_FILE_SIZES, SECTION_OBJECT_POINTERS};
+use nt_abi::mm::{CACHE_MANAGER_CALLBACKS, CC_FILE_SIZES, MDL, SECTION_OBJECT_POINTERS};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{CodePtr, Foreign, Region, callout, exports, raise};
 use nt_io::irp::IoStatus;
@@ -61,6 +61,11 @@ fn store(block: u64, result: IoStatus) {
 
 fn range(at: u64, length: u32) -> NtResult<Option<(u64, u64)>> {
     if at == 0 { Ok(None) } else { Ok(Some((offset(at)?, u64::from(length)))) }
+}
+
+fn hand_over((first, result): (Foreign<MDL>, IoStatus), chain: u64, iosb: u64) {
+    let _a_bad_pointer_loses_it = bytes(chain, 8).store::<u64>(0, first.addr());
+    store(iosb, result);
 }
 
 extern "win64" fn lazy_scan_thunk(_dpc: u64, _context: u64, _first: u64, _second: u64) {
@@ -235,6 +240,45 @@ exports! { "ntoskrnl.exe" =>
         Manager::of(&nt_ke::current().kernel).write_all();
         NtStatus::SUCCESS.0
     }
+    Full raises CcPrepareMdlWrite(file: u64, start: u64, length: u32, chain: u64, iosb: u64) {
+        let lent = need::<FILE_OBJECT>(file).and_then(|file| mdl::prepare_mdl_write(file, offset(start)?, length.into()));
+        raised(lent.map(|lent| hand_over(lent, chain, iosb)), ());
+    }
+    Full raises CcMdlRead(file: u64, start: u64, length: u32, chain: u64, iosb: u64) {
+        let lent = need::<FILE_OBJECT>(file).and_then(|file| mdl::mdl_read(file, offset(start)?, length.into()));
+        match lent {
+            Ok(lent) => hand_over(lent, chain, iosb),
+            Err(error) if error.status() == NtStatus::END_OF_FILE => store(iosb, IoStatus::new(error.status(), 0)),
+            Err(error) => raised(Err(error), ()),
+        }
+    }
+    Full raises CcMdlWriteComplete(file: u64, start: u64, chain: u64) {
+        let done = need::<FILE_OBJECT>(file)
+            .and_then(|file| mdl::mdl_write_complete(file, offset(start)?, need::<MDL>(chain)?));
+        raised(done, ());
+    }
+    Full raises CcMdlReadComplete(file: u64, chain: u64) {
+        let done = need::<FILE_OBJECT>(file).and_then(|file| mdl::mdl_read_complete(file, need::<MDL>(chain)?));
+        raised(done, ());
+    }
+    Full raises CcMdlWriteAbort(file: u64, chain: u64) {
+        let done = need::<FILE_OBJECT>(file).and_then(|file| mdl::mdl_read_complete(file, need::<MDL>(chain)?));
+        raised(done, ());
+    }
+    Absent("pinned data is not there: metadata streams of compiled file systems would need it") missing CcMapData;
+    Absent("pinned data is not there: metadata streams of compiled file systems would need it") missing CcPinRead;
+    Absent("pinned data is not there: metadata streams of compiled file systems would need it") missing CcPinMappedData;
+    Absent("pinned data is not there: metadata streams of compiled file systems would need it") missing CcPreparePinWrite;
+    Absent("pinned data is not there: metadata streams of compiled file systems would need it") missing CcSetDirtyPinnedData;
+    Absent("pinned data is not there: metadata streams of compiled file systems would need it") missing CcUnpinData;
+    Absent("pinned data is not there: metadata streams of compiled file systems would need it") missing CcUnpinDataForThread;
+    Absent("pinned data is not there: metadata streams of compiled file systems would need it") missing CcRemapBcb;
+    Absent("pinned data is not there: metadata streams of compiled file systems would need it") missing CcRepinBcb;
+    Absent("pinned data is not there: metadata streams of compiled file systems would need it") missing CcUnpinRepinnedBcb;
+    Absent("pinned data is not there: metadata streams of compiled file systems would need it") missing CcSetBcbOwnerPointer;
+    Absent("pinned data is not there: metadata streams of compiled file systems would need it") missing CcGetFileObjectFromBcb;
+    Absent("pinned data is not there: metadata streams of compiled file systems would need it") missing CcGetDirtyPages;
+    Absent("pinned data is not there: metadata streams of compiled file systems would need it") missing CcSetLogHandleForFile;
     Full code CcGetFileObjectFromSectionPtrs(sections: u64) -> u64 {
         at::<SECTION_OBJECT_POINTERS>(sections).and_then(map::map_of).map_or(0, |map| map.file.addr())
     }

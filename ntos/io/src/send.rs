@@ -14,6 +14,7 @@ use nt_cell::callout;
 /// # Panics
 /// When no location is left (bug check 0x35 NO_MORE_IRP_STACK_LOCATIONS), or on a device without a driver.
 pub fn call_driver(device: Device, packet: Irp) -> NtStatus {
+    let _sending = crate::settle::Sending::enter();
     assert!(
         packet.get(IRP::CurrentLocation) > 1,
         "bug check 0x35 NO_MORE_IRP_STACK_LOCATIONS: IRP {:#x} sent to device {:#x}",

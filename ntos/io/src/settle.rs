@@ -50,6 +50,35 @@ impl Service {
     }
 }
 
+/// A request on its way down that no service of this thread sent: what filters owe by it is paid at its end.
+#[derive(Debug)]
+pub struct Sending(bool);
+
+impl Sending {
+    /// Sends.
+    #[inline]
+    #[must_use]
+    pub fn enter() -> Self {
+        let outermost = DEPTH.get() == 0;
+        if outermost {
+            DEPTH.set(1);
+        }
+        Self(outermost)
+    }
+}
+
+impl Drop for Sending {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0 {
+            if OWED.get() {
+                let _nobody_to_tell = pay(None);
+            }
+            DEPTH.set(0);
+        }
+    }
+}
+
 impl Drop for Service {
     #[inline]
     fn drop(&mut self) {
