@@ -165,7 +165,7 @@ impl Volume {
 
     /// A rename or link is done: what is remembered of names may be wrong now (FLT-N-06).
     pub(crate) fn renamed(&self, class: u32) {
-        if matches!(class, class::RENAME | class::RENAME_EX | class::LINK) {
+        if matches!(class, class::RENAME | class::RENAME_EX | class::LINK | class::LINK_EX) {
             let mut old = Vec::new();
             self.gate.files.each(|state| old.append(&mut state.names));
         }

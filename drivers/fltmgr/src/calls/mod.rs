@@ -124,40 +124,28 @@ pub fn query_information(frame: &Frame, target: Target<'_>, class: u32, out: For
 /// FltSetInformationFile. A rename or link to another directory opens the target's directory below the instance (FLT-G-14).
 #[must_use]
 pub fn set_information(frame: &Frame, target: Target<'_>, class: u32, data: Foreign<Bytes>, length: u32) -> IoStatus {
-    match open::rename_target(frame, target, class, data, length) {
+    match open::target_directory(frame, target, class, data, length) {
         Err(error) => IoStatus::new(error.status(), 0),
-        Ok(rename) => outcome(set_renamed(frame, target, class, data, length, &rename)),
+        Ok(directory) => outcome(set_at(frame, target, class, data, length, directory.as_ref())),
     }
 }
 
-fn set_renamed(
+fn set_at(
     frame: &Frame,
     target: Target<'_>,
     class: u32,
     data: Foreign<Bytes>,
     length: u32,
-    rename: &open::RenameTarget,
+    directory: Option<&Opened>,
 ) -> NtResult<IoStatus> {
-    let own = match &rename.name {
-        None => None,
-        Some(bytes) => {
-            let buffer = nt_io::info::SystemBuffer::new(bytes.len())?;
-            buffer.region().write_from(bytes).map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
-            Some((buffer, bytes.len() as u32))
-        }
-    };
-    let (block, length) = own.as_ref().map_or((data, length), |(buffer, length)| (buffer.block(), *length));
     let volume = volume_of(target.instance, Some(target.file))?;
     let result = send(frame, target, IRP_MJ_SET_INFORMATION, length, |packet, stack| {
         packet.or32(IRP::Flags, IRP_BUFFERED_IO);
-        packet.set_ptr(IRP::AssociatedIrp_SystemBuffer, Some(block));
+        packet.set_ptr(IRP::AssociatedIrp_SystemBuffer, Some(data));
         stack.set(IO_STACK_LOCATION::SetFile_Length, length);
         stack.set(IO_STACK_LOCATION::SetFile_FileInformationClass, class);
-        stack.set_ptr(
-            IO_STACK_LOCATION::SetFile_FileObject,
-            rename.directory.as_ref().map(|directory| directory.body()),
-        );
-        let first = Region::pool(block, length as usize).load::<u8>(0).unwrap_or(0);
+        stack.set_ptr(IO_STACK_LOCATION::SetFile_FileObject, directory.map(Opened::file));
+        let first = Region::pool(data, length as usize).load::<u8>(0).unwrap_or(0);
         stack.set(IO_STACK_LOCATION::SetFile_ReplaceIfExists, first);
         Ok(())
     });

@@ -7,10 +7,10 @@ use super::Target;
 use crate::filter::Instance;
 use crate::volume::Volume;
 use nt_abi::io::{
-    DEVICE_OBJECT, FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_OPEN_CANCELLED, FO_HANDLE_CREATED, IRP_MJ_CLEANUP,
-    IRP_MJ_CLOSE,
+    DEVICE_OBJECT, FILE_OBJECT, FILE_OPEN, FILE_OPEN_FOR_BACKUP_INTENT, FILE_SHARE_READ, FILE_SHARE_WRITE,
+    FO_CLEANUP_COMPLETE, FO_FILE_OPEN_CANCELLED, FO_HANDLE_CREATED, IRP_MJ_CLEANUP, IRP_MJ_CLOSE,
 };
-use nt_abi::ob::OBJ_KERNEL_HANDLE;
+use nt_abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE};
 use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::{Foreign, Region};
 use nt_io::create::{self, CreateSpec};
@@ -20,6 +20,7 @@ use nt_io::irp::IoStatus;
 use nt_io::system::System;
 use nt_io::{device, event};
 use nt_ke::{Frame, Mode};
+use nt_ob::access::SYNCHRONIZE;
 use nt_ob::types::ObjectType;
 use nt_ob::{Handle, ObjectRef};
 use std::sync::Arc;
@@ -120,23 +121,18 @@ pub fn cancel_open(frame: &Frame, target: Target<'_>) -> NtResult<()> {
     Ok(())
 }
 
-/// What a rename or link names besides the file: the directory's file object, and the information as the file system takes
-/// it: a full name becomes one from the volume's root, a handle becomes the file object.
-pub(super) struct RenameTarget {
-    pub(super) directory: Option<ObjectRef<FILE_OBJECT>>,
-    pub(super) name: Option<Vec<u8>>,
-}
-
-pub(super) fn rename_target(
+/// The directory that a rename or link leads to, opened below the instance (FLT-G-14); `None`: the name stands beside the old.
+pub(super) fn target_directory(
     frame: &Frame,
     target: Target<'_>,
     class: u32,
     data: Foreign<Bytes>,
     length: u32,
-) -> NtResult<RenameTarget> {
-    let mut found = RenameTarget { directory: None, name: None };
-    if !matches!(class, class::RENAME | class::RENAME_EX | class::LINK) {
-        return Ok(found);
+) -> NtResult<Option<Opened>> {
+    const SEPARATOR: u16 = b'\\' as u16;
+    const ADD_FILE: u32 = 2;
+    if !matches!(class, class::RENAME | class::RENAME_EX | class::LINK | class::LINK_EX) {
+        return Ok(None);
     }
     let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
     if length < 20 {
@@ -144,29 +140,30 @@ pub(super) fn rename_target(
     }
     let region = Region::pool(data, length as usize);
     let root = Handle(region.load::<u64>(8).map_err(violation)?);
-    if root != Handle::NULL {
-        let (object, _) = event::reference(frame, root, ObjectType::File, 0, Mode::Kernel)?;
-        found.directory = Some(object.retype());
-        return Ok(found);
-    }
     let bytes = region.load::<u32>(16).map_err(violation)? as usize;
-    if bytes > length as usize - 20 || !bytes.is_multiple_of(2) {
+    if bytes == 0 || bytes > length as usize - 20 || !bytes.is_multiple_of(2) {
         return NtStatus::INVALID_PARAMETER.fail();
     }
-    let name = region.sub(20, bytes).to_vec().map_err(violation)?;
-    let name: Vec<u16> = name.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
-    if name.first() == Some(&u16::from(b'\\'))
-        && let Ok(place) = System::of(&frame.kernel).namespace.lookup(&name)
-        && place.kind == ObjectType::Device
-    {
-        let there = device::mounted_on(place.object.body().view());
-        if device::related(target.file) != Some(there) {
-            return NtStatus::NOT_SAME_DEVICE.fail();
-        }
-        let mut whole = region.sub(0, 20).to_vec().map_err(violation)?;
-        whole[16..20].copy_from_slice(&(place.rest.len() as u32 * 2).to_le_bytes());
-        whole.extend(place.rest.iter().flat_map(|unit| unit.to_le_bytes()));
-        found.name = Some(whole);
+    let raw = region.sub(20, bytes).to_vec().map_err(violation)?;
+    let name: Vec<u16> = raw.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    let absolute = name.first() == Some(&SEPARATOR);
+    if root == Handle::NULL && !absolute {
+        return Ok(None);
     }
-    Ok(found)
+    let spec = CreateSpec {
+        access: ADD_FILE | SYNCHRONIZE,
+        root,
+        name,
+        attributes: OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE,
+        share: FILE_SHARE_READ | FILE_SHARE_WRITE,
+        disposition: FILE_OPEN,
+        options: FILE_OPEN_FOR_BACKUP_INTENT,
+        target_directory: true,
+        ..CreateSpec::default()
+    };
+    match create(frame, Some(target.instance), &spec) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(error) if error.status() == NtStatus::INVALID_DEVICE_OBJECT_PARAMETER => NtStatus::NOT_SAME_DEVICE.fail(),
+        Err(error) => Err(error),
+    }
 }
