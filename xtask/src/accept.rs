@@ -9,6 +9,7 @@ mod fio;
 mod fsx;
 mod git;
 mod kill;
+mod model;
 mod mount;
 mod page;
 mod pjdfstest;
@@ -34,8 +35,18 @@ struct Run {
     act: fn(&Mount) -> Result<String, String>,
 }
 
-const RUNS: &[Run] =
-    &[git::RUN, sqlite::RUN, fio::RUN, tar::RUN, build::RUN, fsx::RUN, pjdfstest::RUN, kill::RUN, threads::RUN];
+const RUNS: &[Run] = &[
+    git::RUN,
+    sqlite::RUN,
+    fio::RUN,
+    tar::RUN,
+    build::RUN,
+    fsx::RUN,
+    pjdfstest::RUN,
+    kill::RUN,
+    threads::RUN,
+    model::RUN,
+];
 
 /// Runs that are about one volume only.
 const ONLY: &[(&str, &str)] = &[("dir-kill", "dir"), ("threads", "ram")];

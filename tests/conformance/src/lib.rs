@@ -10,6 +10,7 @@ pub mod cases;
 pub mod door;
 pub mod doors;
 pub mod house;
+pub mod model;
 pub mod run;
 pub mod table;
 

@@ -127,6 +127,11 @@ impl<C: Calls> NtDoor<C> {
         Self { calls }
     }
 
+    /// Shows how the calls are made.
+    pub fn as_calls(&self) -> &C {
+        &self.calls
+    }
+
     /// Returns how the calls are made.
     pub fn calls(self) -> C {
         self.calls

@@ -22,6 +22,12 @@ impl NativeCalls {
     pub fn new(client: Client) -> Self {
         Self { client }
     }
+
+    /// Returns the process.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
 }
 
 /// Turns a count of milliseconds into a relative timeout.
