@@ -35,6 +35,9 @@ impl FltDriver {
 }
 
 impl NativeDriver for FltDriver {
+    fn sees_paging(&self, _device: Device) -> bool {
+        self.gate.sees_paging()
+    }
     fn dispatch(&self, device: Device, irp: OwnedIrp) -> Answer {
         let major = irp.stack().get(IO_STACK_LOCATION::MajorFunction);
         if let Some(lower) = self.gate.lower()

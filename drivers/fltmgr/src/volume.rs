@@ -25,6 +25,8 @@ use std::sync::{Arc, LazyLock, OnceLock, Weak};
 pub(crate) struct Gate {
     lower: OnceLock<Device>,
     majors: AtomicU32,
+    /// Whether some instance registered for paging reads or writes.
+    paging: AtomicBool,
     /// What is remembered of file objects.
     pub(crate) files: Files,
 }
@@ -41,6 +43,11 @@ impl Gate {
     #[inline]
     pub(crate) fn lower(&self) -> Option<Device> {
         self.lower.get().copied()
+    }
+
+    /// Returns whether some instance would see a paging request.
+    pub(crate) fn sees_paging(&self) -> bool {
+        self.paging.load(Ordering::Acquire)
     }
 
     /// Returns whether some instance registered for a major.
@@ -79,7 +86,12 @@ impl Volume {
     /// Attaches to a mounted volume's device and lets every started filter attach.
     pub fn attach(kernel: &Kernel, manager: &FltMgr, volume_device: Device, name: &str) -> NtResult<Arc<Self>> {
         let driver_name = format!("\\FileSystem\\FltMgr{}", name.rsplit('\\').next().unwrap_or(name));
-        let gate = Arc::new(Gate { lower: OnceLock::new(), majors: AtomicU32::new(0), files: Files::default() });
+        let gate = Arc::new(Gate {
+            lower: OnceLock::new(),
+            majors: AtomicU32::new(0),
+            paging: AtomicBool::new(false),
+            files: Files::default(),
+        });
         let driver = driver::create_native(kernel, &driver_name, Arc::new(FltDriver::new(Arc::clone(&gate))))?;
         let spec = DeviceSpec { kind: volume_device.get(DEVICE_OBJECT::DeviceType), ..DeviceSpec::default() };
         let made = device::create(kernel, driver.body(), &spec)?.body();
@@ -142,6 +154,12 @@ impl Volume {
         change(&mut list);
         list.sort_by(|a, b| b.altitude.cmp(&a.altitude));
         let mut majors = 0_u32;
+        let skips = nt_abi::flt::FLTFL_OPERATION_REGISTRATION_SKIP_PAGING_IO;
+        let paging = list.iter().any(|instance| {
+            [nt_abi::io::IRP_MJ_READ, nt_abi::io::IRP_MJ_WRITE]
+                .iter()
+                .any(|&major| instance.filter.operations[usize::from(major)].is_some_and(|one| one.flags & skips == 0))
+        });
         for instance in &list {
             for (major, operation) in instance.filter.operations.iter().enumerate().take(28) {
                 if operation.is_some() {
@@ -151,6 +169,7 @@ impl Volume {
         }
         *instances = Arc::new(list);
         self.gate.majors.store(majors, Ordering::Relaxed);
+        self.gate.paging.store(paging, Ordering::Release);
     }
 
     pub(crate) fn insert(&self, instance: Arc<Instance>) {

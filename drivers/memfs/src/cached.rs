@@ -7,6 +7,7 @@
 
 use crate::SECTOR;
 use crate::node::{Data, FCB, Node};
+use crate::straight;
 use crate::write::{APPEND, Written, end_of};
 use nt_abi::io::{FILE_OBJECT, FO_CLEANUP_COMPLETE};
 use nt_abi::mm::SECTION_OBJECT_POINTERS;
@@ -88,7 +89,7 @@ pub(crate) fn streams_of(file: Foreign<FILE_OBJECT>) -> Vec<Arc<CacheMap>> {
 
 /// The first cached transfer through a file object gives it a cache map (NT-S-10, NT-CC-02). The caller holds the main
 /// lock, so that the sizes stand still.
-fn start(file: Foreign<FILE_OBJECT>, node: &Node) -> NtResult<()> {
+pub(crate) fn start(file: Foreign<FILE_OBJECT>, node: &Node) -> NtResult<()> {
     if file.addr_at(FILE_OBJECT::PrivateCacheMap) != 0 {
         return Ok(());
     }
@@ -107,7 +108,7 @@ fn own_policy(node: &Node) -> Policy {
     if node.object.is_shared_with_the_host() { Policy::Through } else { Policy::Behind }
 }
 
-fn policy(node: &Node) -> Policy {
+pub(crate) fn policy(node: &Node) -> Policy {
     nt_cc::Manager::of(&nt_ke::current().kernel).policy().unwrap_or(own_policy(node))
 }
 
@@ -127,6 +128,16 @@ impl Cached<'_> {
     /// Writes through the cache; `may` asks the byte-range locks once the start is known.
     pub(crate) fn write(self, may: impl Fn(u64) -> NtResult<()>) -> NtResult<Written> {
         let length = self.from.len() as u64;
+        while let Some(main) = straight::enter(self.file, self.node)? {
+            if let Some(written) = self.write_straight_inside(&may)? {
+                return Ok(written);
+            }
+            drop(main);
+            let _main = self.node.main.exclusive()?;
+            if self.node.way.is_straight() {
+                return self.extend_straight(may);
+            }
+        }
         if self.offset > APPEND {
             let start = self.offset as u64;
             let end = end_of(start, length)?;
@@ -224,7 +235,7 @@ impl Cached<'_> {
 }
 
 #[cold]
-fn tell_growth(at: u64, end: u64, eof: u64) {
+pub(crate) fn tell_growth(at: u64, end: u64, eof: u64) {
     if at > eof {
         rule!(NT_W_05);
     } else if end > eof {
@@ -235,6 +246,9 @@ fn tell_growth(at: u64, end: u64, eof: u64) {
 /// Reads through the cache what lies below the end of the file (NT-CC-51).
 pub(crate) fn read(file: Foreign<FILE_OBJECT>, node: &Node, at: u64, to: Region) -> NtResult<u64> {
     node.refresh_past(at.saturating_add(to.len() as u64))?;
+    if let Some(_main) = straight::enter(file, node)? {
+        return straight::read(file, node, at, to);
+    }
     let _main = node.main.shared()?;
     let eof = node.data.read().eof;
     if at >= eof {

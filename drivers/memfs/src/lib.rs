@@ -27,6 +27,7 @@ mod node;
 mod path;
 mod ram;
 mod read;
+mod straight;
 mod volinfo;
 mod write;
 

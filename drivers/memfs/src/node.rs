@@ -91,6 +91,8 @@ pub(crate) struct Node {
     pub(crate) object: Box<dyn Object>,
     /// Who reads, writes or resizes for a caller holds it.
     pub(crate) main: Main,
+    /// How its cached transfers go.
+    pub(crate) way: crate::straight::Way,
     /// Innermost: sizes and content, also for paging requests.
     pub(crate) data: RwLock<Data>,
     /// How many of its names are marked to go (NT-DEL-30).
@@ -174,6 +176,7 @@ impl Node {
         let node = Self {
             object,
             main: Main::default(),
+            way: crate::straight::Way::default(),
             data: RwLock::new(data),
             marked: AtomicU32::new(0),
             sharing: Mutex::new(Sharing::default()),

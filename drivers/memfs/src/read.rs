@@ -44,6 +44,7 @@ pub(crate) fn read(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus> 
     }
     let to = buffer(irp, length as usize)?;
     if flags & IRP_PAGING_IO != 0 {
+        open.node.way.note_paging_read();
         return Ok(IoStatus::new(NtStatus::SUCCESS, copy(&open.node, start, to)?));
     }
     lock::may_read(&open.node, irp)?; // NT-R-07

@@ -97,6 +97,22 @@ pub fn top_of_stack(device: Device) -> Device {
     top
 }
 
+/// Whether a driver above `device` would see a paging request on its way there. A file system whose medium needs none may
+/// ask, and leave them out.
+#[must_use]
+pub fn is_paging_seen(device: Device) -> bool {
+    let mut above = device.ptr(DEVICE_OBJECT::AttachedDevice);
+    while let Some(at) = above {
+        let driver = at.ptr(DEVICE_OBJECT::DriverObject);
+        let seen = driver.and_then(|driver| crate::driver::with_native(driver, |native| native.sees_paging(at)));
+        if seen.unwrap_or(true) {
+            return true;
+        }
+        above = at.ptr(DEVICE_OBJECT::AttachedDevice);
+    }
+    false
+}
+
 /// IoAttachDeviceToDeviceStack: returns the former top, now below `new` (NT-M-12, NT-M-13).
 pub fn attach(new: Device, target: Device) -> NtResult<Device> {
     let below = top_of_stack(target);

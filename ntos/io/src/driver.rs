@@ -155,6 +155,10 @@ pub trait NativeDriver: Send + Sync + 'static {
     fn fast_device_control(&self, _call: &FastControl) -> Option<IoStatus> {
         None
     }
+    /// Whether a paging request that passes `device` would be seen by anybody.
+    fn sees_paging(&self, _device: Device) -> bool {
+        true
+    }
     /// Whether the driver has a fast I/O table at all.
     fn has_fast_io(&self) -> bool {
         false

@@ -89,8 +89,8 @@ impl Content for DirContent {
         call(|| rustix::fs::ftruncate(&fd, end)).map_err(error)
     }
     fn grow(&mut self, end: u64) -> NtResult<u64> {
-        // The host allocates when it writes, and says then when it is full.
-        Ok(end)
+        // The host allocates when it writes, by its pages, and says then when it is full.
+        Ok(end.checked_next_multiple_of(4096).unwrap_or(end))
     }
     fn allocate(&mut self, allocation: u64) -> NtResult<u64> {
         let now = self.outside()?.unwrap_or_default();
