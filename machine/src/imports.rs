@@ -13,6 +13,7 @@ pub fn exports() -> Vec<&'static [Export]> {
         nt_mm::exports::EXPORTS,
         nt_rtl::exports::EXPORTS,
         nt_io::exports::EXPORTS,
+        nt_io::life::exports::EXPORTS,
         nt_io::lock::exports::EXPORTS,
         nt_fsrtl::exports::EXPORTS,
         nt_cc::exports::EXPORTS,

@@ -28,7 +28,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Names what a driver's pointer points at; `None` for NULL.
-fn at<T>(address: u64) -> Option<Foreign<T>> {
+pub(crate) fn at<T>(address: u64) -> Option<Foreign<T>> {
     // SAFETY: S-3: a driver's pointer is taken at its word here, once; what lies there is reached by atomics and guarded
     // copies only, never through a reference.
     unsafe { Foreign::from_raw(address) }

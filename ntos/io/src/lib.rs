@@ -22,6 +22,7 @@ pub mod flush;
 pub mod gather;
 pub mod info;
 pub mod irp;
+pub mod life;
 pub mod lock;
 pub mod observe;
 pub mod paging;
