@@ -6,6 +6,7 @@
 use crate::clientio::{self, Transfer};
 use crate::completion::{self, Completed};
 use crate::dispatch::{self, KS_CONTEXT};
+use crate::forward::{self, Ends};
 use crate::object::ObjectCall;
 use crate::streamio::{self, Completion, ControlRequest, StreamRequest};
 use crate::{connect, object, probe, queue};
@@ -263,6 +264,26 @@ exports! { "ks.sys" =>
     Full code KsReleaseIrpOnCancelableQueue(packet: u64, routine: u64) {
         if let Some(packet) = at(packet) { queue::release(packet, code(routine)); }
     }
+    Full code KsMoveIrpsOnCancelableQueue(from: u64, from_lock: u64, to: u64, to_lock: u64, end: u32, callback: u64, context: u64) -> u32 {
+        let (Some(from), Some(to), Some(callback)) = (at(from), at(to), code(callback)) else { return NtStatus::INVALID_PARAMETER.0 };
+        let (from, to) = (Ends { list: from, lock: at(from_lock) }, Ends { list: to, lock: at(to_lock) });
+        let mut wanted = |packet: Option<nt_io::irp::Irp>| {
+            match nt_cell::callout::call(callback, &[packet.map_or(0, Foreign::addr), context]) {
+                Ok(status) => NtStatus(status as u32),
+                Err(raised) => raised.status,
+            }
+        };
+        forward::move_irps(from, to, queue::End::from_raw(end), &mut wanted).0
+    }
+    Full code KsForwardIrp(packet: u64, file: u64, reuse: u8) -> u32 {
+        let (Some(packet), Some(file)) = (at(packet), at(file)) else { return NtStatus::INVALID_PARAMETER.0 };
+        forward::forward(packet, file, reuse != 0).0
+    }
+    Full code KsForwardAndCatchIrp(device: u64, packet: u64, file: u64, stack_use: u32) -> u32 {
+        let (Some(device), Some(packet)) = (at(device), at(packet)) else { return NtStatus::INVALID_PARAMETER.0 };
+        forward::forward_and_catch(device, packet, at(file), stack_use).0
+    }
+    Full code KsDispatchFastWriteFailure(_file: u64, _offset: u64, _length: u32, _wait: u8, _key: u32, _buffer: u64, _iosb: u64, _device: u64) -> u8 { 0 }
     Full code KsCancelIo(list: u64, lock: u64) {
         if let (Some(list), Some(lock)) = (at(list), at(lock)) { queue::cancel_io(list, lock); }
     }

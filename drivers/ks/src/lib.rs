@@ -11,6 +11,7 @@ pub mod connect;
 pub mod device;
 pub mod dispatch;
 pub mod exports;
+pub mod forward;
 pub mod frames;
 pub mod header;
 pub mod object;

@@ -250,3 +250,39 @@ pub fn is_empty(list: List, lock: Lock) -> bool {
     let _held = Held::take(lock);
     list.ptr(LIST_ENTRY::Flink) == Some(list)
 }
+
+/// Runs `body` with a source's lock held, and a destination's when it has one of its own, behind the cancel lock (KS-Q-10).
+pub(crate) fn with_locks<R>(source: Lock, destination: Option<Lock>, body: impl FnOnce() -> R) -> R {
+    let Some(destination) = destination else {
+        let _source = Held::take(source);
+        return body();
+    };
+    let irql = nt_ke::irql::current();
+    acquire_cancel_lock();
+    let result = {
+        let _source = Held::take(source);
+        let _destination = Held::take(destination);
+        body()
+    };
+    release_cancel_lock(irql);
+    result
+}
+
+/// Returns the requests of a list from one end on; its lock is held.
+pub(crate) fn snapshot(list: List, end: End) -> Vec<Irp> {
+    walk(list, end).collect()
+}
+
+/// Moves a request to the other end of another list, so that the order stays; both locks are held.
+pub(crate) fn relink(packet: Irp, list: List, end: End, lock: Option<Lock>) {
+    let entry = packet.at(IRP::Tail_ListEntry);
+    unlink(entry);
+    let before = match end {
+        End::Head => list.ptr(LIST_ENTRY::Blink).unwrap_or(list),
+        End::Tail => list,
+    };
+    link(before, entry);
+    if let Some(lock) = lock {
+        packet.set(IRP::Tail_DriverContext.index(1), lock.addr());
+    }
+}
