@@ -336,6 +336,11 @@ static NTSTATUS NTAPI SetRelease(PIRP Irp, PKSIDENTIFIER Request, PVOID Data)
         if (pointer == NULL) return STATUS_NOT_FOUND;
         KsStreamPointerDelete(pointer);
         break;
+    case 8:
+        pointer = KsPinGetFirstCloneStreamPointer(pin);
+        if (pointer == NULL) return STATUS_NOT_FOUND;
+        KsStreamPointerUnlock(pointer, FALSE);
+        break;
     default:
         return STATUS_INVALID_PARAMETER;
     }
@@ -377,18 +382,55 @@ static NTSTATUS NTAPI MethodWrite(PIRP Irp, PKSIDENTIFIER Request, PVOID Data)
     return STATUS_SUCCESS;
 }
 
+/* The item is where the macro looks for it, because the table says that items are whole. */
+static const KSPROPERTY_ITEM *ItemFour;
+static NTSTATUS NTAPI GetItem(PIRP Irp, PKSIDENTIFIER Request, PVOID Data)
+{
+    UNREFERENCED_PARAMETER(Request);
+    OK(KSPROPERTY_ITEM_IRP_STORAGE(Irp) == ItemFour, "ks_pr_08_the_item_is_in_the_packet");
+    *(ULONG *)Data = KSPROPERTY_ITEM_IRP_STORAGE(Irp)->PropertyId;
+    Irp->IoStatus.Information = sizeof(ULONG);
+    return STATUS_SUCCESS;
+}
+
+/* Pends; the packet is ended by a DPC's worker, from what the handler kept. */
+static KDPC LateDpc;
+static VOID NTAPI Late(PKDPC Dpc, PVOID Context, PVOID First, PVOID Second)
+{
+    PIRP irp = First;
+    UNREFERENCED_PARAMETER(Dpc);
+    UNREFERENCED_PARAMETER(Context);
+    *(ULONG *)Second = 99;
+    irp->IoStatus.Status = STATUS_SUCCESS;
+    irp->IoStatus.Information = sizeof(ULONG);
+    IoCompleteRequest(irp, IO_NO_INCREMENT);
+}
+static NTSTATUS NTAPI GetLate(PIRP Irp, PKSIDENTIFIER Request, PVOID Data)
+{
+    UNREFERENCED_PARAMETER(Request);
+    IoMarkIrpPending(Irp);
+    KeInitializeDpc(&LateDpc, Late, NULL);
+    KeInsertQueueDpc(&LateDpc, Irp, Data);
+    return STATUS_PENDING;
+}
+
 static const KSPROPERTY Relations[2] = { { { { { 0 }, 5, 0 } } }, { { { { 0 }, 6, 0 } } } };
 static const KSPROPERTY_ITEM Items[] = {
     { 0, { GetMode }, sizeof(KSPROPERTY), sizeof(ULONG), { SetMode }, NULL, 2, Relations, Support, 0 },
     { 1, { GetCounts }, sizeof(KSPROPERTY), sizeof(STATE), { NULL }, NULL, 0, NULL, NULL, 0 },
     { 2, { NULL }, sizeof(KSPROPERTY), sizeof(ULONG), { SetRelease }, NULL, 0, NULL, NULL, 0 },
     { 3, { GetCounts }, sizeof(KSPROPERTY) + 8, sizeof(STATE), { NULL }, NULL, 0, NULL, NULL, 0 },
+    { 4, { GetItem }, sizeof(KSPROPERTY), sizeof(ULONG), { NULL }, NULL, 0, NULL, NULL, 0 },
+    { 5, { GetLate }, sizeof(KSPROPERTY), sizeof(ULONG), { NULL }, NULL, 0, NULL, NULL, 0 },
 };
+static const KSPROPERTY_ITEM *ItemFour = &Items[4];
 static const KSPROPERTY_SET Sets[] = { { &T_SET, ARRAYSIZE(Items), Items, 0, NULL } };
 static const KSMETHOD_ITEM Methods[] = {
     { 0, { MethodDouble }, sizeof(KSMETHOD), sizeof(ULONG), NULL, 3 },
     { 1, { MethodRead }, sizeof(KSMETHOD), sizeof(ULONG), NULL, 1 },
     { 2, { MethodWrite }, sizeof(KSMETHOD), sizeof(ULONG), NULL, 2 },
+    { 3, { MethodWrite }, sizeof(KSMETHOD) + 8, sizeof(ULONG), NULL, 2 },
+    { 4, { GetLate }, sizeof(KSMETHOD), sizeof(ULONG), NULL, 2 },
 };
 static const KSMETHOD_SET MethodSets[] = { { &T_METHODS, ARRAYSIZE(Methods), Methods, 0, NULL } };
 static const KSAUTOMATION_TABLE PinTable = {
@@ -407,15 +449,26 @@ static const KSPIN_DISPATCH SinkDispatch = { PinCreate, PinClose, SinkProcess, P
 static const KSPIN_DISPATCH SourceDispatch = { PinCreate, PinClose, SourceProcess, NULL, NULL, PinState, NULL, NULL, NULL, NULL };
 static const KSPIN_DISPATCH CentricDispatch = { PinCreate, PinClose, NULL, NULL, NULL, PinState, NULL, NULL, NULL, NULL };
 
-#define PIN(dispatch, flow, flags, possible) { &dispatch, &PinTable, { 0, NULL, 0, NULL, ARRAYSIZE(Ranges), Ranges, flow, KSPIN_COMMUNICATION_SINK, \
-    NULL, NULL, { 0 } }, flags, possible, 0, NULL, NULL }
+/* One item: three frames of 4096 bytes. */
+static const struct {
+    ULONG CountItems, PinFlags, Compression[3], PinWeight;
+    struct {
+        GUID MemoryType, BusType;
+        ULONG MemoryFlags, BusFlags, Flags, Frames, FileAlignment, MemoryTypeWeight, Physical[3], Framing[5];
+    } Item;
+} Framing = { 1, 0, { 1, 1, 0 }, 0, { { 0 }, { 0 }, 0, 0, 2, 3, 0, 0, { 0 }, { 4096, 4096, 1, 0, 0 } } };
+
+#define PIN(dispatch, flow, flags, possible) FRAMED(dispatch, flow, flags, possible, NULL)
+#define FRAMED(dispatch, flow, flags, possible, framing) { &dispatch, &PinTable, { 0, NULL, 0, NULL, ARRAYSIZE(Ranges), Ranges, flow, KSPIN_COMMUNICATION_SINK, \
+    NULL, NULL, { 0 } }, flags, possible, 0, framing, NULL }
 static const KSPIN_DESCRIPTOR_EX Pins[] = {
     PIN(SinkDispatch, KSPIN_DATAFLOW_IN, 0, 2),
     PIN(SourceDispatch, KSPIN_DATAFLOW_OUT, 0, 1),
     PIN(SinkDispatch, KSPIN_DATAFLOW_IN, KSPIN_FLAG_DENY_USERMODE_ACCESS | KSPIN_FLAG_FIXED_FORMAT, 1),
     PIN(SinkDispatch, KSPIN_DATAFLOW_IN, KSPIN_FLAG_PROCESS_IN_RUN_STATE_ONLY | KSPIN_FLAG_ASYNCHRONOUS_PROCESSING, 1),
     PIN(SinkDispatch, KSPIN_DATAFLOW_IN, KSPIN_FLAG_DO_NOT_INITIATE_PROCESSING | KSPIN_FLAG_ENFORCE_FIFO, 1),
-    PIN(SinkDispatch, KSPIN_DATAFLOW_IN, KSPIN_FLAG_DO_NOT_USE_STANDARD_TRANSPORT | KSPIN_FLAG_INITIATE_PROCESSING_ON_EVERY_ARRIVAL, 1),
+    FRAMED(SinkDispatch, KSPIN_DATAFLOW_IN, KSPIN_FLAG_DO_NOT_USE_STANDARD_TRANSPORT | KSPIN_FLAG_INITIATE_PROCESSING_ON_EVERY_ARRIVAL, 1,
+        (const KSALLOCATOR_FRAMING_EX *)&Framing),
 };
 static const KSPIN_DESCRIPTOR_EX CentricPins[] = { PIN(CentricDispatch, KSPIN_DATAFLOW_IN, 0, 1) };
 static const KSFILTER_DISPATCH FilterDispatch = { FilterCreate, FilterClose, NULL, NULL };

@@ -82,6 +82,23 @@ fn ks_i_02_the_codes_access_bits_are_checked_against_the_handle() {
 }
 
 #[test]
+fn ks_pn_02_the_access_of_a_pin_decides_what_its_client_may_send() {
+    let pins = Pins::recording();
+    let (filled, empty, none) = (UserList::new(&[Head::of(3, 3)]), UserList::new(&[Head::of(3, 0)]), (Addr::NULL, 0));
+    for (id, access, code, list, expected) in [
+        (0, GENERIC_WRITE, IOCTL_KS_WRITE_STREAM, &filled, NtStatus::SUCCESS),
+        (0, GENERIC_READ, IOCTL_KS_WRITE_STREAM, &filled, NtStatus::ACCESS_DENIED),
+        (2, GENERIC_READ, IOCTL_KS_READ_STREAM, &empty, NtStatus::SUCCESS),
+        (2, GENERIC_WRITE, IOCTL_KS_READ_STREAM, &empty, NtStatus::ACCESS_DENIED),
+    ] {
+        let pin = pins.open(id, access | SYNCHRONIZE, SYNC);
+        pins.state(pin, KSSTATE_RUN);
+        let (status, _) = pins.control(pin, code, none, (list.addr(), list.length));
+        assert_eq!(status, expected, "pin {id} opened for {access:#x}");
+    }
+}
+
+#[test]
 fn ks_i_04_a_list_in_the_input_buffer_is_taken_and_the_output_buffer_wins() {
     let pins = Pins::recording();
     let pin = pins.running(0, SYNC);

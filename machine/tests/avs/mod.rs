@@ -1,4 +1,5 @@
 //! A machine with t_avs.sys loaded, its lines, and what a client of its pins needs.
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use nt_abi::ks::*;
 use nt_cell::{Addr, Foreign, Region};
@@ -16,9 +17,16 @@ pub struct Avs {
     lines: Lines,
     good: Mutex<usize>,
     told: Mutex<Vec<String>>,
-    driver: Driver,
-    kernel: KernelClient,
-    machine: Machine,
+    driver: Option<Driver>,
+    kernel: Option<KernelClient>,
+    machine: Option<Machine>,
+}
+
+/// A test that failed leaves the image where it is: what it left behind may still call it.
+impl Drop for Avs {
+    fn drop(&mut self) {
+        std::mem::forget((self.driver.take(), self.machine.take()));
+    }
 }
 
 impl Avs {
@@ -33,12 +41,26 @@ impl Avs {
         let image = include_bytes!("../../../tests/drivers/t_avs.sys");
         let driver = machine.load_driver("t_avs.sys", image, &DriverOptions::default()).expect("the driver loads");
         let kernel = machine.kernel_client().expect("a thread");
-        Self { lines, good: Mutex::new(0), told: Mutex::default(), driver, kernel, machine }
+        Self {
+            lines,
+            good: Mutex::new(0),
+            told: Mutex::default(),
+            driver: Some(driver),
+            kernel: Some(kernel),
+            machine: Some(machine),
+        }
     }
 
     /// Opens the device, with a reference string behind it.
     pub fn open(&self, reference: &str) -> Result<KernelFile, NtError> {
-        self.kernel.open(&CreateSpec { disposition: OPEN, ..spec(&format!("\\??\\NtioKs.t_avs{reference}")) })
+        self.kernel
+            .as_ref()
+            .expect("a thread")
+            .open(&CreateSpec { disposition: OPEN, ..spec(&format!("\\??\\NtioKs.t_avs{reference}")) })
+    }
+
+    fn machine(&self) -> &Machine {
+        self.machine.as_ref().expect("a machine")
     }
 
     /// All lines but those of checks; a check that failed fails the test.
@@ -66,21 +88,24 @@ impl Avs {
 
     /// The rules that the machine found broken; the end of the machine finds no others.
     pub fn findings(&self) -> Vec<String> {
-        let found = found(&self.machine);
+        let found = found(self.machine());
         self.told.lock().expect("no other holder panics").clone_from(&found);
         found
     }
 
     /// Clears or sets KSDEVICE.Started.
     pub fn pretend_not_started(&self, not: bool) {
-        let body = nt_ks::avs::device::of_driver(self.driver.object().body()).expect("a device").body();
+        let body = nt_ks::avs::device::of_driver(self.driver.as_ref().expect("a driver").object().body())
+            .expect("a device")
+            .body();
         body.set(KSDEVICE::Started, u8::from(!not));
     }
 
     /// Unloads the driver and ends the machine: nothing may be left.
-    pub fn end(self) {
-        let Self { lines, driver, kernel, machine, told, .. } = self;
-        drop(kernel);
+    pub fn end(mut self) {
+        self.kernel = None;
+        let (driver, machine) = (self.driver.take().expect("a driver"), self.machine.take().expect("a machine"));
+        let (lines, told) = (Arc::clone(&self.lines), std::mem::take(&mut self.told));
         assert_eq!(machine.unload_driver(driver), Unloaded::Yes);
         let last = lines.lock().expect("no other holder panics").clone();
         assert!(last.iter().any(|line| line == "device remove, started 1"), "{last:?}");
@@ -287,5 +312,73 @@ impl Pending {
     pub fn cancel(&self) {
         let packet = Foreign::of_table(self.packet.expect("the request pends"));
         self.client.call(|_| nt_io::complete::cancel_irp(packet));
+    }
+}
+
+/// IOCTL_KS_RESET_STATE with any input.
+pub fn raw_reset(pin: &KernelFile, input: &[u8]) -> (NtStatus, u64) {
+    control(pin, IOCTL_KS_RESET_STATE, input, &[]).0
+}
+
+/// A method request of any set, with so many bytes of request.
+pub fn raw_method(pin: &KernelFile, set: GUID, id: u32, length: usize, data: &[u8]) -> ((NtStatus, u64), Vec<u8>) {
+    control(pin, IOCTL_KS_METHOD, &identifier(set, id, KSMETHOD_TYPE_SEND, length), data)
+}
+
+/// A property of KSPROPSETID_Pin, as it was answered.
+pub fn about_pin_raw(filter: &KernelFile, id: u32, pin: u32, room: usize) -> ((NtStatus, u64), Vec<u8>) {
+    let mut request = identifier(KSPROPSETID_Pin, id, KSPROPERTY_TYPE_GET, 32);
+    request[24..28].copy_from_slice(&pin.to_le_bytes());
+    control(filter, IOCTL_KS_PROPERTY, &request, &vec![0; room])
+}
+
+/// KSPROPERTY_PIN_DATAINTERSECTION with the caller's ranges.
+pub fn intersection(filter: &KernelFile, pin: u32, ranges: &[&[u8]], room: usize) -> ((NtStatus, u64), Vec<u8>) {
+    let mut request = identifier(KSPROPSETID_Pin, KSPROPERTY_PIN_DATAINTERSECTION, KSPROPERTY_TYPE_GET, 32);
+    request[24..28].copy_from_slice(&pin.to_le_bytes());
+    let size = 8 + ranges.iter().map(|range| range.len()).sum::<usize>();
+    request.extend((size as u32).to_le_bytes());
+    request.extend((ranges.len() as u32).to_le_bytes());
+    request.extend(ranges.concat());
+    control(filter, IOCTL_KS_PROPERTY, &request, &vec![0; room])
+}
+
+/// A format with another major type.
+pub fn with_major(format: &[u8], major: GUID) -> Vec<u8> {
+    let mut raw = format.to_vec();
+    raw[16..32].copy_from_slice(&major.to_bytes());
+    raw
+}
+
+/// Connects to a pin with a format.
+pub fn pin_with(filter: &KernelFile, id: u32, format: &[u8]) -> Result<KernelFile, NtError> {
+    let name = nt_ks::connect::pin_name(&nt_ks::connect::client_connect(id), format);
+    let spec = CreateSpec { access: 0x4000_0000, root: filter.handle(), name, ..CreateSpec::default() };
+    filter.client().open(&spec)
+}
+
+impl Avs {
+    /// What a user-mode process gets that connects to a pin of the first filter.
+    pub fn pin_by_user(&self, id: u32) -> NtStatus {
+        let processes = self.machine().processes();
+        let process = processes.create_process(self.machine().kernel(), "client.exe").expect("process");
+        let thread = processes.create_thread(self.machine().kernel(), &process).expect("thread");
+        let entered = nt_ke::enter(self.machine().kernel(), &thread, nt_ke::Mode::User);
+        let frame = entered.frame();
+        let filter = CreateSpec { disposition: OPEN, ..spec("\\??\\NtioKs.t_avs") };
+        let (root, _) = nt_io::create::nt_create_file(frame, &filter).expect("filter");
+        let name = nt_ks::connect::pin_name(&nt_ks::connect::client_connect(id), &nt_ks::connect::stream_format());
+        let pin = CreateSpec { access: 0x4000_0000, root, name, ..CreateSpec::default() };
+        let status = match nt_io::create::nt_create_file(frame, &pin) {
+            Ok((handle, _)) => {
+                nt_io::event::close(frame, handle).expect("close");
+                NtStatus::SUCCESS
+            }
+            Err(error) => error.status(),
+        };
+        nt_io::event::close(frame, root).expect("close");
+        drop(entered);
+        processes.end(&process);
+        status
     }
 }
