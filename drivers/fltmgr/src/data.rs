@@ -156,6 +156,13 @@ impl CallbackData {
     pub fn is_fast_io(self) -> bool {
         self.flags() & FLTFL_CALLBACK_DATA_FAST_IO_OPERATION != 0
     }
+    /// Whether somebody asked for the request to be cancelled (FltIsIoCanceled): who pends one looks.
+    #[must_use]
+    pub fn is_canceled(self) -> bool {
+        let packet = block_of(self.data()).and_then(|block| block.ptr(BLOCK::Packet));
+        packet.is_some_and(|packet| packet.get(IRP::Cancel) != 0)
+    }
+
     /// Is this the notice of a teardown (FLT-O-19)?
     #[must_use]
     pub fn is_draining(self) -> bool {

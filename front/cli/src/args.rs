@@ -171,7 +171,7 @@ pub(crate) struct RulesArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// What to measure: io, ks; flt, loader and fuse are not there yet
+    /// What to measure: io, ks, fuse; flt and loader are not there yet
     #[arg(default_value = "io")]
     pub(crate) what: String,
     /// Print JSON

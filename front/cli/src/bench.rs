@@ -1,21 +1,26 @@
 //! `ntio bench`: our figures as ratios against limits measured in the same run.
 //!
-//! Room: front/cli. Calls: `nt_bench`.
+//! Room: front/cli. Calls: `nt_bench`, `ntio_fuse::bench`.
 
 use crate::args::BenchArgs;
 use crate::verdict::{Failure, out};
+use nt_bench::{Effort, Row};
 use std::fmt::Write as _;
 
 pub(crate) fn print(args: &BenchArgs) -> Result<u8, Failure> {
     let bench = match args.what.as_str() {
         "io" => nt_bench::io,
         "ks" => nt_bench::ks,
-        name @ ("flt" | "loader" | "fuse") => {
+        "fuse" => fuse,
+        name @ ("flt" | "loader") => {
             return Err(Failure::usage(format!(
-                "'bench {name}' is not there yet; there are 'bench io' and 'bench ks'"
+                "'bench {name}' is not there yet; there are 'bench io', 'bench ks' and 'bench fuse'"
             )));
         }
-        name => return Err(Failure::usage(format!("there is no bench '{name}'; there are 'bench io' and 'bench ks'"))),
+        name => {
+            let text = format!("there is no bench '{name}'; there are 'bench io', 'bench ks' and 'bench fuse'");
+            return Err(Failure::usage(text));
+        }
     };
     if args.peers {
         return Err(Failure::usage("option '--peers' is not there yet; leave it out"));
@@ -35,4 +40,13 @@ pub(crate) fn print(args: &BenchArgs) -> Result<u8, Failure> {
         );
     }
     out(&text)
+}
+
+/// The mount beside a FUSE server that only keeps bytes.
+fn fuse(effort: Effort) -> Result<Vec<Row>, String> {
+    let figures = ntio_fuse::bench::run(effort.rounds.clamp(1, 10))?;
+    let row = |figure: &ntio_fuse::bench::Figure| {
+        Row::new(format!("fuse {}", figure.name), figure.bytes, figure.ns, "bare FUSE server", figure.limit_ns)
+    };
+    Ok(figures.iter().map(row).collect())
 }

@@ -5,7 +5,7 @@
 
 use crate::lockdown;
 use crate::verdict::{BROKEN, CANNOT_LOAD, FINDINGS, FINE, USAGE};
-use crate::wire::{Event, Incoming, Setup, send};
+use crate::wire::{Event, Incoming, Setup, Who, send};
 use nt_io::registry::Value;
 use nt_io::system::AsyncPolicy;
 use nt_machine::driver::{Driver, DriverError, DriverOptions, Unloaded};
@@ -69,12 +69,13 @@ pub(crate) fn serve() -> u8 {
     let Ok(descriptor) = std::io::stdin().as_fd().try_clone_to_owned() else { return BROKEN };
     let stream = UnixStream::from(descriptor);
     let Ok(reader) = stream.try_clone() else { return BROKEN };
-    let Ok(Some(setup)) = Incoming::new(reader).next::<Setup>() else {
+    let mut incoming = Incoming::new(reader);
+    let Ok(Some(setup)) = incoming.next::<Setup>() else {
         eprintln!("ntio: this command is ntio's own; it starts it itself");
         return USAGE;
     };
     let line = Line(Arc::new(Mutex::new(stream)));
-    match machine(&setup, &line) {
+    match machine(&setup, &line, incoming) {
         Ok(()) => FINE,
         Err(refusal) => {
             line.say(&Event::Failed { code: refusal.code, message: refusal.message });
@@ -93,7 +94,7 @@ fn read_driver(path: &Path, altitude: Option<String>) -> Result<Pending, Refusal
     Ok(Pending { file, bytes, altitude })
 }
 
-fn machine(setup: &Setup, line: &Line) -> Result<(), Refusal> {
+fn machine(setup: &Setup, line: &Line, incoming: Incoming) -> Result<(), Refusal> {
     let usage = |error: nt_machine::SpecError| Refusal::new(USAGE, error);
     let volumes = setup.volumes.iter().map(|text| text.parse::<VolumeSpec>()).collect::<Result<Vec<_>, _>>();
     let filters = setup.filters.iter().map(|text| text.parse::<FilterSpec>()).collect::<Result<Vec<_>, _>>();
@@ -173,7 +174,8 @@ fn machine(setup: &Setup, line: &Line) -> Result<(), Refusal> {
     let mounted = match &setup.mount {
         None => None,
         Some(at) => {
-            let options = ntio_fuse::MountOptions { others: setup.allow_other, ..Default::default() };
+            let options =
+                ntio_fuse::MountOptions { others: setup.allow_other, identify: Some(identify(line, incoming)) };
             let mounted = ntio_fuse::mount_with(&machine, 0, at, &options);
             Some(mounted.map_err(|error| Refusal::new(BROKEN, error))?)
         }
@@ -201,6 +203,17 @@ fn machine(setup: &Setup, line: &Line) -> Result<(), Refusal> {
     report.windows.clone_from(&setup.windows);
     line.say(&Event::Report(Box::new(report)));
     Ok(())
+}
+
+/// Asks the supervisor who calls, one question at a time.
+fn identify(line: &Line, incoming: Incoming) -> Arc<ntio_fuse::Identify> {
+    let (line, incoming) = (line.clone(), Mutex::new(incoming));
+    Arc::new(move |thread| {
+        let mut incoming = incoming.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        line.say(&Event::Who(thread));
+        let Who(found) = incoming.next::<Who>().ok().flatten()?;
+        found.map(|(process, name)| ntio_fuse::Identity { process, name })
+    })
 }
 
 /// Registers the filters that ntio brings along, before any driver: they are part of the machine.

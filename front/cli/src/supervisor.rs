@@ -5,7 +5,7 @@
 
 use crate::args::{LoadArgs, MachineArgs, MountArgs, ReportKind, RunArgs};
 use crate::verdict::{BROKEN, FINDINGS, FINE, Failure, INTERRUPTED, NOT_EXECUTABLE, NOT_FOUND};
-use crate::wire::{Event, Incoming, Setup, send};
+use crate::wire::{Event, Incoming, Setup, Who, send};
 use clap::ValueEnum;
 use nt_machine::report::{Checks, CommandRow, Finding};
 use nt_machine::{FilterSpec, KsSpec, Report, VolumeSpec};
@@ -152,12 +152,19 @@ impl Server {
         let prints = Arc::new(Mutex::new(Prints { plain, ..Prints::default() }));
         let (said, steps) = channel();
         let printing = Arc::clone(&prints);
+        let mut answers = ours.try_clone().map_err(|error| broken("the socket has one end only", error))?;
         std::thread::spawn(move || {
             let mut incoming = Incoming::new(ours);
             while let Ok(Some(event)) = incoming.next::<Event>() {
                 let step = match event {
                     Event::Debug { driver, text } => {
                         printing.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take(&driver, &text);
+                        continue;
+                    }
+                    Event::Who(thread) => {
+                        // The server is locked down and cannot look: it would also see what is no driver's business.
+                        let found = ntio_fuse::Identity::of_thread(thread);
+                        let _gone = send(&mut answers, &Who(found.map(|found| (found.process, found.name))));
                         continue;
                     }
                     Event::Note(text) => {

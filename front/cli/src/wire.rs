@@ -36,6 +36,10 @@ pub(crate) struct Setup {
     pub(crate) registry: Vec<RegistryValue>,
 }
 
+/// The supervisor's answer: a process's id and its program's name; nothing for a thread that is gone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Who(pub(crate) Option<(u32, String)>);
+
 /// What the server tells.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Event {
@@ -43,6 +47,8 @@ pub(crate) enum Event {
     Ready { lockdown: Vec<String> },
     /// A driver printed.
     Debug { driver: String, text: String },
+    /// Which process is this thread of the host? The answer is a [`Who`].
+    Who(u32),
     /// A line for people.
     Note(String),
     /// The machine could not be built.

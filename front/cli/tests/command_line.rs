@@ -94,6 +94,9 @@ fn a_trace_has_one_event_a_line() {
     assert_eq!((&write["status"], &write["information"]), (&"0x00000000".into(), &6.into()));
     let rules = write["rules"].as_array().expect("a list");
     assert!(["NT-O-03", "NT-W-04"].iter().all(|id| rules.contains(&(*id).into())), "{write}");
+    let shell = std::fs::canonicalize("/bin/sh").expect("a shell");
+    assert_eq!(write["process"], shell.file_name().expect("a name").to_string_lossy().as_ref(), "{write}");
+    assert_ne!(write["pid"], 0);
     for member in ["seq", "t_ns", "pid", "flags", "fast", "generated", "rules", "hops"] {
         assert!(events.iter().all(|event| event.get(member).is_some()), "{member}");
     }

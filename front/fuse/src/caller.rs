@@ -46,19 +46,24 @@ pub(crate) struct Caller {
     pub(crate) process: Arc<nt_machine::Process>,
 }
 
-/// A thread that called, and when it was last looked up.
+/// A thread that called, when it was last looked up, and how long that holds.
 struct Known {
     caller: Arc<Caller>,
     identity: Option<Identity>,
     looked: Instant,
+    holds: Duration,
 }
 
 /// Callers beyond this are ended when nothing of theirs is open.
 const MOST_IDLE: usize = 128;
 /// Threads that one reader keeps.
 const MOST_THREADS: usize = 64;
-/// Ids are used again, and a process can run another program: after this long a thread is looked up again.
-const FRESH: Duration = Duration::from_secs(1);
+/// A process can run another program, most often soon after it began; and ids are used again. So a thread is looked up again
+/// after this long, then after twice as long, and so on.
+const AT_FIRST: Duration = Duration::from_micros(500);
+const AT_LAST: Duration = Duration::from_secs(1);
+/// Who did not call for this long is idle.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// All callers of a mount.
 pub(crate) struct Callers {
@@ -77,10 +82,12 @@ impl Callers {
 
     /// Returns the caller of a request by its thread; 0 is the kernel's own (write-back, release) and who is outside.
     pub(crate) fn of(&self, machine: &Machine, thread: u32) -> NtResult<Arc<Caller>> {
-        if let Some(known) = self.threads.lock().get(&thread)
-            && (thread == 0 || known.looked.elapsed() < FRESH)
-        {
-            return Ok(Arc::clone(&known.caller));
+        let mut holds = AT_FIRST;
+        if let Some(known) = self.threads.lock().get(&thread) {
+            if thread == 0 || known.looked.elapsed() < known.holds {
+                return Ok(Arc::clone(&known.caller));
+            }
+            holds = (known.holds * 2).min(AT_LAST);
         }
         let identity = match &self.identify {
             _ if thread == 0 => None,
@@ -102,7 +109,7 @@ impl Callers {
         if threads.len() >= MOST_IDLE {
             forget_idle(machine, &mut threads);
         }
-        threads.insert(thread, Known { caller: Arc::clone(&caller), identity, looked: Instant::now() });
+        threads.insert(thread, Known { caller: Arc::clone(&caller), identity, looked: Instant::now(), holds });
         Ok(caller)
     }
 }
@@ -120,7 +127,7 @@ fn forget_idle(machine: &Machine, threads: &mut HashMap<u32, Known>) {
             gone.insert(at, Arc::clone(&known.caller));
         }
     }
-    for known in threads.values().filter(|known| known.looked.elapsed() < FRESH * 10) {
+    for known in threads.values().filter(|known| known.looked.elapsed() < IDLE) {
         gone.remove(&Arc::as_ptr(&known.caller));
     }
     threads.retain(|_, known| !gone.contains_key(&Arc::as_ptr(&known.caller)));

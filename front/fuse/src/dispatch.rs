@@ -8,6 +8,7 @@ use crate::door::Door;
 use crate::errno::{Context, code};
 use crate::handle::Open;
 use crate::protocol::{Body, Request, opcode};
+use crate::session::Service;
 use nt_machine::{Client, NtError, NtResult};
 use nt_rtl::posix::BadName;
 use std::sync::Arc;
@@ -57,9 +58,8 @@ pub(crate) struct Ask<'a> {
 
 const NOTHING: Done = Ok(Vec::new());
 
-impl Operations {
-    /// Does what a request asks; `None` for one that wants no answer.
-    pub(crate) fn serve(&self, request: &Request) -> Option<Result<Vec<u8>, i32>> {
+impl Service for Operations {
+    fn serve(&self, request: &Request) -> Option<Result<Vec<u8>, i32>> {
         use Context::{Attribute, Data, Link, Owner, Path, ReadLink};
         let header = &request.header;
         let body = request.body();
@@ -115,7 +115,15 @@ impl Operations {
         };
         Some(done.map_err(|failure| failure.code(context)))
     }
+    fn cancel(&self, thread: &nt_ke::Thread) -> bool {
+        self.door.machine.cancel_synchronous(thread) != 0
+    }
+    fn end(&self) {
+        self.door.end();
+    }
+}
 
+impl Operations {
     pub(crate) fn caller(&self, ask: Ask) -> NtResult<Arc<Caller>> {
         self.door.callers.of(&self.door.machine, ask.pid)
     }

@@ -273,7 +273,7 @@ impl std::error::Error for MountError {}
 /// A mount that is ready: the kernel has answered, no request is served yet.
 pub struct Mounted {
     at: PathBuf,
-    session: Option<Session>,
+    session: Option<Session<Operations>>,
 }
 
 impl std::fmt::Debug for Mounted {

@@ -8,6 +8,7 @@
 
 mod attr;
 mod attributes;
+pub mod bench;
 mod caller;
 mod data;
 mod dispatch;
@@ -15,6 +16,8 @@ mod door;
 pub mod errno;
 mod handle;
 mod nodes;
+#[cfg(test)]
+mod page;
 mod paths;
 mod protocol;
 mod session;

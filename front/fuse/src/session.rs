@@ -1,10 +1,9 @@
 //! The conversation with the kernel: readers, answers, interrupts.
 //!
-//! Room: front/fuse. Called by: `door`. Calls: `dispatch`, the host. Locks: the readers' list; each reader's own.
+//! Room: front/fuse. Called by: `door`. Calls: a [`Service`], the host. Locks: the readers' list; each reader's own.
 //! A request runs on the reader that took it, to its end. When the last idle reader takes one another is made, so requests that
 //! wait for a filter, however many, never keep the next one waiting, and an INTERRUPT always finds a reader.
 
-use crate::dispatch::Operations;
 use crate::protocol::{Answer, Header, Request, opcode};
 use parking_lot::{Mutex, RwLock};
 use rustix::io::Errno;
@@ -48,10 +47,20 @@ pub(crate) fn runs_as(thread: Option<Arc<nt_ke::Thread>>) {
     });
 }
 
+/// Who does what the requests ask.
+pub(crate) trait Service: Send + Sync + 'static {
+    /// Does what a request asks; `None` for one that wants no answer.
+    fn serve(&self, request: &Request) -> Option<Result<Vec<u8>, i32>>;
+    /// Cancels what a thread waits in; tells whether there was anything.
+    fn cancel(&self, thread: &nt_ke::Thread) -> bool;
+    /// The mount is over.
+    fn end(&self);
+}
+
 /// A mount's descriptor and who serves it.
-pub(crate) struct Session {
+pub(crate) struct Session<S> {
     device: OwnedFd,
-    operations: Operations,
+    operations: S,
     readers: RwLock<Vec<Arc<Reader>>>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     idle: AtomicUsize,
@@ -59,9 +68,9 @@ pub(crate) struct Session {
     failed: Mutex<Option<io::Error>>,
 }
 
-impl Session {
+impl<S: Service> Session<S> {
     /// Answers the kernel's INIT.
-    pub(crate) fn new(device: OwnedFd, operations: Operations) -> io::Result<Self> {
+    pub(crate) fn new(device: OwnedFd, operations: S) -> io::Result<Self> {
         let session = Self {
             device,
             operations,
@@ -100,7 +109,7 @@ impl Session {
                 session.fail(io::Error::other("a reader panicked"));
             }
         }
-        session.operations.door.end();
+        session.operations.end();
         let failed = session.failed.lock().take();
         failed.map_or(Ok(()), Err)
     }
@@ -207,7 +216,7 @@ impl Session {
         while reader.unique.load(Ordering::SeqCst) == unique {
             reader.interrupted.store(true, Ordering::Relaxed);
             let thread = reader.thread.lock().clone();
-            if thread.is_some_and(|thread| self.operations.door.machine.cancel_synchronous(&thread) != 0) {
+            if thread.is_some_and(|thread| self.operations.cancel(&thread)) {
                 return;
             }
             std::thread::sleep(AGAIN);

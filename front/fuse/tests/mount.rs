@@ -2,7 +2,9 @@
 //!
 //! These tests fail where /dev/fuse is absent; NTIO_NO_FUSE=1 says that it is known to be.
 
-use nt_machine::{Machine, Recorder, VolumeSpec};
+mod support;
+
+use nt_machine::Machine;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
@@ -10,55 +12,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
-struct Mount {
-    directory: tempfile::TempDir,
-    server: Option<std::thread::JoinHandle<()>>,
-    machine: Option<Arc<Machine>>,
-    recorder: Arc<Recorder>,
-}
-
-impl Mount {
-    fn new() -> Option<Self> {
-        if std::env::var_os("NTIO_NO_FUSE").is_some_and(|value| value == "1") {
-            return None;
-        }
-        let recorder = Recorder::new(None);
-        let machine = Machine::builder().volume(VolumeSpec::Ram { size: Some(256 << 20) }).recorder(recorder.clone());
-        let machine = Arc::new(machine.build().expect("a machine"));
-        let directory = tempfile::tempdir().expect("a directory");
-        let mounted =
-            ntio_fuse::mount(&machine, 0, directory.path()).expect("a mount (NTIO_NO_FUSE=1 where there is no FUSE)");
-        let server = std::thread::spawn(move || mounted.serve().expect("a session"));
-        Some(Self { directory, server: Some(server), machine: Some(machine), recorder })
-    }
-    fn at(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // A program that another test starts holds our files for the moment between fork and exec.
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
-        let unmount =
-            || Command::new("umount").arg(self.directory.path()).output().is_ok_and(|out| out.status.success());
-        let mut lazily = !unmount();
-        while lazily && std::time::Instant::now() < end {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            lazily = !unmount();
-        }
-        if lazily {
-            let _gone = Command::new("umount").arg("-l").arg(self.directory.path()).status();
-        }
-        self.server.take().expect("served once").join().expect("the server ends");
-        let machine = Arc::into_inner(self.machine.take().expect("a machine")).expect("nobody else holds the machine");
-        let leaks = machine.shutdown();
-        if !std::thread::panicking() {
-            assert!(!lazily, "the mount was busy");
-            assert_eq!((leaks.requests, leaks.handles.len()), (0, 0), "{leaks:?}");
-        }
-    }
-}
+use support::Mount;
 
 fn writes(mount: &Mount) -> u64 {
     let report = mount.recorder.report();
@@ -102,7 +56,7 @@ fn names_links_and_modes_are_posix() {
     assert_eq!(fs::read_to_string(mount.at("case")).expect("read"), "case");
     let bad = std::os::unix::ffi::OsStrExt::from_bytes(b"\xff\xfe".as_slice());
     let bad: &std::ffi::OsStr = bad;
-    assert_eq!(File::create(mount.directory.path().join(bad)).expect_err("no UTF-8").raw_os_error(), Some(84));
+    assert_eq!(File::create(mount.at("").join(bad)).expect_err("no UTF-8").raw_os_error(), Some(84));
     fs::set_permissions(mount.at("case"), fs::Permissions::from_mode(0o640)).expect("chmod");
     assert_eq!(fs::metadata(mount.at("case")).expect("stat").mode(), 0o100640);
     fs::hard_link(mount.at("case"), mount.at("hard")).expect("link");

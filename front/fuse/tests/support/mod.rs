@@ -1,0 +1,71 @@
+//! What the tests of the door share.
+#![expect(dead_code, reason = "each test file uses a part")]
+
+use nt_machine::{Machine, Recorder, VolumeSpec};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+/// A mount that is taken away, with its machine, when the test ends; what is left behind then fails the test.
+pub struct Mount {
+    directory: tempfile::TempDir,
+    server: Option<std::thread::JoinHandle<()>>,
+    machine: Option<Arc<Machine>>,
+    pub recorder: Arc<Recorder>,
+}
+
+impl Mount {
+    /// Mounts a volume of 256 MiB; `None` where there is known to be no FUSE.
+    pub fn new() -> Option<Self> {
+        Self::with(|_| {})
+    }
+    /// Mounts it in a machine that `furnish` works on first.
+    pub fn with(furnish: impl FnOnce(&Machine)) -> Option<Self> {
+        if std::env::var_os("NTIO_NO_FUSE").is_some_and(|value| value == "1") {
+            return None;
+        }
+        let recorder = Recorder::new(None);
+        let machine = Machine::builder().volume(VolumeSpec::Ram { size: Some(256 << 20) }).recorder(recorder.clone());
+        let machine = Arc::new(machine.build().expect("a machine"));
+        furnish(&machine);
+        let directory = tempfile::tempdir().expect("a directory");
+        let mounted =
+            ntio_fuse::mount(&machine, 0, directory.path()).expect("a mount (NTIO_NO_FUSE=1 where there is no FUSE)");
+        let server = std::thread::spawn(move || mounted.serve().expect("a session"));
+        Some(Self { directory, server: Some(server), machine: Some(machine), recorder })
+    }
+    /// Runs something as the machine's system process.
+    pub fn in_system<R>(&self, body: impl FnOnce() -> R) -> R {
+        let machine = self.machine.as_ref().expect("a machine");
+        let _system = machine.enter_system();
+        body()
+    }
+    /// A path in the mount.
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // A program that another test starts holds our files for the moment between fork and exec.
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let unmount =
+            || Command::new("umount").arg(self.directory.path()).output().is_ok_and(|out| out.status.success());
+        let mut lazily = !unmount();
+        while lazily && std::time::Instant::now() < end {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            lazily = !unmount();
+        }
+        if lazily {
+            let _gone = Command::new("umount").arg("-l").arg(self.directory.path()).status();
+        }
+        self.server.take().expect("served once").join().expect("the server ends");
+        let machine = Arc::into_inner(self.machine.take().expect("a machine")).expect("nobody else holds the machine");
+        let leaks = machine.shutdown();
+        if !std::thread::panicking() {
+            assert!(!lazily, "the mount was busy");
+            assert_eq!((leaks.requests, leaks.handles.len()), (0, 0), "{leaks:?}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Requests that wait in a filter: nobody else waits for them, and an interrupted program gets away.
+
+mod support;
+
+use nt_abi::NtStatus;
+use nt_abi::io::{IRP_MJ_READ, IRP_MJ_WRITE, IRP_PAGING_IO};
+use nt_fltmgr::generated::complete_pended_pre;
+use nt_fltmgr::{CallbackData, MiniFilter, PreOp};
+use nt_io::irp::IoStatus;
+use parking_lot::Mutex;
+use std::fs;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use support::Mount;
+
+/// Pends what goes to files named `*.held`.
+#[derive(Default)]
+struct Holder {
+    held: Mutex<Vec<CallbackData>>,
+}
+
+impl MiniFilter for Holder {
+    fn name(&self) -> &str {
+        "holder"
+    }
+    fn altitude(&self) -> &str {
+        "385998"
+    }
+    fn operations(&self) -> Vec<(u8, u32)> {
+        vec![(IRP_MJ_READ, 0), (IRP_MJ_WRITE, 0)]
+    }
+    fn pre_operation(&self, data: CallbackData) -> PreOp {
+        let name = data.file().map(|file| file.at(nt_abi::io::FILE_OBJECT::FileName));
+        let name: Vec<u16> = name.and_then(|name| nt_rtl::unicode::units(name).ok()).unwrap_or_default();
+        let name = String::from_utf16_lossy(&name);
+        // What the cache manager writes for them goes on.
+        if !name.ends_with(".held") || data.irp_flags() & IRP_PAGING_IO != 0 {
+            return PreOp::NoCallback;
+        }
+        if data.is_fast_io() {
+            return PreOp::DisallowFastIo;
+        }
+        self.held.lock().push(data);
+        PreOp::Pending
+    }
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn mount() -> Option<(Mount, Arc<Holder>)> {
+    let holder = Arc::new(Holder::default());
+    let filter = Arc::clone(&holder);
+    let mount = Mount::with(move |machine| {
+        machine.add_filter(filter).expect("the filter registers");
+    })?;
+    Some((mount, holder))
+}
+
+#[test]
+fn sixty_requests_that_wait_stop_nobody_else() {
+    const WAITING: usize = 60;
+    let Some((mount, holder)) = mount() else { return };
+    let writers: Vec<_> = (0..WAITING)
+        .map(|number| {
+            let path = mount.at(&format!("{number}.held"));
+            std::thread::spawn(move || fs::write(path, number.to_string()))
+        })
+        .collect();
+    until("all of them wait", || holder.held.lock().len() == WAITING);
+    fs::write(mount.at("free"), "goes on").expect("a write beside them");
+    assert_eq!(fs::read_to_string(mount.at("free")).expect("a read beside them"), "goes on");
+    assert_eq!(fs::read_dir(mount.at("")).expect("a listing beside them").count(), WAITING + 1);
+    for data in std::mem::take(&mut *holder.held.lock()) {
+        mount.in_system(|| complete_pended_pre(data, PreOp::NoCallback));
+    }
+    for writer in writers {
+        writer.join().expect("a thread").expect("its write, when it was let go");
+    }
+    for number in 0..WAITING {
+        assert_eq!(
+            fs::metadata(mount.at(&format!("{number}.held"))).expect("stat").len() as usize,
+            number.to_string().len()
+        );
+    }
+}
+
+#[test]
+fn a_signal_cancels_what_waits_and_the_program_learns_of_it() {
+    let Some((mount, holder)) = mount() else { return };
+    // Once a signal that ends the program, once one that it catches: the write then says EINTR.
+    let caught = "import os, signal, sys\n\
+class Told(Exception): pass\n\
+def tell(*_): raise Told()\n\
+signal.signal(signal.SIGUSR1, tell)\n\
+fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)\n\
+try: os.write(fd, b'x'); sys.exit(3)\n\
+except Told: sys.exit(42)\n";
+    for (signal, expected) in [("TERM", None), ("USR1", Some(42))] {
+        let mut program =
+            Command::new("python3").arg("-c").arg(caught).arg(mount.at("x.held")).spawn().expect("python3 starts");
+        until("the write waits", || holder.held.lock().len() == 1);
+        let data = holder.held.lock()[0];
+        assert!(!data.is_canceled(), "nobody asked yet");
+        let killed = Command::new("kill").args(["-s", signal, &program.id().to_string()]).status().expect("kill");
+        assert!(killed.success());
+        until("the request is cancelled", || data.is_canceled());
+        assert!(program.try_wait().expect("wait").is_none(), "the program waits for the answer");
+        holder.held.lock().clear();
+        let cancelled = PreOp::Complete(IoStatus::new(NtStatus::CANCELLED, 0));
+        mount.in_system(|| complete_pended_pre(data, cancelled));
+        let status = program.wait().expect("it ends");
+        assert_eq!(status.code(), expected, "after {signal}");
+    }
+    fs::write(mount.at("free"), "the mount goes on").expect("a write");
+}
