@@ -54,7 +54,8 @@ impl MiniFilter for Teller {
         self.altitude
     }
     fn operations(&self) -> Vec<(u8, u32)> {
-        vec![(IRP_MJ_WRITE, 0)]
+        // What the cache manager writes on its own account passes: a filter that holds that holds its own teardown.
+        vec![(IRP_MJ_WRITE, nt_abi::flt::FLTFL_OPERATION_REGISTRATION_SKIP_PAGING_IO)]
     }
     fn setup(&self, _instance: &Arc<Instance>, flags: u32) -> NtStatus {
         self.tell(format!("setup {flags}"));
