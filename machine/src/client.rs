@@ -258,12 +258,29 @@ impl Client {
 
     /// NtQueryEaFile of the whole list: FILE_FULL_EA_INFORMATION records.
     pub fn query_ea(&self, handle: Handle, out: &mut [u8]) -> NtResult<usize> {
-        self.query(handle, 0, out, nt_io::info::nt_query_ea_file)
+        self.query(handle, 0, out, |frame, args| {
+            let call = nt_io::ea::EaArguments {
+                handle: args.handle,
+                iosb: args.iosb,
+                buffer: args.buffer,
+                length: args.length,
+                single: false,
+                list: None,
+                index: None,
+                restart: true,
+            };
+            match nt_io::ea::nt_query_ea_file(frame, &call) {
+                NtStatus::BUFFER_OVERFLOW => NtStatus::BUFFER_TOO_SMALL, // part of a list is none
+                status => status,
+            }
+        })
     }
 
     /// NtSetEaFile.
     pub fn set_ea(&self, handle: Handle, list: &[u8]) -> NtResult<()> {
-        self.set(handle, 0, list, nt_io::info::nt_set_ea_file)
+        self.set(handle, 0, list, |frame, args| {
+            nt_io::ea::nt_set_ea_file(frame, args.handle, args.iosb, args.buffer, args.length)
+        })
     }
 
     /// NtFlushBuffersFile.

@@ -48,6 +48,7 @@ const POSIX_STYLE: u64 = 0x20;
 fn names(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open) -> NtResult<u64> {
     let _tree = volume.tree.lock();
     unshare(open);
+    open.freeze(0);
     let Some(link) = &open.link else { return Ok(FILE_REMAINS) };
     let last = link.leave(open.hinders);
     if open.generation != volume.mount.generation() {

@@ -16,7 +16,7 @@ use nt_io::irp::IoStatus;
 use nt_ke::Mutex;
 use nt_trace::rule;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU8};
 
 const READS: u32 = FILE_READ_DATA | FILE_EXECUTE;
 const WRITES: u32 = FILE_WRITE_DATA | FILE_APPEND_DATA;
@@ -86,8 +86,14 @@ fn open_file(
     request: &Request,
     related: Option<Start>,
     name: &[u16],
-    eas: Vec<Attribute>,
+    mut eas: Vec<Attribute>,
 ) -> NtResult<IoStatus> {
+    if request.options & FILE_NO_EA_KNOWLEDGE != 0 && !eas.is_empty() {
+        return NtStatus::ACCESS_DENIED.fail(); // NT-EA-18
+    }
+    if request.options & FILE_OPEN_BY_FILE_ID != 0 {
+        return open_by_id(volume, file, request, name);
+    }
     let lost = related.as_ref().and_then(|(_, link)| link.as_ref()).is_some_and(|link| link.is_gone());
     if lost && !name.is_empty() {
         return NtStatus::DELETE_PENDING.fail(); // NT-DEL-17
@@ -109,13 +115,13 @@ fn open_file(
         (Some(_), _) if link.as_ref().is_some_and(|link| link.is_pending()) => return NtStatus::DELETE_PENDING.fail(),
         (Some(node), _) => existing(node, request, trailing)?,
         (None, Some(_)) if up.is_some_and(|up| up.is_pending()) => return NtStatus::DELETE_PENDING.fail(), // NT-DEL-33
-        (None, Some(parent)) => (make(parent, &place.name, request, trailing, eas)?, FILE_CREATED),
+        (None, Some(parent)) => (make(parent, &place.name, request, trailing, std::mem::take(&mut eas))?, FILE_CREATED),
         (None, None) => return NtStatus::OBJECT_NAME_INVALID.fail(),
     };
     node.object.open(request.access & READS != 0, request.access & WRITES != 0 || information != FILE_OPENED)?;
     share(&node, request)?;
     if matches!(information, FILE_OVERWRITTEN | FILE_SUPERSEDED) {
-        overwrite(&node, request)?;
+        overwrite(&node, request, eas)?;
     }
     if request.allocation > 0 && information != FILE_OPENED {
         let mut data = node.data.write();
@@ -125,6 +131,33 @@ fn open_file(
             node.publish(&data);
         }
     }
+    attach(volume, file, node, link, request)?;
+    Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(information)))
+}
+
+/// An open by file id: the name is its bytes (NT-NAM-11, NT-NAM-12).
+fn open_by_id(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request, name: &[u16]) -> NtResult<IoStatus> {
+    let invalid = || NtStatus::INVALID_PARAMETER.error();
+    let name = match name {
+        [first, rest @ ..] if *first == u16::from(b'\\') && matches!(rest.len(), 4 | 8) => rest,
+        _ => name,
+    };
+    let id = match name {
+        [a, b, c, d] | [a, b, c, d, 0, 0, 0, 0] => {
+            [*d, *c, *b, *a].into_iter().fold(0, |id, unit| id << 16 | u64::from(unit))
+        }
+        _ => return Err(invalid()),
+    };
+    if request.disposition != FILE_OPEN {
+        return Err(invalid());
+    }
+    let (node, link) = crate::identity::find(volume, id)?.ok_or_else(invalid)?;
+    if link.as_ref().is_some_and(|link| link.is_pending()) {
+        return NtStatus::DELETE_PENDING.fail();
+    }
+    let (node, information) = existing(&node, request, false)?;
+    node.object.open(request.access & READS != 0, request.access & WRITES != 0)?;
+    share(&node, request)?;
     attach(volume, file, node, link, request)?;
     Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(information)))
 }
@@ -155,7 +188,10 @@ fn open_target(
 /// An open of the volume itself: its root, for queries; `dasd` has its sectors.
 fn open_volume(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request) -> NtResult<IoStatus> {
     if request.disposition != FILE_OPEN && request.disposition != FILE_OPEN_IF {
-        return NtStatus::ACCESS_DENIED.fail();
+        return NtStatus::ACCESS_DENIED.fail(); // NT-NAM-24
+    }
+    if request.options & FILE_DELETE_ON_CLOSE != 0 {
+        return NtStatus::CANNOT_DELETE.fail();
     }
     file.or32(FILE_OBJECT::Flags, FO_VOLUME_OPEN);
     share(&volume.root, request)?;
@@ -176,8 +212,17 @@ fn existing(node: &Arc<Node>, request: &Request, trailing: bool) -> NtResult<(Ar
     if directory && request.options & FILE_NON_DIRECTORY_FILE != 0 {
         return NtStatus::FILE_IS_A_DIRECTORY.fail();
     }
-    if !directory && (request.options & FILE_DIRECTORY_FILE != 0 || trailing) {
+    if !directory && request.options & FILE_DIRECTORY_FILE != 0 {
         return NtStatus::NOT_A_DIRECTORY.fail();
+    }
+    if !directory && trailing {
+        return NtStatus::OBJECT_NAME_INVALID.fail(); // NT-NAM-03
+    }
+    if request.options & FILE_NO_EA_KNOWLEDGE != 0 && crate::ea::must_be_known(node)? {
+        return NtStatus::ACCESS_DENIED.fail(); // NT-EA-17
+    }
+    if request.options & FILE_RESERVE_OPFILTER != 0 && node.sharing.lock().handles != 0 {
+        return NtStatus::OPLOCK_NOT_GRANTED.fail(); // NT-OPL-05
     }
     let replaces = matches!(request.disposition, FILE_OVERWRITE | FILE_OVERWRITE_IF | FILE_SUPERSEDE);
     if directory && replaces {
@@ -197,6 +242,10 @@ fn existing(node: &Arc<Node>, request: &Request, trailing: bool) -> NtResult<(Ar
             rule!(NT_A_14);
             return NtStatus::ACCESS_DENIED.fail();
         }
+    }
+    let special = attributes & (FILE_ATTRIBUTE_HIDDEN | FILE_ATTRIBUTE_SYSTEM);
+    if replaces && special & !request.attributes != 0 {
+        return NtStatus::ACCESS_DENIED.fail(); // NT-QRY-13
     }
     rule!(NT_A_18);
     let information = match request.disposition {
@@ -229,7 +278,7 @@ fn make(parent: &Node, name: &[u16], request: &Request, trailing: bool, eas: Vec
     parent.directory()?.make(name, New { directory, attributes, eas })
 }
 
-fn overwrite(node: &Node, request: &Request) -> NtResult<()> {
+fn overwrite(node: &Node, request: &Request, eas: Vec<Attribute>) -> NtResult<()> {
     {
         // What the cache holds of the old data never reaches the medium (NT-CC-77).
         let _main = node.main.exclusive()?;
@@ -243,8 +292,9 @@ fn overwrite(node: &Node, request: &Request) -> NtResult<()> {
         node.tell_cache();
     }
     let attributes = (request.attributes & SETTABLE & !FILE_ATTRIBUTE_NORMAL) | FILE_ATTRIBUTE_ARCHIVE;
-    node.object.set_eas(Vec::new(), true)?;
-    node.object.change(&Change { attributes: Some(attributes), ..Change::default() })?;
+    node.object.set_eas(eas, true)?;
+    let created = (request.disposition == FILE_SUPERSEDE).then(|| nt_ke::current().kernel.clock.system_time());
+    node.object.change(&Change { attributes: Some(attributes), created, ..Change::default() })?; // NT-QRY-20
     node.object.modified()
 }
 
@@ -310,6 +360,8 @@ fn attach(
         delete_on_close: Mutex::new(request.options & FILE_DELETE_ON_CLOSE != 0),
         opened_to_delete: request.options & FILE_DELETE_ON_CLOSE != 0,
         scan: Mutex::new(Scan::default()),
+        ea: Mutex::default(),
+        frozen: AtomicU8::new(0),
         mount: Arc::clone(&volume.mount),
         generation: volume.mount.generation(),
         dismounted: AtomicBool::new(false),

@@ -8,7 +8,8 @@ use crate::identity;
 use crate::naming::{self, Kind, Target};
 use crate::node::{Node, Open, Volume, open_of};
 use nt_abi::io::{
-    FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_REPARSE_POINT, FILE_OBJECT, IO_STACK_LOCATION, IRP,
+    FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_HIDDEN, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_SYSTEM,
+    FILE_ATTRIBUTE_TEMPORARY, FILE_OBJECT, IO_STACK_LOCATION, IRP,
 };
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Fault, Region};
@@ -143,12 +144,16 @@ pub(crate) fn set(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let length = stack.get(IO_STACK_LOCATION::SetFile_Length) as usize;
     let input = irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, length);
     match stack.get(IO_STACK_LOCATION::SetFile_FileInformationClass) {
-        class::BASIC => set_basic(&open.node, input)?,
+        class::BASIC => set_basic(volume, &open, input)?,
         class::END_OF_FILE => {
             let advance = stack.get(IO_STACK_LOCATION::SetFile_AdvanceOnly) != 0;
-            set_end(&open.node, input.load::<i64>(0).map_err(bad)?, advance)?;
+            let end = input.load::<i64>(0).map_err(bad)?;
+            open.keeping_times(|| set_end(&open.node, end, advance))?;
         }
-        class::ALLOCATION => set_allocation(&open.node, input.load::<i64>(0).map_err(bad)?)?,
+        class::ALLOCATION => {
+            let allocation = input.load::<i64>(0).map_err(bad)?;
+            open.keeping_times(|| set_allocation(&open.node, allocation))?;
+        }
         class::VALID_DATA_LENGTH => return NtStatus::PRIVILEGE_NOT_HELD.fail(), // NT-I-12: no caller holds it here
         class::POSITION => file.set(FILE_OBJECT::CurrentByteOffset, input.load::<i64>(0).map_err(bad)?),
         class::DISPOSITION => {
@@ -189,30 +194,52 @@ fn target_name(input: Region) -> NtResult<Vec<u16>> {
     Ok(raw.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect())
 }
 
-/// NT-I-15: 0 keeps a time, -1 and -2 keep it too (automatic updates are dated at cleanup here).
-fn set_basic(node: &Node, input: Region) -> NtResult<()> {
+/// FileBasicInformation: 0 keeps a time, -1 freezes it for this open, -2 lifts that (NT-I-15, NT-QRY-14 to NT-QRY-19).
+fn set_basic(volume: &Volume, open: &Open, input: Region) -> NtResult<()> {
+    const SETTABLE: u32 = 0x001A_3127;
+    let node = &open.node;
     let mut times = [0; 4];
     for (at, time) in times.iter_mut().enumerate() {
         *time = input.load::<i64>(at * 8).map_err(bad)?;
+        if *time < -2 {
+            return NtStatus::INVALID_PARAMETER.fail(); // NT-QRY-16
+        }
     }
     let attributes = input.load::<u32>(32).map_err(bad)?;
-    if attributes & FILE_ATTRIBUTE_DIRECTORY != 0 && !node.is_directory() {
-        return NtStatus::INVALID_PARAMETER.fail();
+    let wrong = if node.is_directory() { FILE_ATTRIBUTE_TEMPORARY } else { FILE_ATTRIBUTE_DIRECTORY };
+    if attributes & wrong != 0 {
+        return NtStatus::INVALID_PARAMETER.fail(); // NT-QRY-15
+    }
+    node.date()?; // a time that is set now stays when the writer's handle goes
+    let before = node.object.meta()?;
+    let mut frozen = open.frozen.load(Ordering::Relaxed);
+    for (at, &time) in times.iter().enumerate() {
+        match time {
+            0 => {}
+            -2 => frozen &= !(1 << at),
+            _ => frozen |= 1 << at,
+        }
+    }
+    open.freeze(frozen);
+    if attributes == 0 && times.iter().all(|&time| time <= 0) {
+        return Ok(()); // NT-QRY-17: it changes nothing
     }
     let time = |time: i64| (time > 0).then_some(time);
     let mut change = Change {
         created: time(times[0]),
         accessed: time(times[1]),
         written: time(times[2]),
-        changed: time(times[3]),
+        changed: time(times[3]).or((frozen & 8 != 0).then_some(before.changed)),
         attributes: None,
     };
     if attributes != 0 {
-        let fixed = node.object.meta()?.attributes & (FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_REPARSE_POINT);
-        let chosen = attributes & 0x31A7 & !FILE_ATTRIBUTE_NORMAL & !FILE_ATTRIBUTE_DIRECTORY;
-        change.attributes = Some(chosen | fixed);
+        let mut chosen = (before.attributes & !SETTABLE) | (attributes & SETTABLE);
+        if Arc::ptr_eq(node, &volume.root) {
+            let kept = FILE_ATTRIBUTE_HIDDEN | FILE_ATTRIBUTE_SYSTEM;
+            chosen = (chosen & !kept) | (before.attributes & kept);
+        }
+        change.attributes = Some(chosen & !FILE_ATTRIBUTE_NORMAL);
     }
-    node.date()?; // a time that is set now stays when the writer's handle goes
     node.object.change(&change)
 }
 

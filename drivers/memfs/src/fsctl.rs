@@ -4,7 +4,7 @@
 //! NT-REP. Every other code is INVALID_DEVICE_REQUEST (TW-06, NT-L-12 for oplocks).
 
 use crate::dasd;
-use crate::node::{Volume, open_of};
+use crate::node::{Open, Volume, open_of};
 use nt_abi::io::{IO_STACK_LOCATION, IRP};
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::Fault;
@@ -19,6 +19,17 @@ fn bad(_: Fault) -> NtError {
     NtStatus::INVALID_USER_BUFFER.error()
 }
 
+/// Requests about oplocks: none is granted (NT-OPL-02 to NT-OPL-04).
+fn oplock(open: &Open, code: u32) -> Option<NtStatus> {
+    Some(match code {
+        0x9_0000 | 0x9_0004 | 0x9_0008 | 0x9_005C if open.node.is_directory() => NtStatus::INVALID_PARAMETER,
+        0x9_0000 | 0x9_0004 | 0x9_0008 | 0x9_005C | 0x9_0240 => NtStatus::OPLOCK_NOT_GRANTED,
+        0x9_000C | 0x9_0010 | 0x9_0050 => NtStatus::INVALID_OPLOCK_PROTOCOL,
+        0x9_0014 => NtStatus::SUCCESS,
+        _ => return None,
+    })
+}
+
 pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let stack = irp.stack();
     let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
@@ -27,6 +38,9 @@ pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         return result;
     }
     let open = open_of(file)?;
+    if let Some(status) = oplock(&open, code) {
+        return if status.is_error() { status.fail() } else { Ok(IoStatus::new(status, 0)) };
+    }
     let input = stack.get(IO_STACK_LOCATION::DeviceIoControl_InputBufferLength) as usize;
     let output = stack.get(IO_STACK_LOCATION::DeviceIoControl_OutputBufferLength) as usize;
     let region = irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, input.max(output));

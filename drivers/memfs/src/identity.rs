@@ -4,6 +4,7 @@
 //! Source: FSCC layouts; rules NT-LNK-15, NT-LNK-18, NT-QRY-10, NT-QRY-26, NT-QRY-27.
 
 use crate::fileinfo::{accessible, bad, shown};
+use crate::link::{Link, Spot};
 use crate::node::{Node, Open, Units, Volume, serial};
 use nt_abi::io::{FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT};
 use nt_abi::{NtResult, NtStatus};
@@ -77,6 +78,31 @@ pub(crate) fn stat(open: &Open, out: Region, linux: bool) -> NtResult<u64> {
         out.store::<u32>(0x4C + at * 4, part.unwrap_or(0)).map_err(bad)?;
     }
     Ok(0x60)
+}
+
+/// Finds a file by its id: the first name that leads to it.
+pub(crate) fn find(volume: &Volume, id: u64) -> NtResult<Option<crate::path::Start>> {
+    if volume.root.id() == id {
+        return Ok(Some((Arc::clone(&volume.root), None)));
+    }
+    let mut directories = vec![(Arc::clone(&volume.root), None::<Arc<Link>>)];
+    while let Some((parent, up)) = directories.pop() {
+        let names = parent.directory()?;
+        for name in names.names()? {
+            let Some(entry) = names.entry(&name)? else { continue };
+            let kind = entry.meta.attributes & (FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_REPARSE_POINT);
+            if entry.id != id && kind != FILE_ATTRIBUTE_DIRECTORY {
+                continue;
+            }
+            let Some((_, node)) = names.child(&name, true)? else { continue };
+            let link = volume.links.get(Spot { parent: Arc::clone(&parent), name, up: up.clone() });
+            if entry.id == id {
+                return Ok(Some((node, Some(link))));
+            }
+            directories.push((node, Some(link)));
+        }
+    }
+    Ok(None)
 }
 
 /// Every name of a file, with the id of its directory.

@@ -35,7 +35,7 @@ use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FO_SYNCHRONOUS_IO, IO_STACK_LOCATION, IRP, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE,
     IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_LOCK_CONTROL, IRP_MJ_QUERY_EA,
     IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_EA, IRP_MJ_SET_INFORMATION,
-    IRP_MJ_WRITE, IRP_PAGING_IO,
+    IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE, IRP_PAGING_IO,
 };
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
@@ -211,6 +211,7 @@ impl NativeDriver for MemFs {
                     IRP_MJ_SET_INFORMATION => fileinfo::set(volume, irp),
                     IRP_MJ_QUERY_VOLUME_INFORMATION => volinfo::query(volume, irp),
                     IRP_MJ_QUERY_EA => ea::query(irp),
+                    IRP_MJ_SET_VOLUME_INFORMATION => volinfo::set(volume, device, irp),
                     IRP_MJ_SET_EA => ea::set(irp),
                     IRP_MJ_FILE_SYSTEM_CONTROL => fsctl::control(volume, irp),
                     IRP_MJ_FLUSH_BUFFERS => cleanup::flush(volume, irp),

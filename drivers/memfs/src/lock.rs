@@ -12,6 +12,7 @@ use nt_cell::Foreign;
 use nt_fsrtl::filelock;
 use nt_io::driver::{Answer, FastCall, OwnedIrp};
 use nt_trace::rule;
+use std::sync::atomic::Ordering;
 
 /// Takes, waits for or drops a lock.
 pub(crate) fn control(irp: OwnedIrp) -> Answer {
@@ -25,8 +26,9 @@ pub(crate) fn control(irp: OwnedIrp) -> Answer {
 }
 
 /// Shows in the FCB header whether fast I/O has to ask first.
-fn tell(node: &Node) {
-    let possible = match (node.is_directory(), filelock::any(node.lock())) {
+pub(crate) fn tell(node: &Node) {
+    let possible = match (node.is_directory(), filelock::any(node.lock()) || node.freezers.load(Ordering::Relaxed) != 0)
+    {
         (true, _) => FastIoIsNotPossible,
         (false, true) => FastIoIsQuestionable,
         (false, false) => FastIoIsPossible,

@@ -4,8 +4,9 @@
 //! changes of size apart, its data lock guards sizes and content.
 //! Source: FSRTL_ADVANCED_FCB_HEADER (FsContext), house rule 8.
 
-use crate::backing::{Backing, Content, Directory, Object, Sizes};
+use crate::backing::{Backing, Change, Content, Directory, Object, Sizes};
 use crate::dasd::Sectors;
+use crate::ea::Cursor;
 use crate::link::{Link, Links};
 use crate::main_lock::Main;
 use nt_abi::io::FILE_OBJECT;
@@ -16,7 +17,7 @@ use nt_ex::pool;
 use nt_fsrtl::contexts::{self, FILE_CONTEXTS};
 use nt_fsrtl::filelock::{self, FileLock};
 use nt_ke::{Kernel, Mutex, RwLock};
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
 pub(crate) use crate::mount::Mount;
@@ -52,6 +53,7 @@ pub struct Volume {
     pub(crate) tree: Mutex<()>,
     pub(crate) root: Arc<Node>,
     pub(crate) created: i64,
+    pub(crate) label: Mutex<Units>,
     pub(crate) links: Arc<Links>,
     pub(crate) mount: Arc<Mount>,
     pub(crate) sectors: RwLock<Sectors>,
@@ -97,6 +99,10 @@ pub(crate) struct Node {
     pub(crate) data: RwLock<Data>,
     /// How many of its names are marked to go (NT-DEL-30).
     pub(crate) marked: AtomicU32,
+    /// How often its extended attributes were set.
+    pub(crate) ea_changes: AtomicU32,
+    /// Opens that froze a time: the fast path asks them.
+    pub(crate) freezers: AtomicU32,
     pub(crate) sharing: Mutex<Sharing>,
     pub(crate) fcb: Foreign<FCB>,
 }
@@ -122,6 +128,9 @@ pub(crate) struct Open {
     pub(crate) delete_on_close: Mutex<bool>,
     pub(crate) opened_to_delete: bool,
     pub(crate) scan: Mutex<Scan>,
+    pub(crate) ea: Mutex<Cursor>,
+    /// The times that operations through this open leave alone: bit 0 created, 1 accessed, 2 written, 3 changed.
+    pub(crate) frozen: AtomicU8,
     /// The mount that it belongs to, and which one that was.
     pub(crate) mount: Arc<Mount>,
     pub(crate) generation: u64,
@@ -131,6 +140,39 @@ pub(crate) struct Open {
 }
 
 impl Open {
+    /// Sets which times operations through this open leave alone.
+    pub(crate) fn freeze(&self, times: u8) {
+        let before = self.frozen.swap(times, Ordering::Relaxed);
+        match (before, times) {
+            (0, 1..) => _ = self.node.freezers.fetch_add(1, Ordering::Relaxed),
+            (1.., 0) => _ = self.node.freezers.fetch_sub(1, Ordering::Relaxed),
+            _ => return,
+        }
+        crate::lock::tell(&self.node);
+    }
+
+    /// Acts, and puts back the times that this open froze (NT-QRY-18).
+    pub(crate) fn keeping_times<R>(&self, act: impl FnOnce() -> NtResult<R>) -> NtResult<R> {
+        let frozen = self.frozen.load(Ordering::Relaxed);
+        if frozen == 0 {
+            return act();
+        }
+        self.node.date()?;
+        let before = self.node.object.meta()?;
+        let result = act()?;
+        self.node.date()?;
+        let now = self.node.object.meta()?;
+        let keep = |bit: u8, before: i64| (frozen & bit != 0).then_some(before);
+        self.node.object.change(&Change {
+            created: None,
+            accessed: keep(2, before.accessed),
+            written: keep(4, before.written),
+            changed: Some(keep(8, before.changed).unwrap_or(now.changed)),
+            attributes: None,
+        })?;
+        Ok(result)
+    }
+
     /// Is its name to go, or gone?
     pub(crate) fn is_pending(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.is_pending())
@@ -179,6 +221,8 @@ impl Node {
             way: crate::straight::Way::default(),
             data: RwLock::new(data),
             marked: AtomicU32::new(0),
+            ea_changes: AtomicU32::new(0),
+            freezers: AtomicU32::new(0),
             sharing: Mutex::new(Sharing::default()),
             fcb,
         };
@@ -306,7 +350,8 @@ impl Volume {
             None => Sectors::default(),
         };
         let (tree, links, mount) = (Mutex::new(()), Arc::default(), Arc::default());
-        Ok(Arc::new(Self { index, backing, tree, root, created, links, mount, sectors: RwLock::new(sectors) }))
+        let label = Mutex::new("ntio".encode_utf16().collect());
+        Ok(Arc::new(Self { index, backing, tree, root, created, label, links, mount, sectors: RwLock::new(sectors) }))
     }
 }
 

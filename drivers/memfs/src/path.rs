@@ -39,6 +39,7 @@ pub(crate) fn walk(volume: &Volume, start: Option<Start>, name: &[u16], exact: b
         return NtStatus::OBJECT_NAME_INVALID.fail();
     }
     let (mut at, base) = start.unwrap_or_else(|| (Arc::clone(&volume.root), None));
+    let name = if name.starts_with(&[SEPARATOR; 2]) { &name[1..] } else { name }; // NT-NAM-02
     let name = name.strip_prefix(&[SEPARATOR]).unwrap_or(name);
     let name = name.strip_suffix(&[SEPARATOR]).unwrap_or(name);
     let mut trail = Vec::new();

@@ -1,20 +1,25 @@
-//! IRP_MJ_QUERY_VOLUME_INFORMATION.
+//! IRP_MJ_QUERY_VOLUME_INFORMATION and IRP_MJ_SET_VOLUME_INFORMATION.
 //!
-//! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: none. Source: FSCC volume classes; rules NT-VOL, NT-VOL-08 (the
-//! honest set of attribute flags).
+//! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the label's. Source: FSCC volume classes; rules NT-VOL. NT-VOL-08 is
+//! the honest set of attribute flags.
 
 use crate::SECTOR;
-use crate::backing::Space;
-use crate::node::Volume;
-use nt_abi::io::{IO_STACK_LOCATION, IRP};
+use crate::node::{Volume, open_of, serial};
+use nt_abi::io::{DEVICE_OBJECT, FILE_OBJECT, FO_VOLUME_OPEN, IO_STACK_LOCATION, IRP, VPB};
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Fault, Region};
+use nt_io::device::Device;
 use nt_io::driver::OwnedIrp;
+use nt_io::info::volume_class as class;
 use nt_io::irp::IoStatus;
+use std::sync::Arc;
 
 const CLUSTER: u64 = 4096;
-/// Case-sensitive search, case-preserved names, Unicode on disk, reparse points, EAs, hard links, POSIX delete, results of cleanups.
-const ATTRIBUTES: u32 = 0x1 | 0x2 | 0x4 | 0x80 | 0x80_0000 | 0x40_0000 | 0x400 | 0x200;
+/// Case-sensitive search, case-preserved names, Unicode on disk, reparse points, results of cleanups, POSIX unlink and
+/// rename, hard links, EAs, open by file id.
+const ATTRIBUTES: u32 = 0x1 | 0x2 | 0x4 | 0x80 | 0x200 | 0x400 | 0x40_0000 | 0x80_0000 | 0x100_0000;
+/// Units of a label.
+const LONGEST_LABEL: usize = 32;
 
 fn bad(_: Fault) -> NtError {
     NtStatus::INVALID_USER_BUFFER.error()
@@ -25,59 +30,105 @@ pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let length = stack.get(IO_STACK_LOCATION::QueryVolume_Length) as usize;
     let out = irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, length);
     let class = stack.get(IO_STACK_LOCATION::QueryVolume_FsInformationClass);
-    let needed = match class {
-        1 => 24,
-        3 => 24,
-        4 => 8,
-        5 => 16,
-        7 => 32,
-        _ => return NtStatus::INVALID_INFO_CLASS.fail(),
-    };
-    if length < needed {
-        return NtStatus::INFO_LENGTH_MISMATCH.fail();
-    }
-    let space = match class {
-        3 | 7 => volume.backing.space()?,
-        _ => Space { total: 0, free: 0, available: 0 },
-    };
-    let (total, free, available) = (space.total / CLUSTER, space.free / CLUSTER, space.available / CLUSTER);
     let used = match class {
-        1 => {
+        class::VOLUME => {
             out.store::<i64>(0, volume.created).map_err(bad)?;
-            out.store::<u32>(8, crate::node::serial(volume.index)).map_err(bad)?;
-            return text(out, 18, 12, "ntio");
+            out.store::<u32>(8, serial(volume.index)).map_err(bad)?;
+            out.store::<u8>(16, 1).map_err(bad)?; // SupportsObjects
+            return text(out, 18, 12, &volume.label.lock());
         }
-        3 => sizes(out, &[total, available])?,
-        4 => {
-            out.store::<u32>(0, nt_abi::io::FILE_DEVICE_DISK).map_err(bad)?;
-            out.store::<u32>(4, 0x20).map_err(bad)?;
-            8
+        class::SIZE => {
+            let space = volume.backing.space()?;
+            sizes(out, &[space.total, space.available])?
         }
-        5 => {
+        class::FULL_SIZE => {
+            let space = volume.backing.space()?;
+            sizes(out, &[space.total, space.available, space.free])?
+        }
+        class::FULL_SIZE_EX => full_size_ex(volume, out)?,
+        class::ATTRIBUTE => {
             out.store::<u32>(0, ATTRIBUTES).map_err(bad)?;
             out.store::<u32>(4, 255).map_err(bad)?;
-            return text(out, 12, 8, "NTFS");
+            return text(out, 12, 8, &"NTFS".encode_utf16().collect::<Vec<u16>>());
         }
-        _ => sizes(out, &[total, available, free])?,
+        class::CONTROL => {
+            // NT-VOL-14: no quotas, every threshold and limit off.
+            out.sub(0, 48).fill(0).map_err(bad)?;
+            for at in [24, 32] {
+                out.store::<i64>(at, -1).map_err(bad)?;
+            }
+            48
+        }
+        class::OBJECT_ID => return NtStatus::OBJECTID_NOT_FOUND.fail(),
+        class::SECTOR_SIZE => {
+            for (at, word) in [u32::from(SECTOR), 4096, 4096, 4096, 1 | 2, 0, 0].into_iter().enumerate() {
+                out.store::<u32>(at * 4, word).map_err(bad)?;
+            }
+            28
+        }
+        _ => return NtStatus::INVALID_PARAMETER.fail(),
     };
     Ok(IoStatus::new(NtStatus::SUCCESS, used))
 }
 
-fn sizes(out: Region, units: &[u64]) -> NtResult<u64> {
-    for (at, &value) in units.iter().enumerate() {
-        out.store::<u64>(at * 8, value).map_err(bad)?;
+fn sizes(out: Region, bytes: &[u64]) -> NtResult<u64> {
+    for (at, &value) in bytes.iter().enumerate() {
+        out.store::<u64>(at * 8, value / CLUSTER).map_err(bad)?;
     }
-    let at = units.len() * 8;
+    let at = bytes.len() * 8;
     out.store::<u32>(at, (CLUSTER / u64::from(SECTOR)) as u32).map_err(bad)?;
     out.store::<u32>(at + 4, u32::from(SECTOR)).map_err(bad)?;
     Ok(at as u64 + 8)
 }
 
-fn text(out: Region, at: usize, length_at: usize, text: &str) -> NtResult<IoStatus> {
-    let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+/// FILE_FS_FULL_SIZE_INFORMATION_EX: total, available, pool, used, reserved; as they are and as the caller sees them.
+fn full_size_ex(volume: &Volume, out: Region) -> NtResult<u64> {
+    let space = volume.backing.space()?;
+    let (total, free) = (space.total / CLUSTER, space.free / CLUSTER);
+    let available = (space.available / CLUSTER).min(free);
+    let used = total - free;
+    // Actual and as the caller sees it {total, available, pool}, used, reserved, and three figures of storage spaces.
+    let words = [total, free, 0, available + used, available, 0, used, 0, 0, 0, 0];
+    for (at, word) in words.into_iter().enumerate() {
+        out.store::<u64>(at * 8, word).map_err(bad)?;
+    }
+    out.store::<u32>(88, (CLUSTER / u64::from(SECTOR)) as u32).map_err(bad)?;
+    out.store::<u32>(92, u32::from(SECTOR)).map_err(bad)?;
+    Ok(96)
+}
+
+fn text(out: Region, at: usize, length_at: usize, text: &[u16]) -> NtResult<IoStatus> {
+    let bytes: Vec<u8> = text.iter().flat_map(|unit| unit.to_le_bytes()).collect();
     out.store::<u32>(length_at, bytes.len() as u32).map_err(bad)?;
     let fits = bytes.len().min(out.len().saturating_sub(at)) & !1;
     out.sub(at.min(out.len()), fits).write_from(&bytes[..fits]).map_err(bad)?;
     let status = if fits < bytes.len() { NtStatus::BUFFER_OVERFLOW } else { NtStatus::SUCCESS };
     Ok(IoStatus::new(status, (at + fits) as u64))
+}
+
+/// The label (NT-VOL-16, NT-VOL-17); the VPB shows it too.
+pub(crate) fn set(volume: &Volume, device: Device, irp: &OwnedIrp) -> NtResult<IoStatus> {
+    let stack = irp.stack();
+    let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    let open = open_of(file)?;
+    if stack.get(IO_STACK_LOCATION::SetVolume_FsInformationClass) != class::LABEL {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    let on_the_volume = file.get(FILE_OBJECT::Flags) & FO_VOLUME_OPEN != 0 || Arc::ptr_eq(&open.node, &volume.root);
+    if !on_the_volume {
+        return NtStatus::ACCESS_DENIED.fail();
+    }
+    let length = stack.get(IO_STACK_LOCATION::SetVolume_Length) as usize;
+    let input = irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, length);
+    let bytes = input.load::<u32>(0).map_err(bad)? as usize;
+    if bytes > length - 4 || !bytes.is_multiple_of(2) || bytes / 2 > LONGEST_LABEL {
+        return NtStatus::INVALID_VOLUME_LABEL.fail();
+    }
+    let raw = input.sub(4, bytes).to_vec().map_err(bad)?;
+    *volume.label.lock() = raw.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    if let Some(vpb) = device.ptr(DEVICE_OBJECT::Vpb) {
+        vpb.set(VPB::VolumeLabelLength, bytes as u16);
+        vpb.region().sub(VPB::VolumeLabel.offset(), bytes).write_from(&raw).map_err(bad)?;
+    }
+    Ok(IoStatus::new(NtStatus::SUCCESS, 0))
 }

@@ -4,7 +4,7 @@
 //! Source: nt-io.md section 18; rules NT-S-01 to NT-S-20, NT-W-03 to NT-W-09, NT-O-14, NT-O-15, NT-K-07 to NT-K-09.
 
 use crate::cached::{self, Cached};
-use crate::node::{self, FCB, Node, Volume, open_of};
+use crate::node::{self, FCB, Node, Open, Volume, open_of};
 use crate::{SECTOR, dasd, lock, set_position};
 use nt_abi::io::{
     FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_SYNCHRONOUS_IO, FO_VOLUME_OPEN,
@@ -18,6 +18,7 @@ use nt_io::driver::{FastCall, OwnedIrp};
 use nt_io::irp::{self, IoStatus};
 use nt_trace::rule;
 use std::sync::Weak;
+use std::sync::atomic::Ordering;
 
 pub(crate) const APPEND: i64 = -1;
 
@@ -80,6 +81,15 @@ pub(crate) fn write(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus>
     if paging {
         return write_paging(&open.node, offset, from);
     }
+    if open.frozen.load(Ordering::Relaxed) != 0 {
+        return open.keeping_times(|| transfer(&open, irp, file, offset, from));
+    }
+    transfer(&open, irp, file, offset, from)
+}
+
+/// A write of a caller, in whatever way its packet asks for.
+fn transfer(open: &Open, irp: &OwnedIrp, file: Foreign<FILE_OBJECT>, offset: i64, from: Region) -> NtResult<IoStatus> {
+    let (stack, flags, length) = (irp.stack(), irp.irp().get(IRP::Flags), from.len());
     let may = |start| lock::may_write(&open.node, irp, start);
     let written = if flags & IRP_NOCACHE != 0 {
         write_noncached(&open.node, offset, from, may)?
@@ -88,7 +98,7 @@ pub(crate) fn write(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus>
         Cached { file, node: &open.node, offset, from, write_through }.write(may)?
     };
     done(file, open.node.fcb, &written, false);
-    Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(length)))
+    Ok(IoStatus::new(NtStatus::SUCCESS, length as u64))
 }
 
 /// What a write did.
@@ -271,6 +281,9 @@ pub(crate) fn fast_write(call: &FastCall) -> Option<IoStatus> {
 /// As the packet would, with the marker that a paging read of the copy is recognised by (NT-CC-18).
 fn fast_write_slowly(call: &FastCall) -> Option<IoStatus> {
     let open = open_of(call.file).ok()?;
+    if open.frozen.load(Ordering::Relaxed) != 0 {
+        return None; // the packet keeps the times (NT-QRY-18)
+    }
     let (valid, eof, allocation) = {
         let data = open.node.data.read();
         (data.valid, data.eof, data.allocation)

@@ -27,6 +27,10 @@ use nt_ob::{Handle, ObjectRef, object};
 use nt_trace::rule;
 
 const DELETE: u32 = 0x1_0000;
+/// FILE_DIRECTORY_FILE and FILE_NON_DIRECTORY_FILE (NT-NAM-05).
+const BOTH_KINDS: u32 = 0x41;
+/// The longest name, in units (NT-NAM-16).
+const LONGEST_NAME: usize = 0x7FFE;
 const VALID_OPTIONS: u32 = 0x00FF_FFFF;
 
 /// What NtCreateFile is asked for.
@@ -78,6 +82,9 @@ impl Default for CreateSpec {
 fn check(spec: &CreateSpec) -> NtResult<()> {
     let synchronous = spec.options & (FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT);
     let both = FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT;
+    if spec.options & BOTH_KINDS == BOTH_KINDS {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
     if spec.options & !VALID_OPTIONS != 0
         || synchronous == both
         || (spec.options & FILE_DELETE_ON_CLOSE != 0 && spec.access & (DELETE | 0x1000_0000) == 0)
@@ -191,6 +198,14 @@ pub fn open(frame: &Frame, spec: &CreateSpec, start: Option<Device>) -> NtResult
 }
 
 fn parse(frame: &Frame, spec: &CreateSpec, start: Option<Device>) -> NtResult<(file::FileObject, IoStatus, u32)> {
+    if spec.name.len() > LONGEST_NAME {
+        return NtStatus::OBJECT_NAME_INVALID.fail();
+    }
+    if let Some(ea) = &spec.ea
+        && crate::ea::check_full(ea).is_err()
+    {
+        return NtStatus::EA_LIST_INCONSISTENT.fail(); // NT-EA-20
+    }
     let target = resolve(frame, spec)?;
     if target.device.get(DEVICE_OBJECT::Flags) & DO_DEVICE_INITIALIZING != 0 {
         rule!(NT_M_13);

@@ -13,9 +13,8 @@ use crate::{event, file, port, target};
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_WRITE_ATTRIBUTES, FILE_WRITE_DATA,
     FO_ALERTABLE_IO, FO_NO_INTERMEDIATE_BUFFERING, FO_SEQUENTIAL_ONLY, FO_SKIP_COMPLETION_PORT, FO_SKIP_SET_EVENT,
-    FO_SKIP_SET_FAST_IO, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO, IRP_MJ_QUERY_EA,
-    IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_SET_EA, IRP_MJ_SET_INFORMATION,
-    IRP_MJ_SET_VOLUME_INFORMATION,
+    FO_SKIP_SET_FAST_IO, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO,
+    IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_SET_INFORMATION, IRP_MJ_SET_VOLUME_INFORMATION,
 };
 use nt_abi::{Bytes, NtError, NtResult, NtStatus};
 use nt_cell::{Addr, Foreign, Region};
@@ -456,11 +455,56 @@ fn set(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
     answer(frame, args, result)
 }
 
+/// FS_INFORMATION_CLASS values.
+pub mod volume_class {
+    /// FileFsVolumeInformation.
+    pub const VOLUME: u32 = 1;
+    /// FileFsLabelInformation.
+    pub const LABEL: u32 = 2;
+    /// FileFsSizeInformation.
+    pub const SIZE: u32 = 3;
+    /// FileFsDeviceInformation.
+    pub const DEVICE: u32 = 4;
+    /// FileFsAttributeInformation.
+    pub const ATTRIBUTE: u32 = 5;
+    /// FileFsControlInformation.
+    pub const CONTROL: u32 = 6;
+    /// FileFsFullSizeInformation.
+    pub const FULL_SIZE: u32 = 7;
+    /// FileFsObjectIdInformation.
+    pub const OBJECT_ID: u32 = 8;
+    /// FileFsSectorSizeInformation.
+    pub const SECTOR_SIZE: u32 = 11;
+    /// FileFsFullSizeInformationEx.
+    pub const FULL_SIZE_EX: u32 = 14;
+}
+
+const fn volume_shape(class: u32, query: bool) -> Option<Shape> {
+    use volume_class as class;
+    let (length, access) = match (class, query) {
+        (class::VOLUME, true) => (24, 0),
+        (class::SIZE, true) => (24, 0),
+        (class::DEVICE, true) => (8, 0),
+        (class::ATTRIBUTE, true) => (16, 0),
+        (class::CONTROL, true) => (48, FILE_READ_DATA),
+        (class::FULL_SIZE, true) => (32, 0),
+        (class::OBJECT_ID, true) => (64, 0),
+        (class::SECTOR_SIZE, true) => (28, 0),
+        (class::FULL_SIZE_EX, true) => (96, 0),
+        (9 | 10 | 12 | 13, true) => (8, 0),
+        (class::LABEL, false) => (8, FILE_WRITE_DATA),
+        (class::CONTROL, false) => (48, FILE_WRITE_DATA),
+        (class::OBJECT_ID, false) => (64, FILE_WRITE_DATA),
+        _ => return None,
+    };
+    Some(Shape { length, access })
+}
+
 /// NtQueryVolumeInformationFile.
 #[must_use]
 pub fn nt_query_volume_information_file(frame: &Frame, args: &InfoArguments) -> NtStatus {
     observe::service(frame, "NtQueryVolumeInformationFile", IRP_MJ_QUERY_VOLUME_INFORMATION, args.handle, || {
-        simple(frame, args, IRP_MJ_QUERY_VOLUME_INFORMATION, true)
+        volume(frame, args, IRP_MJ_QUERY_VOLUME_INFORMATION, true)
     })
 }
 
@@ -468,28 +512,32 @@ pub fn nt_query_volume_information_file(frame: &Frame, args: &InfoArguments) -> 
 #[must_use]
 pub fn nt_set_volume_information_file(frame: &Frame, args: &InfoArguments) -> NtStatus {
     observe::service(frame, "NtSetVolumeInformationFile", IRP_MJ_SET_VOLUME_INFORMATION, args.handle, || {
-        simple(frame, args, IRP_MJ_SET_VOLUME_INFORMATION, false)
+        volume(frame, args, IRP_MJ_SET_VOLUME_INFORMATION, false)
     })
 }
 
-/// NtQueryEaFile of the whole list.
-#[must_use]
-pub fn nt_query_ea_file(frame: &Frame, args: &InfoArguments) -> NtStatus {
-    observe::service(frame, "NtQueryEaFile", IRP_MJ_QUERY_EA, args.handle, || {
-        simple(frame, args, IRP_MJ_QUERY_EA, true)
-    })
-}
-
-/// NtSetEaFile.
-#[must_use]
-pub fn nt_set_ea_file(frame: &Frame, args: &InfoArguments) -> NtStatus {
-    observe::service(frame, "NtSetEaFile", IRP_MJ_SET_EA, args.handle, || simple(frame, args, IRP_MJ_SET_EA, false))
-}
-
-fn simple(frame: &Frame, args: &InfoArguments, major: u8, query: bool) -> NtResult<NtStatus> {
+/// The order of checks is NT-VOL-01's: class, length, addresses, alignment, handle.
+fn volume(frame: &Frame, args: &InfoArguments, major: u8, query: bool) -> NtResult<NtStatus> {
+    let shape = volume_shape(args.class, query).ok_or(NtStatus::INVALID_INFO_CLASS.error())?;
+    if args.length < shape.length {
+        return NtStatus::INFO_LENGTH_MISMATCH.fail();
+    }
+    if frame.mode() == Mode::User && !args.buffer.value().is_multiple_of(4) {
+        return NtStatus::DATATYPE_MISALIGNMENT.fail();
+    }
     probe(frame, args, query)?;
-    let opened = open(frame, args.handle, 0)?;
+    let opened = open(frame, args.handle, shape.access)?;
     let region = args.buffer.region(args.length as usize, frame.mode() == Mode::Kernel).map_err(violation)?;
+    if args.class == volume_class::DEVICE
+        && let Some(device) = opened.file.ptr(FILE_OBJECT::DeviceObject).filter(|_| query)
+    {
+        // NT-VOL-11: the file system is not asked.
+        const IS_MOUNTED: u32 = 0x20;
+        let mounted = if opened.file.addr_at(FILE_OBJECT::Vpb) == 0 { 0 } else { IS_MOUNTED };
+        region.store::<u32>(0, device.get(DEVICE_OBJECT::DeviceType)).map_err(violation)?;
+        region.store::<u32>(4, device.get(DEVICE_OBJECT::Characteristics) | mounted).map_err(violation)?;
+        return answer(frame, args, IoStatus::new(NtStatus::SUCCESS, 8));
+    }
     let synchronous = opened.flags & FO_SYNCHRONOUS_IO != 0;
     let _lock = if synchronous { file::lock(frame, *opened.file).ok() } else { None };
     let buffer = SystemBuffer::new(args.length as usize)?;

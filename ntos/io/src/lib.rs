@@ -7,6 +7,7 @@
 //! which the rules ask for (NT-W-11).
 //! Not here: filter callbacks (`nt_fltmgr`), what a file holds (the volume), caching (`nt_cc`).
 
+pub mod byname;
 pub mod cancel;
 mod checks;
 pub mod complete;
@@ -15,6 +16,7 @@ pub mod create;
 pub mod device;
 pub mod directory;
 pub mod driver;
+pub mod ea;
 pub mod event;
 pub mod exports;
 pub mod file;

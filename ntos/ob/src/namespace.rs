@@ -127,7 +127,7 @@ impl Namespace {
             let Ok(prefix) = String::from_utf16(&path[..end]) else { return NtStatus::OBJECT_NAME_INVALID.fail() };
             let last = end == path.len();
             match names.get(&canonical(&prefix)) {
-                Some((_, Node::Directory)) if last => return NtStatus::OBJECT_TYPE_MISMATCH.fail(),
+                Some((_, Node::Directory)) if last => return NtStatus::OBJECT_NAME_INVALID.fail(),
                 Some((_, Node::Directory)) => {}
                 Some((_, Node::Link(target))) => {
                     let mut next: Vec<u16> = target.encode_utf16().collect();

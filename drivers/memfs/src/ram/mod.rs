@@ -172,11 +172,14 @@ impl Object for RamObject {
                 eas.push((name, value, flags));
             }
         }
-        if crate::ea::size(&eas) > 0xFFFF {
+        if crate::ea::size(&eas) > crate::ea::MOST {
             return NtStatus::EA_TOO_LARGE.fail();
         }
         inner.eas = eas;
         inner.meta.changed = now;
+        if self.children.is_none() {
+            inner.meta.attributes |= FILE_ATTRIBUTE_ARCHIVE; // NT-EA-22
+        }
         Ok(())
     }
     fn reparse(&self) -> NtResult<Option<Vec<u8>>> {

@@ -378,21 +378,16 @@ impl File<'_> {
 
     /// NtSetEaFile.
     pub fn set_ea(&self, list: &[u8]) -> NtStatus {
-        self.send_buffer(list, info::nt_set_ea_file)
+        self.try_set_ea(list).0
     }
 
-    fn send_buffer(&self, data: &[u8], service: fn(&Frame, &InfoArguments) -> NtStatus) -> NtStatus {
-        let buffer = UserBlock::new(data.len().max(1)).expect("arena");
-        buffer.region().sub(0, data.len()).write_from(data).expect("buffer");
+    pub fn try_set_ea(&self, list: &[u8]) -> (NtStatus, Iosb) {
+        let buffer = UserBlock::new(list.len().max(1)).expect("arena");
+        buffer.region().sub(0, list.len()).write_from(list).expect("buffer");
         let iosb = pattern_block();
-        let args = InfoArguments {
-            handle: self.handle,
-            iosb: Addr::user(iosb.addr()),
-            buffer: Addr::user(buffer.addr()),
-            length: data.len() as u32,
-            class: 0,
-        };
-        service(&self.world.frame(), &args)
+        let (block, bytes) = (Addr::user(iosb.addr()), Addr::user(buffer.addr()));
+        let status = nt_io::ea::nt_set_ea_file(&self.world.frame(), self.handle, block, bytes, list.len() as u32);
+        (status, iosb_at(&iosb))
     }
 
     /// NtQueryVolumeInformationFile.

@@ -33,6 +33,12 @@ impl World {
         self.open_file(name, DELETE | 0x80 | SYNCHRONIZE, SYNC)
     }
 
+    /// A new file, opened as [`World::to_delete`] does.
+    pub fn to_delete_new(&self, name: &str) -> File<'_> {
+        self.put(name, b"");
+        self.to_delete(name)
+    }
+
     /// Opens what exists.
     pub fn open_file(&self, name: &str, access: u32, options: u32) -> File<'_> {
         let (handle, _) = self.try_open(name, access, options, 1).unwrap_or_else(|status| panic!("{name}: {status}"));
