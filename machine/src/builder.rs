@@ -90,6 +90,7 @@ impl MachineBuilder {
         let kernel = Kernel::new(self.windows);
         kernel.set_debug_sink(self.debug);
         let io = nt_io::System::install(&kernel);
+        nt_io::keys::set_routines(crate::imports::routine);
         io.set_policy(self.policy);
         nt_cc::Manager::of(&kernel).set_policy(self.cache);
         let processes = Processes::install(&kernel)?;

@@ -15,6 +15,7 @@ pub fn exports() -> Vec<&'static [Export]> {
         nt_io::exports::EXPORTS,
         nt_io::life::exports::EXPORTS,
         nt_io::lock::exports::EXPORTS,
+        nt_io::keys::exports::EXPORTS,
         nt_fsrtl::exports::EXPORTS,
         nt_cc::exports::EXPORTS,
         nt_fltmgr::exports::EXPORTS,
@@ -34,6 +35,15 @@ pub fn exports() -> Vec<&'static [Export]> {
 #[must_use]
 pub fn find(image: &str, name: &str) -> Option<&'static Export> {
     exports().into_iter().flatten().find(|row| row.name == name && row.image.eq_ignore_ascii_case(image))
+}
+
+/// What MmGetSystemRoutineAddress gives for a name of the kernel or the HAL: 0 where nothing plain is exported.
+pub(crate) fn routine(name: &str) -> u64 {
+    let kernel = |row: &&Export| row.name == name && matches!(row.image, "ntoskrnl.exe" | "hal.dll");
+    match exports().into_iter().flatten().find(kernel).map(|row| row.entry) {
+        Some(nt_cell::Entry::Code(code)) => code as usize as u64,
+        _ => 0,
+    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub mod gather;
 pub mod info;
 pub mod irp;
 pub mod life;
+pub mod keys;
 pub mod lock;
 pub mod observe;
 pub mod paging;

@@ -58,7 +58,15 @@ impl Namespace {
     #[must_use]
     pub fn new() -> Self {
         let tree = Self::default();
-        for directory in ["\\Device", "\\DosDevices", "\\Driver", "\\FileSystem", "\\BaseNamedObjects", "\\Callback"] {
+        for directory in [
+            "\\Device",
+            "\\DosDevices",
+            "\\Driver",
+            "\\FileSystem",
+            "\\FileSystem\\Filters",
+            "\\BaseNamedObjects",
+            "\\Callback",
+        ] {
             let _exists = tree.insert(directory, Node::Directory);
         }
         tree
