@@ -219,6 +219,11 @@ impl CallbackData {
     pub fn target_instance(self) -> Option<std::sync::Arc<crate::Instance>> {
         crate::filter::instance_at(self.instance())
     }
+    /// Returns FLT_RELATED_OBJECTS as compiled filters get it.
+    #[must_use]
+    pub fn related(self) -> Foreign<FLT_RELATED_OBJECTS> {
+        self.block.at(BLOCK::Related)
+    }
     /// Returns the callback data's own address, as compiled filters get it.
     #[must_use]
     pub fn data(self) -> Foreign<FLT_CALLBACK_DATA> {

@@ -136,6 +136,11 @@ fn drain(instance: &Arc<Instance>, volume: &Volume) {
         if turn == TURNS && held != 0 {
             free_held(instance, volume);
         }
+        if turn == 5 * TURNS {
+            let text = format!("{owed} post callback(s) are still owed and cannot be drained: the teardown goes on");
+            System::of(&frame.kernel).finding("FLT-V-08", "violation", instance.filter.name(), &text);
+            return;
+        }
         let _slept = wait::delay(&frame, Mode::Kernel, false, -10_000);
     }
 }
