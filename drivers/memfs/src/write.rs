@@ -197,7 +197,11 @@ fn write_noncached(node: &Node, offset: i64, from: Region, may: impl Fn(u64) -> 
     data.valid = data.valid.max(end);
     node.publish(&data);
     drop(data);
-    node.tell_cache();
+    if node.is_cached() {
+        node.tell_cache();
+        // A page that was read in meanwhile took what lay past the old valid data for zeros.
+        let _what_is_locked_stays = nt_cc::purge(node.sections(), Some((start, length)));
+    }
     Ok(Written { end, grew: end > eof })
 }
 

@@ -14,7 +14,6 @@ use nt_abi::{NtResult, NtStatus};
 use nt_cell::{CodePtr, Foreign, Region, callout, exports, raise};
 use nt_io::irp::IoStatus;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Names what a driver's pointer points at; `None` for NULL.
 fn at<T>(address: u64) -> Option<Foreign<T>> {
@@ -114,11 +113,9 @@ fn deferred(routine: u64, first: u64, second: u64) -> NtResult<impl FnOnce() + S
 }
 
 fn set_attributes(file: u64, disable_read_ahead: u8, disable_write_behind: u8) {
-    let Some(file) = at::<FILE_OBJECT>(file) else { return };
-    let _uncached = own_map(file, |map: &Arc<crate::CacheMap>| {
-        map.write_behind.store(disable_write_behind == 0, Ordering::Relaxed);
-        map.read_ahead.store(disable_read_ahead == 0, Ordering::Relaxed);
-    });
+    if let Some(file) = at::<FILE_OBJECT>(file) {
+        map::set_attributes(file, disable_read_ahead != 0, disable_write_behind != 0);
+    }
 }
 
 exports! { "ntoskrnl.exe" =>

@@ -126,6 +126,8 @@ impl CacheMap {
         let dropped = self.land(from, to, thread);
         let read = read?;
         if !dropped {
+            // What lies past the valid data is zero, whatever the medium or a filter says (NT-CC-50).
+            let read = read.min(pages.sizes.valid.saturating_sub(from * PAGE));
             let _own_memory = view.bytes(from * PAGE + read, to * PAGE).fill(0);
             view.resident.set(view.index(from), view.index(to - 1) + 1);
         }

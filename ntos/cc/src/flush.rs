@@ -79,11 +79,18 @@ pub fn flushed_valid_data(sections: Sections) -> i64 {
     lowest.unwrap_or(pages.sizes.valid).min(i64::MAX as u64) as i64
 }
 
+/// Whether a paging write has not happened: errors, and warnings that ask for another try (NT-CC-80).
+pub(crate) fn is_failure(status: NtStatus) -> bool {
+    status.is_error() || status.is_warning()
+}
+
 /// A run of pages that is about to be written.
 struct Run {
     view: Arc<View>,
     from: u64,
     to: u64,
+    /// How many pages count as dirty for it until it has landed.
+    pages: u32,
 }
 
 impl CacheMap {
@@ -121,7 +128,7 @@ impl CacheMap {
         let mut written = 0;
         while let Some(run) = self.next_run(&frame, at, to, aged) {
             let result = self.write_run(&frame, &run);
-            if result.status.is_error() {
+            if is_failure(result.status) {
                 return (result.status, written);
             }
             written += (run.to - run.from) * PAGE;
@@ -175,9 +182,7 @@ impl CacheMap {
             view.aged.clear(a, b);
             let gone = view.dirty.clear(a, b);
             self.take_off(first, end, thread);
-            drop(pages);
-            self.cleaned(gone);
-            return Some(Run { view, from: first, to: end });
+            return Some(Run { view, from: first, to: end, pages: gone });
         }
     }
 
@@ -185,18 +190,18 @@ impl CacheMap {
         let result = self.send(frame, &run.view, run.from, run.to, true);
         let pages = self.pages.write();
         let dropped = self.land(run.from, run.to, frame.thread.id());
-        if result.status.is_error() && !dropped {
+        let mut clean = run.pages;
+        if is_failure(result.status) && !dropped {
             // NT-CC-78: the pages stay dirty and are tried again.
             let (a, b) = (run.view.index(run.from), run.view.index(run.to - 1) + 1);
-            let again = run.view.dirty.set(a, b);
+            clean = run.pages.saturating_sub(run.view.dirty.set(a, b));
             run.view.aged.set(a, b);
-            self.dirty.fetch_add(again as usize, Ordering::AcqRel);
-            self.manager.dirty.fetch_add(again as usize, Ordering::AcqRel);
             if !self.through {
                 self.manager.arm();
             }
         }
         drop(pages);
+        self.cleaned(clean);
         result
     }
 

@@ -51,7 +51,7 @@ impl Timer {
 }
 
 /// Errors that are tried again without end (NT-CC-80).
-const fn is_passing(status: NtStatus) -> bool {
+fn is_passing(status: NtStatus) -> bool {
     matches!(
         status,
         NtStatus::FILE_LOCK_CONFLICT
@@ -59,7 +59,7 @@ const fn is_passing(status: NtStatus) -> bool {
             | NtStatus::CANT_WAIT
             | NtStatus::VERIFY_REQUIRED
             | NtStatus::DEVICE_NOT_READY
-    )
+    ) || status.is_warning()
 }
 
 impl Manager {
@@ -125,7 +125,7 @@ impl CacheMap {
         {
             let (status, written) = self.write_out(0, u64::MAX, aged);
             self.callbacks.release_from_lazy_write();
-            if status.is_error() {
+            if crate::flush::is_failure(status) {
                 self.failed(status);
             } else {
                 self.failures.store(0, Ordering::Relaxed);

@@ -28,7 +28,7 @@ pub use client::{CacheClient, Callbacks};
 pub use copy::{copy_read, copy_write, read_resident, write_resident, zero_data};
 pub use flush::{coherency_flush_and_purge, flush, flush_stream, flushed_valid_data, purge};
 pub use manager::{Loss, Manager, Policy};
-pub use map::{CacheMap, initialize, is_cached, map_of, uninitialize, uninitialize_all};
+pub use map::{CacheMap, initialize, is_cached, map_of, set_attributes, uninitialize, uninitialize_all};
 pub use mdl::{mdl_read, mdl_read_complete, mdl_write_abort, mdl_write_complete, prepare_mdl_write};
 pub use pages::PAGE;
 pub use sizes::{Sizes, set_file_sizes, set_sizes};

@@ -156,6 +156,12 @@ impl Manager {
         self.dirty.load(Ordering::Relaxed)
     }
 
+    /// Returns how many writes wait for room (NT-CC-16).
+    #[must_use]
+    pub fn deferred(&self) -> usize {
+        self.waiting.lock().len()
+    }
+
     /// Returns how many streams are cached.
     #[must_use]
     pub fn cached_streams(&self) -> usize {

@@ -172,6 +172,14 @@ pub fn uninitialize(
     map.tear_down(Some(file))
 }
 
+/// CcSetAdditionalCacheAttributes.
+pub fn set_attributes(file: Foreign<FILE_OBJECT>, no_read_ahead: bool, no_write_behind: bool) {
+    let _uncached = own_map(file, |map| {
+        map.write_behind.store(!no_write_behind, Ordering::Relaxed);
+        map.read_ahead.store(!no_read_ahead, Ordering::Relaxed);
+    });
+}
+
 /// Takes every file object off the cache of a stream (UNINITIALIZE_CACHE_MAPS of CcPurgeCacheSection).
 pub fn uninitialize_all(sections: Foreign<SECTION_OBJECT_POINTERS>) {
     let Some(map) = map_of(sections) else { return };
