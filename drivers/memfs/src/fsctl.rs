@@ -1,16 +1,18 @@
-//! IRP_MJ_FILE_SYSTEM_CONTROL: reparse points.
+//! IRP_MJ_FILE_SYSTEM_CONTROL: reparse points, zeroed and allocated ranges.
 //!
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the tree. Source: FSCTL_SET_REPARSE_POINT and kin; rules
 //! NT-REP. Every other code is INVALID_DEVICE_REQUEST (TW-06, NT-L-12 for oplocks).
 
-use crate::dasd;
-use crate::node::{Open, Volume, open_of};
+use crate::node::{Node, Open, Volume, open_of};
+use crate::{dasd, zero};
 use nt_abi::io::{IO_STACK_LOCATION, IRP};
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::Fault;
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
 
+const FSCTL_QUERY_ALLOCATED_RANGES: u32 = 0x0009_40CF;
+const FSCTL_SET_ZERO_DATA: u32 = 0x0009_80C8;
 const FSCTL_SET_REPARSE_POINT: u32 = 0x0009_00A4;
 const FSCTL_GET_REPARSE_POINT: u32 = 0x0009_00A8;
 const FSCTL_DELETE_REPARSE_POINT: u32 = 0x0009_00AC;
@@ -73,6 +75,33 @@ pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             open.node.object.set_reparse(&open.node, place.as_ref(), None)?;
             Ok(IoStatus::new(NtStatus::SUCCESS, 0))
         }
+        FSCTL_SET_ZERO_DATA => {
+            if input < 16 {
+                return NtStatus::INVALID_PARAMETER.fail();
+            }
+            let (start, beyond) = (region.load::<i64>(0).map_err(bad)?, region.load::<i64>(8).map_err(bad)?);
+            zero::set_zero_data(&open.node, start, beyond)?;
+            Ok(IoStatus::new(NtStatus::SUCCESS, 0))
+        }
+        FSCTL_QUERY_ALLOCATED_RANGES => allocated_ranges(&open.node, irp, input, output),
         _ => NtStatus::INVALID_DEVICE_REQUEST.fail(),
     }
+}
+
+/// METHOD_NEITHER: the buffers are the caller's.
+fn allocated_ranges(node: &Node, irp: &OwnedIrp, input: usize, output: usize) -> NtResult<IoStatus> {
+    if input < 16 {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    let asked = irp.stack().region_at(IO_STACK_LOCATION::DeviceIoControl_Type3InputBuffer, input);
+    let (start, length) = (asked.load::<i64>(0).map_err(bad)?, asked.load::<i64>(8).map_err(bad)?);
+    let Some((start, length)) = zero::allocated_range(node, start, length)? else {
+        return Ok(IoStatus::new(NtStatus::SUCCESS, 0));
+    };
+    if output < 16 {
+        return NtStatus::BUFFER_TOO_SMALL.fail();
+    }
+    let out = irp.irp().region_at(IRP::UserBuffer, output);
+    out.store::<i64>(0, start as i64).and_then(|()| out.store::<i64>(8, length as i64)).map_err(bad)?;
+    Ok(IoStatus::new(NtStatus::SUCCESS, 16))
 }

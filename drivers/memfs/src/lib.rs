@@ -30,6 +30,7 @@ mod read;
 mod straight;
 mod volinfo;
 mod write;
+mod zero;
 
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FO_SYNCHRONOUS_IO, IO_STACK_LOCATION, IRP, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE,

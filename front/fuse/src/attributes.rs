@@ -45,15 +45,17 @@ impl Operations {
     }
 
     fn attr(&self, ask: Ask, by_handle: bool, fh: u64) -> Done<Attr> {
-        if by_handle && let Some(open) = self.door.handles.get(fh) {
-            let mut attr = self.on_open(&open, |client| self.door.stat(client, open.handle))?;
-            // The name that a nameless file has does not count.
-            attr.links = attr.links.saturating_sub(u32::from(open.hidden.is_some()));
-            return Ok(attr);
-        }
-        let caller = self.caller(ask)?;
-        let access = READ_ATTRIBUTES | READ_EA;
-        Ok(self.door.on_node(&caller, ask.node, access, |client, handle| self.door.stat(client, handle))?)
+        let mut attr = match self.door.handles.get(fh).filter(|_| by_handle) {
+            Some(open) => self.on_open(&open, |client| self.door.stat(client, open.handle))?,
+            None => {
+                let caller = self.caller(ask)?;
+                let access = READ_ATTRIBUTES | READ_EA;
+                self.door.on_node(&caller, ask.node, access, |client, handle| self.door.stat(client, handle))?
+            }
+        };
+        // The name that a nameless file has does not count.
+        attr.links -= u32::from(attr.links > 0 && self.door.handles.is_hidden(ask.node));
+        Ok(attr)
     }
 
     /// In the order size, owner and mode, times; a refusal half-way leaves the former done.

@@ -42,12 +42,15 @@ pub(crate) struct Open {
 #[derive(Default)]
 pub(crate) struct Handles {
     next: AtomicU64,
+    /// How many have no name for programs.
+    hidden: AtomicU64,
     table: RwLock<HashMap<u64, Arc<Open>>>,
 }
 
 impl Handles {
     pub(crate) fn insert(&self, open: Open) -> u64 {
         let number = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        self.hidden.fetch_add(u64::from(open.hidden.is_some()), Ordering::Relaxed);
         self.table.write().insert(number, Arc::new(open));
         number
     }
@@ -55,7 +58,14 @@ impl Handles {
         self.table.read().get(&number).cloned()
     }
     pub(crate) fn remove(&self, number: u64) -> Option<Arc<Open>> {
-        self.table.write().remove(&number)
+        let open = self.table.write().remove(&number)?;
+        self.hidden.fetch_sub(u64::from(open.hidden.is_some()), Ordering::Relaxed);
+        Some(open)
+    }
+    /// Whether a node has, besides others, a name that programs do not see.
+    pub(crate) fn is_hidden(&self, node: u64) -> bool {
+        let hidden = |open: &Arc<Open>| open.node == node && open.hidden.is_some();
+        self.hidden.load(Ordering::Relaxed) != 0 && self.table.read().values().any(hidden)
     }
     /// Returns any open of a node: what serves a file that has no name any more.
     pub(crate) fn of_node(&self, node: u64) -> Option<Arc<Open>> {

@@ -245,3 +245,98 @@ fn a_time_that_is_set_stays_when_the_writer_closes() {
     std::thread::sleep(std::time::Duration::from_millis(50));
     assert_eq!(fs::metadata(&path).expect("stat").modified().expect("mtime"), moved, "the close moves nothing");
 }
+
+#[test]
+fn ranges_are_zeroed_and_sought_and_lengths_kept() {
+    let Some(mount) = Mount::new() else { return };
+    let path = mount.at("z");
+    fs::write(&path, vec![7; 20_000]).expect("write");
+    let run = |program: &str, words: &[&str]| {
+        let done = Command::new(program).args(words).arg(&path).output().expect(program);
+        assert!(done.status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    run("fallocate", &["--punch-hole", "-o", "4096", "-l", "8192"]);
+    run("fallocate", &["--zero-range", "-o", "19000", "-l", "3000"]);
+    run("fallocate", &["--keep-size", "-o", "0", "-l", "100000"]);
+    let bytes = fs::read(&path).expect("read");
+    let expected: Vec<u8> =
+        (0..22_000).map(|at| if (4096..12_288).contains(&at) || at >= 19_000 { 0 } else { 7 }).collect();
+    assert!(bytes == expected, "{} bytes", bytes.len());
+    run("fallocate", &["-o", "0", "-l", "30000"]);
+    assert_eq!(fs::metadata(&path).expect("stat").len(), 30_000);
+    let script = "import os,sys\nf=os.open(sys.argv[1],os.O_RDONLY)\n\
+print(os.lseek(f,100,os.SEEK_DATA),os.lseek(f,100,os.SEEK_HOLE))\n\
+try: os.lseek(f,30000,os.SEEK_DATA)\nexcept OSError as e: print(e.errno)\n";
+    assert_eq!(run("python3", &["-c", script]), "100 30000\n6\n");
+}
+
+#[test]
+fn a_file_without_a_name_gets_one_by_linkat() {
+    let Some(mount) = Mount::new() else { return };
+    let script = "import os,sys\nd=sys.argv[1]\nf=os.open(d,os.O_TMPFILE|os.O_RDWR,0o640)\nos.write(f,b'hidden')\n\
+assert os.fstat(f).st_nlink==0 and os.listdir(d)==[], os.listdir(d)\n\
+g=os.open(d,os.O_TMPFILE|os.O_RDWR,0o600)\nos.close(g)\n\
+os.link('/proc/self/fd/%d'%f,d+'/named',src_dir_fd=os.open('/',os.O_RDONLY),follow_symlinks=True)\nos.close(f)\n";
+    let done = Command::new("python3").arg("-c").arg(script).arg(mount.at("")).output().expect("python3");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    // RELEASE comes after close(2) returned.
+    for _ in 0..100 {
+        if fs::metadata(mount.at("named")).expect("stat").nlink() == 1 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let meta = fs::metadata(mount.at("named")).expect("stat");
+    assert_eq!((meta.nlink(), meta.mode() & 0o777, meta.len()), (1, 0o640, 6));
+    let names: Vec<_> =
+        fs::read_dir(mount.at("")).expect("list").map(|entry| entry.expect("entry").file_name()).collect();
+    assert_eq!(names, ["named"]);
+}
+
+#[test]
+fn an_ordinary_user_mounts_with_fusermount3() {
+    if std::env::var_os("NTIO_NO_FUSE").is_some_and(|value| value == "1") {
+        return;
+    }
+    const AT: &str = "NTIO_TEST_USER_AT";
+    if let Some(at) = std::env::var_os(AT) {
+        let machine = Arc::new(Machine::builder().build().expect("a machine"));
+        let at = PathBuf::from(at);
+        let mounted = ntio_fuse::mount(&machine, 0, &at).expect("a mount by fusermount3");
+        let server = std::thread::spawn(move || mounted.serve().expect("a session"));
+        fs::write(at.join("mine"), "by an ordinary user").expect("write");
+        let meta = fs::metadata(at.join("mine")).expect("stat");
+        assert_eq!((meta.uid(), meta.len()), (rustix::process::getuid().as_raw(), 19));
+        assert_eq!(fs::read_to_string(at.join("mine")).expect("read"), "by an ordinary user");
+        let gone = Command::new("fusermount3").arg("-u").arg(&at).status().expect("fusermount3");
+        assert!(gone.success());
+        server.join().expect("the server ends");
+        return;
+    }
+    let own = std::env::current_exe().expect("this program");
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path().join("mount");
+    fs::create_dir(&at).expect("a mount point");
+    let name = "an_ordinary_user_mounts_with_fusermount3";
+    let mut command = if rustix::process::getuid().is_root() {
+        // As nobody, from a copy that nobody can read; where root keeps the device to itself, with another node for it in a
+        // mount namespace of the program's own.
+        let program = folder.path().join("test");
+        fs::copy(&own, &program).expect("a copy");
+        for path in [folder.path(), &program] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+        }
+        std::os::unix::fs::chown(&at, Some(65534), Some(65534)).expect("chown");
+        let script = "mknod \"$1\" c 10 229; chmod 666 \"$1\"; mount --bind \"$1\" /dev/fuse; shift; \
+            exec setpriv --reuid=65534 --regid=65534 --clear-groups -- \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["-m", "--", "sh", "-euc", script, "sh"]).arg(folder.path().join("fuse")).arg(program);
+        command
+    } else {
+        Command::new(own)
+    };
+    let done = command.args([name, "--exact", "--nocapture"]).env(AT, &at).output().expect("a program");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(String::from_utf8_lossy(&done.stdout).contains("1 passed"), "the user's part ran");
+}
