@@ -86,6 +86,17 @@ impl Drop for Loan {
     }
 }
 
+impl Drop for Client {
+    /// The thread ends: what it still has under way is cancelled and waited for, its APCs are run down (NT-P-07, NT-Q-03).
+    fn drop(&mut self) {
+        if self.thread.irps().is_empty() {
+            self.thread.end();
+        } else {
+            self.call(nt_io::cancel::thread_ends);
+        }
+    }
+}
+
 impl Client {
     pub(crate) fn new(kernel: Arc<Kernel>, process: Arc<Process>, thread: Arc<Thread>) -> Self {
         Self { kernel, process, thread, one_host_thread: PhantomData }

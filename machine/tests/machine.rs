@@ -133,3 +133,41 @@ fn a_write_into_a_hole_of_the_file_is_kept() {
     }
     client.close(file).expect("an open handle");
 }
+
+#[test]
+fn a_thread_that_ends_takes_its_requests_and_apcs_along() {
+    use nt_io::lock::{LockArguments, nt_lock_file};
+    let machine = machine();
+    let client = machine.process("locker").expect("a process");
+    let file = spec("C:\\locked");
+    let (first, second) = (open(&client, &file), client.thread().expect("a thread"));
+    let other = open(&second, &CreateSpec { options: 0, ..file });
+    let block = nt_cell::UserBlock::new(64).expect("arena");
+    block.region().store::<u32>(0, 0x7777_7777).expect("block");
+    block.region().store::<i64>(24, 10).expect("block");
+    let at = |offset| nt_cell::Addr::user(block.addr() + offset);
+    let lock = |handle| LockArguments {
+        handle,
+        event: Handle::NULL,
+        apc_routine: None,
+        apc_context: 0,
+        iosb: at(0),
+        byte_offset: at(16),
+        length: at(24),
+        key: 0,
+        fail_immediately: false,
+        exclusive: true,
+    };
+    assert_eq!(client.call(|frame| nt_lock_file(frame, &lock(first))), NtStatus::SUCCESS);
+    block.region().store::<u32>(0, 0x7777_7777).expect("block");
+    assert_eq!(second.call(|frame| nt_lock_file(frame, &lock(other))), NtStatus::PENDING);
+    assert_eq!(machine.processes().in_flight(), 1);
+    drop(second);
+    assert_eq!(machine.processes().in_flight(), 0);
+    assert_eq!(block.region().load::<u32>(0), Ok(NtStatus::CANCELLED.0));
+    client.close(first).expect("open");
+    client.close(other).expect("open");
+    drop(client);
+    let leaks = machine.shutdown();
+    assert_eq!((leaks.requests, leaks.handles.len()), (0, 0), "{leaks:?}");
+}

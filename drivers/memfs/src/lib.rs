@@ -12,6 +12,7 @@ mod cached;
 mod cleanup;
 mod create;
 mod dasd;
+mod deferred;
 mod dir;
 mod directory;
 mod ea;
@@ -156,25 +157,6 @@ fn outcome(result: NtResult<IoStatus>) -> IoStatus {
     result.unwrap_or_else(|error| IoStatus::new(error.status(), 0))
 }
 
-impl MemFs {
-    /// A write that waits until the cache has room: the caller gets PENDING, a worker does it.
-    fn later(&self, irp: OwnedIrp) -> Answer {
-        let (length, file) = (irp.stack().get(IO_STACK_LOCATION::Write_Length), irp.file());
-        let (pended, answer) = irp.pend();
-        let volume = Weak::clone(&self.volume);
-        let post = move || {
-            let irp = OwnedIrp::arrived(pended.irp());
-            let result = within(&irp, |irp| write::write(&volume, irp));
-            pended.complete(result.status, result.information);
-        };
-        match file {
-            Some(file) => nt_cc::defer_write(file, length.into(), false, post),
-            None => post(),
-        }
-        answer
-    }
-}
-
 impl NativeDriver for MemFs {
     fn dispatch(&self, device: Device, irp: OwnedIrp) -> Answer {
         let major = irp.stack().get(IO_STACK_LOCATION::MajorFunction);
@@ -184,7 +166,7 @@ impl NativeDriver for MemFs {
         match major {
             IRP_MJ_WRITE => {
                 if !write::may_start(&irp) {
-                    return self.later(irp); // NT-CC-15
+                    return deferred::put_off(&self.volume, irp); // NT-CC-15
                 }
                 let result = within(&irp, |irp| write::write(&self.volume, irp));
                 deliver(irp, result)

@@ -1,0 +1,75 @@
+//! Writes that wait until the cache has room.
+//!
+//! Room: drivers/memfs. Called by: dispatch. Calls: `nt_cc`, `write`. IRQL: PASSIVE_LEVEL; the cancel routine at
+//! DISPATCH_LEVEL. Locks: the cancel lock, by the routine. Source: CcDeferWrite, "Canceling IRPs"; rules NT-CC-15, NT-X-08.
+//! Until a worker takes such a write it can be cancelled: nothing of it is done then. Whoever takes the packet's cancel
+//! routine out owns the packet; the worker's hold keeps its memory until the worker has looked.
+
+use crate::node::Volume;
+use crate::write;
+use nt_abi::NtStatus;
+use nt_abi::io::{IO_STACK_LOCATION, IRP};
+use nt_cell::{CodePtr, Foreign};
+use nt_io::driver::{Answer, OwnedIrp};
+use nt_io::irp::{self, IRP_PREFIX, Irp, PREFIX_SERVICE};
+use nt_trace::rule;
+use std::sync::Weak;
+
+/// A count of a packet's memory.
+struct Hold(Irp);
+
+impl Hold {
+    /// Holds a packet of a service; others belong to drivers, who may use them again.
+    fn new(packet: Irp) -> Option<Self> {
+        let prefix = irp::prefix(packet)?;
+        if prefix.get(IRP_PREFIX::Kind) & PREFIX_SERVICE == 0 {
+            return None;
+        }
+        prefix.add32(IRP_PREFIX::Holders, 1);
+        Some(Self(packet))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        irp::release(self.0);
+    }
+}
+
+extern "win64" fn cancelled(_device: u64, packet: u64) {
+    let packet = Foreign::<IRP>::of_table(packet);
+    nt_io::exports::release_cancel_lock(packet.get(IRP::CancelIrql));
+    rule!(NT_X_08);
+    let _ended = OwnedIrp::arrived(packet).complete(NtStatus::CANCELLED, 0);
+}
+
+/// Puts a write off: the caller gets PENDING, a worker does it when there is room.
+pub(crate) fn put_off(volume: &Weak<Volume>, irp: OwnedIrp) -> Answer {
+    let (length, file) = (irp.stack().get(IO_STACK_LOCATION::Write_Length), irp.file());
+    let (pended, answer) = irp.pend();
+    let (packet, volume) = (pended.irp(), Weak::clone(volume));
+    let hold = Hold::new(packet);
+    if hold.is_some() {
+        let routine: extern "win64" fn(u64, u64) = cancelled;
+        packet.set_code(IRP::CancelRoutine, Some(CodePtr::from(routine)));
+        if packet.get(IRP::Cancel) != 0 && packet.swap_code(IRP::CancelRoutine, None).is_some() {
+            pended.complete(NtStatus::CANCELLED, 0);
+            return answer;
+        }
+    }
+    let opened = file.map(nt_ob::object::reference);
+    let post = move || {
+        let _opened = opened;
+        if hold.is_some() && packet.swap_code(IRP::CancelRoutine, None).is_none() {
+            return; // cancelled meanwhile
+        }
+        let irp = OwnedIrp::arrived(packet);
+        let result = crate::within(&irp, |irp| write::write(&volume, irp));
+        pended.complete(result.status, result.information);
+    };
+    match file {
+        Some(file) => nt_cc::defer_write(file, length.into(), false, post),
+        None => post(),
+    }
+    answer
+}
