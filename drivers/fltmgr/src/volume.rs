@@ -170,6 +170,7 @@ impl Volume {
         *instances = Arc::new(list);
         self.gate.majors.store(majors, Ordering::Relaxed);
         self.gate.paging.store(paging, Ordering::Release);
+        nt_io::device::note_change();
     }
 
     pub(crate) fn insert(&self, instance: Arc<Instance>) {

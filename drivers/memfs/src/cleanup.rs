@@ -76,7 +76,8 @@ fn off_the_cache(file: Foreign<FILE_OBJECT>, node: &Node, last: bool, uncached: 
         return Ok(());
     }
     let gone = last && node.object.links()? == 0;
-    if gone {
+    // What has no name on the host any more may still be open there: that is the host's to free.
+    if gone && !node.object.is_shared_with_the_host() {
         let _main = node.main.exclusive()?;
         let mut data = node.data.write();
         data.content.set_length(0)?;

@@ -35,6 +35,8 @@ nt_abi::layout! {
         FileContexts @ 0xE0: FILE_CONTEXTS;
         /// Whether it was written to since it was last dated.
         Undated @ 0xF0: i32;
+        /// Whether its cached transfers go straight to the host.
+        Straight @ 0xF4: i32;
     }
     /// What FsContext2 points at.
     pub struct CCB: 0x10 {

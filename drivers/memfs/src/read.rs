@@ -92,9 +92,10 @@ pub(crate) fn fast_read(call: &FastCall) -> Option<IoStatus> {
     if call.length == 0 {
         return Some(IoStatus::new(NtStatus::SUCCESS, 0));
     }
-    let header = call.file.ptr(FILE_OBJECT::FsContext)?.view::<FCB>().at(FCB::Header);
-    let possible = header.get(FSRTL_ADVANCED_FCB_HEADER::IsFastIoPossible);
+    let fcb = call.file.ptr(FILE_OBJECT::FsContext)?.view::<FCB>();
+    let possible = fcb.at(FCB::Header).get(FSRTL_ADVANCED_FCB_HEADER::IsFastIoPossible);
     if possible == FastIoIsPossible
+        && fcb.get(FCB::Straight) == 0
         && let Some(Ok(count)) = nt_cc::read_resident(call.file, call.offset as u64, call.buffer)
         && count == u64::from(call.length)
     {

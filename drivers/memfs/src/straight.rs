@@ -6,7 +6,7 @@
 //! A stream changes from one way to the other under its main lock, and with nothing left in the cache.
 
 use crate::cached::{self, Cached};
-use crate::node::Node;
+use crate::node::{FCB, Node};
 use crate::write::{APPEND, Written, end_of};
 use nt_abi::io::FILE_OBJECT;
 use nt_abi::{NtResult, NtStatus};
@@ -15,12 +15,14 @@ use nt_cell::{Foreign, Region};
 use nt_io::device;
 use nt_ke::lock::RwLockReadGuard;
 use nt_trace::rule;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How the cached transfers of a stream go.
 #[derive(Default)]
 pub(crate) struct Way {
     straight: AtomicBool,
+    /// The device stacks that this was found out for ([`device::changes`]).
+    decided: AtomicU64,
     /// A paging read was answered since: the cache may have pages, for a mapping or for a driver's own copy.
     pages: AtomicBool,
 }
@@ -48,19 +50,38 @@ pub(crate) fn enter(file: Foreign<FILE_OBJECT>, node: &Node) -> NtResult<Option<
         return Ok(None);
     }
     let way = &node.way;
+    {
+        let main = node.main.shared()?;
+        if way.decided.load(Ordering::Acquire) == device::changes() {
+            match way.is_straight() {
+                true if !way.pages.load(Ordering::SeqCst) => return Ok(Some(main)),
+                true => {}
+                false => return Ok(None),
+            }
+        }
+    }
+    change(file, node)
+}
+
+/// Finds out which way is right now, and takes it.
+#[cold]
+fn change(file: Foreign<FILE_OBJECT>, node: &Node) -> NtResult<Option<RwLockReadGuard<'_, ()>>> {
+    let way = &node.way;
     loop {
+        let changes = device::changes();
         let wanted = is_wanted(file, node);
         {
             let main = node.main.shared()?;
-            match (wanted, way.is_straight()) {
-                (true, true) if !way.pages.load(Ordering::SeqCst) => return Ok(Some(main)),
-                (false, false) => return Ok(None),
-                _ => {}
+            let settled = wanted == way.is_straight() && !(wanted && way.pages.load(Ordering::SeqCst));
+            if settled {
+                way.decided.store(changes, Ordering::Release);
+                return Ok(wanted.then_some(main));
             }
         }
         let _main = node.main.exclusive()?;
         if !wanted {
             way.straight.store(false, Ordering::Release);
+            node.fcb.set(FCB::Straight, 0);
             continue;
         }
         way.pages.store(false, Ordering::SeqCst);
@@ -68,6 +89,7 @@ pub(crate) fn enter(file: Foreign<FILE_OBJECT>, node: &Node) -> NtResult<Option<
         let flushed = !node.is_cached() || !nt_cc::flush(node.sections(), None).status.is_error();
         let clean = flushed && nt_cc::purge(node.sections(), None);
         way.straight.store(clean, Ordering::Release);
+        node.fcb.set(FCB::Straight, i32::from(clean));
         if !clean {
             return Ok(None);
         }

@@ -268,7 +268,9 @@ pub(crate) fn fast_write(call: &FastCall) -> Option<IoStatus> {
     }
     let fcb = call.file.ptr(FILE_OBJECT::FsContext)?.view::<FCB>();
     let possible = fcb.at(FCB::Header).get(FSRTL_ADVANCED_FCB_HEADER::IsFastIoPossible);
+    let straight = fcb.get(FCB::Straight) != 0;
     if possible == FastIoIsPossible
+        && !straight
         && call.offset >= 0
         && let Some(copied) = nt_cc::write_resident(call.file, call.offset as u64, call.buffer)
     {
@@ -279,11 +281,11 @@ pub(crate) fn fast_write(call: &FastCall) -> Option<IoStatus> {
     if possible == FastIoIsNotPossible {
         return None;
     }
-    fast_write_slowly(call)
+    fast_write_slowly(call, straight)
 }
 
 /// As the packet would, with the marker that a paging read of the copy is recognised by (NT-CC-18).
-fn fast_write_slowly(call: &FastCall) -> Option<IoStatus> {
+fn fast_write_slowly(call: &FastCall, straight: bool) -> Option<IoStatus> {
     let open = open_of(call.file).ok()?;
     if open.frozen.load(Ordering::Relaxed) != 0 {
         return None; // the packet keeps the times (NT-QRY-18)
@@ -297,7 +299,7 @@ fn fast_write_slowly(call: &FastCall) -> Option<IoStatus> {
         rule!(NT_K_07);
         return None;
     }
-    if !nt_cc::write_will_not_flush(call.file, call.length) {
+    if !straight && !nt_cc::write_will_not_flush(call.file, call.length) {
         return None;
     }
     let may = |start| lock::may_fast_write(&open.node, call, start);

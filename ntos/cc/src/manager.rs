@@ -126,6 +126,7 @@ impl Manager {
             Some(Policy::Through) => THROUGH,
         };
         self.policy.store(number, Ordering::Relaxed);
+        nt_io::device::note_change();
     }
 
     /// Returns the cached streams.

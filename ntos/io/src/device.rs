@@ -11,6 +11,7 @@ use nt_ex::pool;
 use nt_ke::Kernel;
 use nt_ob::types::ObjectType;
 use nt_ob::{Node, ObjectRef, object};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A device object's address.
 pub type Device = Foreign<DEVICE_OBJECT>;
@@ -97,6 +98,21 @@ pub fn top_of_stack(device: Device) -> Device {
     top
 }
 
+/// Changes of who stands in device stacks, of all machines: what was found out before one may not hold after it.
+static CHANGES: AtomicU64 = AtomicU64::new(1);
+
+/// Returns a number that changes whenever [`is_paging_seen`] may answer otherwise.
+#[inline]
+#[must_use]
+pub fn changes() -> u64 {
+    CHANGES.load(Ordering::Acquire)
+}
+
+/// Notes that [`is_paging_seen`] may answer otherwise from now on.
+pub fn note_change() {
+    CHANGES.fetch_add(1, Ordering::AcqRel);
+}
+
 /// Whether a driver above `device` would see a paging request on its way there. A file system whose medium needs none may
 /// ask, and leave them out.
 #[must_use]
@@ -123,12 +139,14 @@ pub fn attach(new: Device, target: Device) -> NtResult<Device> {
     new.set(DEVICE_OBJECT::AlignmentRequirement, below.get(DEVICE_OBJECT::AlignmentRequirement));
     new.set(DEVICE_OBJECT::SectorSize, below.get(DEVICE_OBJECT::SectorSize));
     below.set_ptr(DEVICE_OBJECT::AttachedDevice, Some(new));
+    note_change();
     Ok(below)
 }
 
 /// IoDetachDevice: clears what is attached to `below`.
 pub fn detach(below: Device) {
     below.set_ptr(DEVICE_OBJECT::AttachedDevice, None);
+    note_change();
 }
 
 /// IoGetRelatedDeviceObject: the top of the stack on the mounted volume, or on the device opened (NT-M-12).

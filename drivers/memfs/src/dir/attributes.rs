@@ -317,7 +317,7 @@ pub(super) fn set(host: &Host, list: Vec<Attribute>, replace: bool) -> NtResult<
 
 /// A handle to keep attributes with; a link or a pipe has no room for any.
 fn opened(host: &Host) -> NtResult<std::sync::Arc<OwnedFd>> {
-    if has_room(host.kind()) { host.opened().map_err(error) } else { NtStatus::EAS_NOT_SUPPORTED.fail() }
+    if has_room(host.kind()) { host.opened().cloned().map_err(error) } else { NtStatus::EAS_NOT_SUPPORTED.fail() }
 }
 
 fn unsupported(errno: Errno) -> NtError {

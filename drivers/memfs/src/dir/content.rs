@@ -3,11 +3,12 @@
 //! Room: drivers/memfs. Called by: the driver, with the node's data lock held. IRQL: PASSIVE_LEVEL.
 //! Bytes go between the caller's span and the host without a copy in between. Source: NT-B-10 for a span that ends early.
 
-use super::host::{Host, borrow, call, transfer};
+use super::host::{Host, call, transfer};
 use super::status::error;
 use crate::backing::{Content, Sizes};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
+use rustix::fd::AsFd;
 use rustix::fs::{FallocateFlags, FileType};
 use rustix::io::Errno;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ impl Content for DirContent {
     fn promise(&mut self, start: u64, length: u64, late: bool) -> NtResult<()> {
         if late {
             let fd = self.0.writing().map_err(error)?;
-            match call(|| rustix::fs::fallocate(&fd, FallocateFlags::KEEP_SIZE, start, length)) {
+            match call(|| rustix::fs::fallocate(fd, FallocateFlags::KEEP_SIZE, start, length)) {
                 Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
                 other => return other.map_err(error),
             }
@@ -45,7 +46,7 @@ impl Content for DirContent {
         let mut done = 0;
         while done < to.len() {
             let rest = to.sub(done, to.len() - done);
-            match transfer(|| rest.from_file(borrow(&fd), start + done as u64)) {
+            match transfer(|| rest.from_file(fd.as_fd(), start + done as u64)) {
                 Ok(0) => break,
                 Ok(count) => done += count,
                 Err(Errno::INTR) => {}
@@ -60,7 +61,7 @@ impl Content for DirContent {
         let mut done = 0;
         while done < from.len() {
             let rest = from.sub(done, from.len() - done);
-            match transfer(|| rest.to_file(borrow(&fd), start + done as u64)) {
+            match transfer(|| rest.to_file(fd.as_fd(), start + done as u64)) {
                 Ok(0) => return NtStatus::DISK_FULL.fail(),
                 Ok(count) => done += count,
                 Err(Errno::INTR) => {}
@@ -79,14 +80,14 @@ impl Content for DirContent {
         }
         let fd = self.0.writing().map_err(error)?;
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        match call(|| rustix::fs::fallocate(&fd, flags, start, end - start)) {
-            Err(Errno::OPNOTSUPP) => zero_by_hand(&fd, start, end),
+        match call(|| rustix::fs::fallocate(fd, flags, start, end - start)) {
+            Err(Errno::OPNOTSUPP) => zero_by_hand(fd, start, end),
             other => other.map_err(error),
         }
     }
     fn set_length(&mut self, end: u64) -> NtResult<()> {
         let fd = self.0.writing().map_err(error)?;
-        call(|| rustix::fs::ftruncate(&fd, end)).map_err(error)
+        call(|| rustix::fs::ftruncate(fd, end)).map_err(error)
     }
     fn grow(&mut self, end: u64) -> NtResult<u64> {
         // The host allocates when it writes, by its pages, and says then when it is full.
@@ -96,7 +97,7 @@ impl Content for DirContent {
         let now = self.outside()?.unwrap_or_default();
         if allocation > now.allocation.max(now.eof) {
             let fd = self.0.writing().map_err(error)?;
-            match call(|| rustix::fs::fallocate(&fd, FallocateFlags::KEEP_SIZE, 0, allocation)) {
+            match call(|| rustix::fs::fallocate(fd, FallocateFlags::KEEP_SIZE, 0, allocation)) {
                 // A host that cannot reserve allocates when it writes.
                 Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
                 Err(errno) => return Err(error(errno)),

@@ -8,11 +8,11 @@ use super::Shared;
 use super::status::{self, error};
 use nt_abi::{NtResult, NtStatus};
 use nt_ke::{Mutex, RwLock, host_call};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// What a handle of the host may be used for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,10 +22,24 @@ pub(crate) enum Access {
     ReadWrite,
 }
 
+/// The handles of the data, made when somebody asks: found without a lock.
 #[derive(Default)]
 struct Opened {
-    reading: Option<Arc<OwnedFd>>,
-    writing: Option<Arc<OwnedFd>>,
+    reading: OnceLock<Arc<OwnedFd>>,
+    writing: OnceLock<Arc<OwnedFd>>,
+    /// Those of the file that took this one's place.
+    next: OnceLock<Box<Opened>>,
+}
+
+impl Opened {
+    #[inline]
+    fn now(&self) -> &Self {
+        let mut at = self;
+        while let Some(next) = at.next.get() {
+            at = next;
+        }
+        at
+    }
 }
 
 /// A file, directory, link, socket or pipe of the host.
@@ -35,7 +49,7 @@ pub(crate) struct Host {
     mode: AtomicU32,
     /// Replaced only where a file becomes another kind of thing (a link).
     base: RwLock<Arc<OwnedFd>>,
-    opened: RwLock<Opened>,
+    opened: Opened,
     /// Directories whose names of this file changed since the last flush: the names are durable when they are flushed too.
     named_in: Mutex<Vec<Arc<Host>>>,
 }
@@ -59,16 +73,19 @@ pub(crate) const CONFINED: ResolveFlags =
 impl Host {
     pub(crate) fn new(shared: &Arc<Shared>, fd: OwnedFd, access: Access, stat: &Statx) -> Arc<Self> {
         let fd = Arc::new(fd);
-        let opened = Opened {
-            reading: (access != Access::Path).then(|| Arc::clone(&fd)),
-            writing: (access == Access::ReadWrite).then(|| Arc::clone(&fd)),
-        };
+        let opened = Opened::default();
+        if access != Access::Path {
+            opened.reading.get_or_init(|| Arc::clone(&fd));
+        }
+        if access == Access::ReadWrite {
+            opened.writing.get_or_init(|| Arc::clone(&fd));
+        }
         Arc::new(Self {
             shared: Arc::clone(shared),
             id: AtomicU64::new(stat.stx_ino),
             mode: AtomicU32::new(u32::from(stat.stx_mode)),
             base: RwLock::new(fd),
-            opened: RwLock::new(opened),
+            opened,
             named_in: Mutex::new(Vec::new()),
         })
     }
@@ -94,7 +111,7 @@ impl Host {
     /// Another thing of the host takes this file's place.
     pub(crate) fn become_other(&self, fd: OwnedFd, stat: &Statx) {
         *self.base.write() = Arc::new(fd);
-        *self.opened.write() = Opened::default();
+        let _nobody_else_changes_it = self.opened.now().next.set(Box::default());
         self.id.store(stat.stx_ino, Ordering::Relaxed);
         self.mode.store(u32::from(stat.stx_mode), Ordering::Relaxed);
     }
@@ -120,38 +137,44 @@ impl Host {
     }
 
     /// Returns a handle to read with.
-    pub(crate) fn reading(&self) -> Result<Arc<OwnedFd>, Errno> {
-        if let Some(fd) = &self.opened.read().reading {
-            return Ok(Arc::clone(fd));
+    #[inline]
+    pub(crate) fn reading(&self) -> Result<&Arc<OwnedFd>, Errno> {
+        let opened = self.opened.now();
+        match opened.reading.get() {
+            Some(fd) => Ok(fd),
+            None => {
+                let fd = self.reopen(OFlags::RDONLY)?;
+                Ok(opened.reading.get_or_init(|| fd))
+            }
         }
-        let fd = self.reopen(OFlags::RDONLY)?;
-        self.opened.write().reading = Some(Arc::clone(&fd));
-        Ok(fd)
     }
 
     /// Returns a handle to write with; where the host allows it reads too.
-    pub(crate) fn writing(&self) -> Result<Arc<OwnedFd>, Errno> {
-        if let Some(fd) = &self.opened.read().writing {
-            return Ok(Arc::clone(fd));
-        }
-        match self.reopen(OFlags::RDWR) {
-            Ok(fd) => {
-                *self.opened.write() = Opened { reading: Some(Arc::clone(&fd)), writing: Some(Arc::clone(&fd)) };
-                Ok(fd)
-            }
-            Err(Errno::ACCESS) => {
-                let fd = self.reopen(OFlags::WRONLY)?;
-                self.opened.write().writing = Some(Arc::clone(&fd));
-                Ok(fd)
-            }
-            Err(error) => Err(error),
+    #[inline]
+    pub(crate) fn writing(&self) -> Result<&Arc<OwnedFd>, Errno> {
+        let opened = self.opened.now();
+        match opened.writing.get() {
+            Some(fd) => Ok(fd),
+            None => self.open_to_write(opened),
         }
     }
 
+    #[cold]
+    fn open_to_write<'a>(&self, opened: &'a Opened) -> Result<&'a Arc<OwnedFd>, Errno> {
+        let fd = match self.reopen(OFlags::RDWR) {
+            Ok(fd) => {
+                opened.reading.get_or_init(|| Arc::clone(&fd));
+                fd
+            }
+            Err(Errno::ACCESS) => self.reopen(OFlags::WRONLY)?,
+            Err(error) => return Err(error),
+        };
+        Ok(opened.writing.get_or_init(|| fd))
+    }
+
     /// Returns a handle that opened the file, for whatever: for calls that a handle that only names it is not enough for.
-    pub(crate) fn opened(&self) -> Result<Arc<OwnedFd>, Errno> {
-        let there = self.opened.read().writing.clone();
-        match there.map_or_else(|| self.reading(), Ok) {
+    pub(crate) fn opened(&self) -> Result<&Arc<OwnedFd>, Errno> {
+        match self.opened.now().writing.get().map_or_else(|| self.reading(), Ok) {
             Err(Errno::ACCESS) if !self.is_directory() => self.writing(),
             other => other,
         }
@@ -160,9 +183,8 @@ impl Host {
     /// Makes the file durable, and the names that it got.
     pub(crate) fn sync(&self) -> NtResult<()> {
         if matches!(self.kind(), FileType::RegularFile | FileType::Directory) {
-            let fd = self.opened.read().writing.clone();
-            let fd = fd.map_or_else(|| self.reading(), Ok).map_err(error)?;
-            call(|| rustix::fs::fsync(&fd)).map_err(error)?;
+            let fd = self.opened.now().writing.get().map_or_else(|| self.reading(), Ok).map_err(error)?;
+            call(|| rustix::fs::fsync(fd)).map_err(error)?;
         }
         let directories = std::mem::take(&mut *self.named_in.lock());
         directories.iter().try_for_each(|directory| directory.sync_names())
@@ -171,7 +193,7 @@ impl Host {
     /// Makes the names in this directory durable.
     fn sync_names(&self) -> NtResult<()> {
         let fd = self.reading().map_err(error)?;
-        call(|| rustix::fs::fsync(&fd)).map_err(error)
+        call(|| rustix::fs::fsync(fd)).map_err(error)
     }
 
     /// Notes that a name of this file in `directory` is durable when that is flushed too.
@@ -235,9 +257,4 @@ pub(crate) fn name(units: &[u16]) -> NtResult<Vec<u8>> {
 /// Turns the standard library's error of a transfer into ours.
 pub(crate) fn transfer(body: impl FnOnce() -> std::io::Result<usize>) -> Result<usize, Errno> {
     host_call(body).map_err(|error| status::io(&error))
-}
-
-/// Borrows a shared handle.
-pub(crate) fn borrow(fd: &Arc<OwnedFd>) -> BorrowedFd<'_> {
-    fd.as_fd()
 }
