@@ -229,6 +229,11 @@ NTSTATUS KSDDKAPI KsStreamPointerSetStatusCode(PKSSTREAM_POINTER StreamPointer, 
 PIRP KSDDKAPI KsStreamPointerGetIrp(PKSSTREAM_POINTER StreamPointer, PBOOLEAN FirstFrameInIrp, PBOOLEAN LastFrameInIrp);
 PMDL KSDDKAPI KsStreamPointerGetMdl(PKSSTREAM_POINTER StreamPointer);
 NTSTATUS KSDDKAPI KsPinGetAvailableByteCount(PKSPIN Pin, PLONG InputDataBytes, PLONG OutputBufferBytes);
+NTSTATUS KSDDKAPI KsEnableEvent(PIRP Irp, ULONG EventSetsCount, const KSEVENT_SET *EventSet, PLIST_ENTRY EventsList, ULONG EventsFlags, PVOID EventsLock);
+NTSTATUS KSDDKAPI KsDisableEvent(PIRP Irp, PLIST_ENTRY EventsList, ULONG EventsFlags, PVOID EventsLock);
+VOID KSDDKAPI KsFreeEventList(PFILE_OBJECT FileObject, PLIST_ENTRY EventsList, ULONG EventsFlags, PVOID EventsLock);
+VOID KSDDKAPI KsGenerateEventList(GUID *Set, ULONG EventId, PLIST_ENTRY EventsList, ULONG EventsFlags, PVOID EventsLock);
+VOID KSDDKAPI KsGenerateEvents(PVOID Object, const GUID *EventSet, ULONG EventId, ULONG DataSize, PVOID Data, PVOID CallBack, PVOID CallBackContext);
 NTSTATUS KSDDKAPI KsMethodHandler(PIRP Irp, ULONG MethodSetsCount, const KSMETHOD_SET *MethodSet);
 
 static __inline PKSFILTER KsPinGetParentFilter(PKSPIN Pin)

@@ -10,6 +10,7 @@
 
 DEFINE_GUID(T_SET, 0x5D1F7A10, 0x0001, 0x4B53, 0xA1, 0x01, 0x6E, 0x74, 0x69, 0x6F, 0x00, 0x01);
 DEFINE_GUID(T_METHODS, 0x5D1F7A10, 0x0002, 0x4B53, 0xA1, 0x01, 0x6E, 0x74, 0x69, 0x6F, 0x00, 0x02);
+DEFINE_GUID(T_EVENTS, 0x5D1F7A10, 0x0005, 0x4B53, 0xA1, 0x01, 0x6E, 0x74, 0x69, 0x6F, 0x00, 0x05);
 DEFINE_GUID(T_FILTER, 0x5D1F7A10, 0x0003, 0x4B53, 0xA1, 0x01, 0x6E, 0x74, 0x69, 0x6F, 0x00, 0x03);
 DEFINE_GUID(T_CENTRIC, 0x5D1F7A10, 0x0004, 0x4B53, 0xA1, 0x01, 0x6E, 0x74, 0x69, 0x6F, 0x00, 0x04);
 
@@ -341,6 +342,12 @@ static NTSTATUS NTAPI SetRelease(PIRP Irp, PKSIDENTIFIER Request, PVOID Data)
         if (pointer == NULL) return STATUS_NOT_FOUND;
         KsStreamPointerUnlock(pointer, FALSE);
         break;
+    case 9:
+        KsGenerateEvents(pin, &T_EVENTS, 0, 0, NULL, NULL, NULL);
+        break;
+    case 10:
+        KsGenerateEvents(pin, NULL, 1, 0, NULL, NULL, NULL);
+        break;
     default:
         return STATUS_INVALID_PARAMETER;
     }
@@ -433,8 +440,11 @@ static const KSMETHOD_ITEM Methods[] = {
     { 4, { GetLate }, sizeof(KSMETHOD), sizeof(ULONG), NULL, 2 },
 };
 static const KSMETHOD_SET MethodSets[] = { { &T_METHODS, ARRAYSIZE(Methods), Methods, 0, NULL } };
+static const KSEVENT_ITEM Events[] = { { 0, sizeof(KSEVENTDATA), 0, NULL, NULL, NULL }, { 1, sizeof(KSEVENTDATA) + 8, 0, NULL, NULL, NULL } };
+static const KSEVENT_SET EventSets[] = { { &T_EVENTS, ARRAYSIZE(Events), Events } };
 static const KSAUTOMATION_TABLE PinTable = {
-    ARRAYSIZE(Sets), sizeof(KSPROPERTY_ITEM), Sets, ARRAYSIZE(MethodSets), sizeof(KSMETHOD_ITEM), MethodSets, 0, sizeof(KSEVENT_ITEM), NULL,
+    ARRAYSIZE(Sets), sizeof(KSPROPERTY_ITEM), Sets, ARRAYSIZE(MethodSets), sizeof(KSMETHOD_ITEM), MethodSets, ARRAYSIZE(EventSets),
+    sizeof(KSEVENT_ITEM), EventSets,
 };
 
 /* {e436eb83-524f-11ce-9f53-0020af0ba770}, {e436eb8e-...}, {0f6417d6-c318-11d0-a43f-00a0c9223196}: a byte stream. */
@@ -462,7 +472,7 @@ static const struct {
 #define FRAMED(dispatch, flow, flags, possible, framing) { &dispatch, &PinTable, { 0, NULL, 0, NULL, ARRAYSIZE(Ranges), Ranges, flow, KSPIN_COMMUNICATION_SINK, \
     NULL, NULL, { 0 } }, flags, possible, 0, framing, NULL }
 static const KSPIN_DESCRIPTOR_EX Pins[] = {
-    PIN(SinkDispatch, KSPIN_DATAFLOW_IN, 0, 2),
+    PIN(SinkDispatch, KSPIN_DATAFLOW_IN, KSPIN_FLAG_GENERATE_EOS_EVENTS, 2),
     PIN(SourceDispatch, KSPIN_DATAFLOW_OUT, 0, 1),
     PIN(SinkDispatch, KSPIN_DATAFLOW_IN, KSPIN_FLAG_DENY_USERMODE_ACCESS | KSPIN_FLAG_FIXED_FORMAT, 1),
     PIN(SinkDispatch, KSPIN_DATAFLOW_IN, KSPIN_FLAG_PROCESS_IN_RUN_STATE_ONLY | KSPIN_FLAG_ASYNCHRONOUS_PROCESSING, 1),

@@ -10,6 +10,7 @@ pub mod completion;
 pub mod connect;
 pub mod device;
 pub mod dispatch;
+pub mod events;
 pub mod exports;
 pub mod forward;
 pub mod frames;

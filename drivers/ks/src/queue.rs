@@ -115,7 +115,7 @@ fn link(before: List, entry: List) {
     before.set_ptr(LIST_ENTRY::Flink, Some(entry));
 }
 
-fn unlink(entry: List) {
+pub(crate) fn unlink(entry: List) {
     let (Some(after), Some(before)) = (entry.ptr(LIST_ENTRY::Flink), entry.ptr(LIST_ENTRY::Blink)) else { return };
     before.set_ptr(LIST_ENTRY::Flink, Some(after));
     after.set_ptr(LIST_ENTRY::Blink, Some(before));
@@ -285,4 +285,15 @@ pub(crate) fn relink(packet: Irp, list: List, end: End, lock: Option<Lock>) {
     if let Some(lock) = lock {
         packet.set(IRP::Tail_DriverContext.index(1), lock.addr());
     }
+}
+
+/// Links an entry at the end of any list.
+pub(crate) fn push(list: List, entry: List) {
+    link(list.ptr(LIST_ENTRY::Blink).unwrap_or(list), entry);
+}
+
+/// Returns the entries of any list, the first one first.
+pub(crate) fn links(list: List) -> impl Iterator<Item = List> {
+    let on_list = move |entry: Option<List>| entry.filter(|&entry| entry != list);
+    std::iter::successors(on_list(list.ptr(LIST_ENTRY::Flink)), move |entry| on_list(entry.ptr(LIST_ENTRY::Flink)))
 }

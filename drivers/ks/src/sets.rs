@@ -89,6 +89,24 @@ impl Set for KSMETHOD_SET {
     const ITEM_SIZE: usize = KSMETHOD_ITEM::SIZE;
 }
 
+impl Set for KSEVENT_SET {
+    type Item = KSEVENT_ITEM;
+    const GUID: Field<Self, Ptr<GUID>> = Self::Set;
+    const ITEMS: Field<Self, Ptr<KSEVENT_ITEM>> = Self::EventItem;
+    const COUNT: Field<Self, u32> = Self::EventsCount;
+    const ID: Field<KSEVENT_ITEM, u32> = KSEVENT_ITEM::EventId;
+    const ITEM_SIZE: usize = KSEVENT_ITEM::SIZE;
+}
+
+/// Finds an event.
+pub(crate) fn find_event(
+    sets: &Sets<KSEVENT_SET>,
+    set: GUID,
+    id: u32,
+) -> NtResult<(Foreign<KSEVENT_SET>, Foreign<KSEVENT_ITEM>)> {
+    find(sets, set, id)
+}
+
 /// Reads a GUID where a driver's record points.
 pub(crate) fn guid_at<T>(record: Foreign<T>, field: Field<T, Ptr<GUID>>) -> Option<GUID> {
     if record.addr_at(field) == 0 {

@@ -273,9 +273,17 @@ pub struct Pending {
 }
 
 impl Pending {
-    pub fn write(_avs: &Avs, pin: &KernelFile, frames: &[&[u8]]) -> Self {
+    pub fn write(avs: &Avs, pin: &KernelFile, frames: &[&[u8]]) -> Self {
+        Self::start(avs, pin, frames, false)
+    }
+
+    fn start(_avs: &Avs, pin: &KernelFile, frames: &[&[u8]], last: bool) -> Self {
+        let count = frames.len();
         let local = nt_io::event::LocalEvent::new().expect("pool");
         let frames = nt_ks::frames::FrameList::filled(frames).expect("pool");
+        if last {
+            frames.header(count - 1).set(KSSTREAM_HEADER::OptionsFlags, KSSTREAM_HEADER_OPTIONSF_ENDOFSTREAM);
+        }
         let request = nt_ks::streamio::StreamRequest {
             file: pin.object(),
             event: Some(local.event()),
@@ -360,23 +368,174 @@ pub fn pin_with(filter: &KernelFile, id: u32, format: &[u8]) -> Result<KernelFil
 impl Avs {
     /// What a user-mode process gets that connects to a pin of the first filter.
     pub fn pin_by_user(&self, id: u32) -> NtStatus {
+        self.by_user(|frame, root| {
+            let name = nt_ks::connect::pin_name(&nt_ks::connect::client_connect(id), &nt_ks::connect::stream_format());
+            let pin = CreateSpec { access: 0x4000_0000, root, name, ..CreateSpec::default() };
+            match nt_io::create::nt_create_file(frame, &pin) {
+                Ok((handle, _)) => {
+                    nt_io::event::close(frame, handle).expect("close");
+                    NtStatus::SUCCESS
+                }
+                Err(error) => error.status(),
+            }
+        })
+    }
+}
+
+pub const T_EVENTS: GUID = GUID::parse("5D1F7A10-0005-4B53-A101-6E74696F0005");
+
+/// An event that a client wants to be told, and what it is told by.
+pub struct Wanted {
+    record: Block,
+    object: Foreign<nt_abi::ke::DISPATCHER_HEADER>,
+    /// The block of an object that is no object manager's.
+    own: Option<Foreign<nt_abi::Bytes>>,
+    handle: Option<(nt_ob::Handle, KernelClient)>,
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        if let Some((handle, client)) = &self.handle {
+            client.call(|frame| nt_io::event::close(frame, *handle)).expect("close");
+        }
+        if let Some(own) = self.own {
+            nt_ex::pool::free(own);
+        }
+    }
+}
+
+impl Wanted {
+    fn new(kind: u32, value: u64, adjustment: u32) -> Block {
+        let mut raw = u64::from(kind).to_le_bytes().to_vec();
+        raw.extend(value.to_le_bytes());
+        raw.extend((u64::from(adjustment) << 32).to_le_bytes());
+        raw.resize(40, 0);
+        Block::of(&raw)
+    }
+    fn pool() -> Foreign<nt_abi::Bytes> {
+        nt_ex::pool::allocate(32, nt_ex::pool::tag(b"tAvE"), nt_ex::pool::PoolKind::NonPaged).expect("pool")
+    }
+
+    /// An event that kernel code keeps itself.
+    pub fn object() -> Self {
+        let own = Self::pool();
+        let kind = nt_ke::dispatcher::EventType::Notification;
+        nt_ke::dispatcher::initialize_event(own.view(), kind, false);
+        Self {
+            record: Self::new(KSEVENTF_EVENT_OBJECT, own.addr(), 0),
+            object: own.view(),
+            own: Some(own),
+            handle: None,
+        }
+    }
+
+    /// A semaphore that kernel code keeps itself.
+    pub fn semaphore(adjustment: u32) -> Self {
+        let own = Self::pool();
+        let semaphore: Foreign<nt_abi::ke::KSEMAPHORE> = own.view();
+        let header = semaphore.at(nt_abi::ke::KSEMAPHORE::Header);
+        nt_ke::dispatcher::initialize_header(header, nt_ke::dispatcher::kind::SEMAPHORE, 8, 0);
+        semaphore.set(nt_abi::ke::KSEMAPHORE::Limit, 1000);
+        let record = Self::new(KSEVENTF_SEMAPHORE_OBJECT, own.addr(), adjustment);
+        Self { record, object: header, own: Some(own), handle: None }
+    }
+
+    /// An event of the object manager, by its handle.
+    pub fn handle(file: &KernelFile) -> Self {
+        let client = file.client().clone();
+        let (handle, object) = client.call(|frame| {
+            let kind = nt_ke::dispatcher::EventType::Notification;
+            let handle = nt_io::event::create(frame, 0x001F_0003, 0x200, kind, false).expect("event");
+            let of = nt_ob::types::ObjectType::Event;
+            let (object, _) = nt_io::event::reference(frame, handle, of, 0, nt_ke::Mode::Kernel).expect("event");
+            (handle, object.body().view())
+        });
+        let record = Self::new(KSEVENTF_EVENT_HANDLE, handle.0, 0);
+        Self { record, object, own: None, handle: Some((handle, client)) }
+    }
+
+    pub fn state(&self) -> i32 {
+        self.object.get(nt_abi::ke::DISPATCHER_HEADER::SignalState)
+    }
+    pub fn references(&self) -> i64 {
+        nt_ob::object::pointer_count(self.object)
+    }
+
+    fn ask(&self, file: &KernelFile, code: u32, input: (Addr, u32), output: (Addr, u32)) -> (NtStatus, u64) {
+        let mode = nt_ke::Mode::Kernel;
+        let request = nt_ks::streamio::ControlRequest { file: file.object(), mode, code, input, output };
+        let result = file.client().call(|frame| nt_ks::streamio::synchronous_control(frame, &request));
+        (result.status, result.information)
+    }
+
+    /// IOCTL_KS_ENABLE_EVENT with so many bytes of record.
+    pub fn enable_with(&mut self, file: &KernelFile, set: GUID, id: u32, flags: u32, length: u32) -> (NtStatus, u64) {
+        let request = Block::of(&identifier(set, id, flags, 24));
+        let room = if length == 0 { (Addr::NULL, 0) } else { (self.record.named().0, length) };
+        self.ask(file, IOCTL_KS_ENABLE_EVENT, request.named(), room)
+    }
+    pub fn enable(&mut self, file: &KernelFile, set: GUID, id: u32, flags: u32) -> NtStatus {
+        self.enable_with(file, set, id, flags, 32).0
+    }
+    /// IOCTL_KS_DISABLE_EVENT with so many bytes of record.
+    pub fn disable_length(&self, file: &KernelFile, length: u32) -> NtStatus {
+        let input = if length == 0 { (Addr::NULL, 0) } else { (self.record.named().0, length) };
+        self.ask(file, IOCTL_KS_DISABLE_EVENT, input, (Addr::NULL, 0)).0
+    }
+    pub fn disable(&self, file: &KernelFile) -> NtStatus {
+        self.disable_length(file, 32)
+    }
+}
+
+impl Pending {
+    /// A write whose last header ends the stream.
+    pub fn last(avs: &Avs, pin: &KernelFile, frames: &[&[u8]]) -> Self {
+        Self::start(avs, pin, frames, true)
+    }
+}
+
+impl Avs {
+    /// What a user-mode process gets that wants to be told an event of a pin by a kind of notification; `good`: its handle is one.
+    pub fn enable_by_user(&self, kind: u32, good: bool) -> NtStatus {
+        self.by_user(|frame, root| {
+            let name = nt_ks::connect::pin_name(&nt_ks::connect::client_connect(0), &nt_ks::connect::stream_format());
+            let pin = CreateSpec { access: 0x4000_0000, root, name, ..CreateSpec::default() };
+            let (pin, _) = nt_io::create::nt_create_file(frame, &pin).expect("pin");
+            let made = nt_ke::dispatcher::EventType::Notification;
+            let event = nt_io::event::create(frame, 0x001F_0003, 0, made, false).expect("event");
+            let block = nt_cell::UserBlock::new(128).expect("arena");
+            let region = block.region();
+            region.sub(0, 24).write_from(&identifier(T_EVENTS, 0, KSEVENT_TYPE_ENABLE, 24)).expect("block");
+            region.store::<u32>(32, kind).expect("block");
+            region.store::<u64>(40, if good { event.0 } else { 0x9990 }).expect("block");
+            let arguments = nt_io::control::ControlArguments {
+                handle: pin,
+                event: nt_ob::Handle::NULL,
+                apc_routine: None,
+                apc_context: 0,
+                iosb: Addr::user(block.addr() + 96),
+                code: IOCTL_KS_ENABLE_EVENT,
+                input: (Addr::user(block.addr()), 24),
+                output: (Addr::user(block.addr() + 32), 32),
+                file_system: false,
+            };
+            let status = nt_io::control::nt_control_file(frame, &arguments);
+            for handle in [pin, event] {
+                nt_io::event::close(frame, handle).expect("close");
+            }
+            status
+        })
+    }
+
+    fn by_user(&self, body: impl FnOnce(&nt_ke::Frame, nt_ob::Handle) -> NtStatus) -> NtStatus {
         let processes = self.machine().processes();
         let process = processes.create_process(self.machine().kernel(), "client.exe").expect("process");
         let thread = processes.create_thread(self.machine().kernel(), &process).expect("thread");
         let entered = nt_ke::enter(self.machine().kernel(), &thread, nt_ke::Mode::User);
-        let frame = entered.frame();
         let filter = CreateSpec { disposition: OPEN, ..spec("\\??\\NtioKs.t_avs") };
-        let (root, _) = nt_io::create::nt_create_file(frame, &filter).expect("filter");
-        let name = nt_ks::connect::pin_name(&nt_ks::connect::client_connect(id), &nt_ks::connect::stream_format());
-        let pin = CreateSpec { access: 0x4000_0000, root, name, ..CreateSpec::default() };
-        let status = match nt_io::create::nt_create_file(frame, &pin) {
-            Ok((handle, _)) => {
-                nt_io::event::close(frame, handle).expect("close");
-                NtStatus::SUCCESS
-            }
-            Err(error) => error.status(),
-        };
-        nt_io::event::close(frame, root).expect("close");
+        let (root, _) = nt_io::create::nt_create_file(entered.frame(), &filter).expect("filter");
+        let status = body(entered.frame(), root);
+        nt_io::event::close(entered.frame(), root).expect("close");
         drop(entered);
         processes.end(&process);
         status

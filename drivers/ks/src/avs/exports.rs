@@ -7,10 +7,11 @@ use crate::avs::filter::AvFilter;
 use crate::avs::pin::AvPin;
 use crate::avs::{self, Object, bag, device, pointer, process};
 use crate::dispatch;
+use crate::events::{self, Guard};
 use crate::object;
 use crate::sets::{self, Sets};
 use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IRP};
-use nt_abi::ks::{KSFILTERFACTORY, KSGATE, KSPIN_DESCRIPTOR_EX, KSSTREAM_POINTER};
+use nt_abi::ks::{GUID, KSFILTERFACTORY, KSGATE, KSPIN_DESCRIPTOR_EX, KSSTREAM_POINTER};
 use nt_abi::{Bytes, NtError, NtResult, NtStatus};
 use nt_cell::{CodePtr, Foreign, Region, exports};
 use nt_io::irp;
@@ -172,6 +173,17 @@ thunk! {
     }
 }
 
+/// The GUID that a pointer names; `None` for NULL.
+fn guid(address: u64) -> Option<GUID> {
+    if address == 0 {
+        return None;
+    }
+    let mut raw = [0; 16];
+    // SAFETY: S-3: the driver gave the address of a GUID; the load is guarded.
+    unsafe { Region::from_raw(address, 16) }.read_to(&mut raw).ok()?;
+    Some(GUID::from_bytes(raw))
+}
+
 /// The text that a PWSTR names.
 fn text(address: u64) -> Option<String> {
     if address == 0 {
@@ -304,6 +316,35 @@ exports! { "ks.sys" =>
         store::<i32>(input, data as i32);
         store::<i32>(output, room as i32);
         NtStatus::SUCCESS.0
+    }
+    Partial("no buffered events; no lock but none and a spin lock") code KsEnableEvent(packet: u64, count: u32, first: u64, list: u64, kind: u32, lock: u64) -> u32 {
+        let (Some(packet), Some(guard)) = (at(packet), Guard::from_raw(kind, at(lock))) else { return NtStatus::INVALID_PARAMETER.0 };
+        events::enable(packet, &Sets::plain(at(first), count), at(list), guard).0
+    }
+    Partial("no lock but none and a spin lock") code KsDisableEvent(packet: u64, list: u64, kind: u32, lock: u64) -> u32 {
+        let (Some(packet), Some(list), Some(guard)) = (at(packet), at(list), Guard::from_raw(kind, at(lock))) else {
+            return NtStatus::INVALID_PARAMETER.0;
+        };
+        events::disable(packet, list, guard).0
+    }
+    Partial("no lock but none and a spin lock") code KsFreeEventList(file: u64, list: u64, kind: u32, lock: u64) {
+        if let (Some(file), Some(list), Some(guard)) = (at(file), at(list), Guard::from_raw(kind, at(lock))) {
+            events::free_list(file, list, guard);
+        }
+    }
+    Full code KsGenerateEvent(entry: u64) -> u32 { at(entry).map_or(NtStatus::INVALID_PARAMETER, events::generate).0 }
+    Full code KsDiscardEvent(entry: u64) { if let Some(entry) = at(entry) { events::discard(entry); } }
+    Partial("no lock but none and a spin lock") code KsGenerateEventList(set: u64, id: u32, list: u64, kind: u32, lock: u64) {
+        if let (Some(list), Some(guard)) = (at(list), Guard::from_raw(kind, at(lock))) {
+            events::generate_list(guid(set), id, list, guard);
+        }
+    }
+    Partial("no data for buffered events, no callback that chooses") code KsGenerateEvents(object: u64, set: u64, id: u32, _size: u32, _data: u64, _callback: u64, _context: u64) {
+        match object_at(object) {
+            Some(Object::Pin(pin)) => { pin.events.generate(guid(set), id); }
+            Some(Object::Filter(filter)) => { filter.events.generate(guid(set), id); }
+            _ => {}
+        }
     }
     Full code KsPropertyHandler(packet: u64, count: u32, first: u64) -> u32 {
         at(packet).map_or(NtStatus::INVALID_PARAMETER, |packet| sets::property_handler(packet, &Sets::plain(at(first), count))).0

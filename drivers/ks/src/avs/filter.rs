@@ -11,6 +11,7 @@ use crate::avs::pin::{AvPin, PinFactory};
 use crate::avs::{AvMutex, Block, Level, Object, call};
 use crate::connect;
 use crate::dispatch;
+use crate::events::{self, Events};
 use crate::header::violation;
 use crate::object::{self, KsFactory, KsObject, NativeItem};
 use crate::property::{self, Property, Request, Value};
@@ -38,6 +39,8 @@ pub struct AvFilter {
     pub processing: AvMutex,
     /// An attempt came while processing went on.
     pub(crate) again: AtomicBool,
+    /// What clients want to be told.
+    pub(crate) events: Events,
 }
 
 impl std::fmt::Debug for AvFilter {
@@ -88,6 +91,7 @@ impl AvFilter {
             control,
             processing,
             again: AtomicBool::new(false),
+            events: Events::new()?,
         });
         made.block.publish(Object::Filter(Arc::clone(&made)));
         let status = made.callback(KSFILTER_DISPATCH::Create, packet);
@@ -455,6 +459,8 @@ pub(crate) fn automate<T: ?Sized>(
     table: Option<Foreign<KSAUTOMATION_TABLE>>,
     own: &[Property<T>],
     on: &T,
+    events: &Events,
+    ends: bool,
 ) -> Answer {
     let packet = irp.irp();
     let code = irp.stack().get(IO_STACK_LOCATION::DeviceIoControl_IoControlCode);
@@ -477,6 +483,22 @@ pub(crate) fn automate<T: ?Sized>(
             return irp.complete(result.status, result.information);
         }
         IOCTL_KS_METHOD => sets::method_handler(packet, &methods),
+        IOCTL_KS_ENABLE_EVENT => {
+            let offered = Sets {
+                first: table.and_then(|table| table.ptr(KSAUTOMATION_TABLE::EventSets)),
+                count: table.map_or(0, |table| table.get(KSAUTOMATION_TABLE::EventSetsCount)),
+                item_size: table.map_or(0, |table| table.get(KSAUTOMATION_TABLE::EventItemSize)),
+                allocator: None,
+            };
+            let (list, guard) = events.parts();
+            let ours = events::end_of_stream();
+            let wanted = if ends && events::is_for(packet, &ours) { ours } else { offered };
+            events::enable(packet, &wanted, Some(list), guard)
+        }
+        IOCTL_KS_DISABLE_EVENT => {
+            let (list, guard) = events.parts();
+            events::disable(packet, list, guard)
+        }
         _ => return OwnedIrp::answered(dispatch::default_device_io_completion(irp.into_irp())),
     };
     if status == NtStatus::PENDING {
@@ -484,6 +506,14 @@ pub(crate) fn automate<T: ?Sized>(
     }
     let information = irp::status(packet).information;
     irp.complete(status, information)
+}
+
+/// KS-EV-13: the file object that a close is about wants to be told nothing any more.
+pub(crate) fn free_events(packet: Irp, events: &Events) {
+    if let Some(file) = irp::current(packet).ptr(IO_STACK_LOCATION::FileObject) {
+        let (list, guard) = events.parts();
+        events::free_list(file, list, guard);
+    }
 }
 
 /// Whether a property request is the driver's to answer.
@@ -511,10 +541,11 @@ impl KsObject for FilterObject {
             return irp.complete(result.status, result.information);
         }
         let table = self.0.factory.descriptor().ptr(KSFILTER_DESCRIPTOR::AutomationTable);
-        automate(irp, table, PROPERTIES, &*self.0)
+        automate(irp, table, PROPERTIES, &*self.0, &self.0.events, false)
     }
 
     fn close(&self, packet: Irp) {
+        free_events(packet, &self.0.events);
         let _nothing = self.0.callback(KSFILTER_DISPATCH::Close, packet);
         self.0.retire();
     }

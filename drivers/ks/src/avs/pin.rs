@@ -11,6 +11,7 @@ use crate::avs::queue::{self, LEADING, Queue, TRAILING};
 use crate::avs::{AvMutex, Block, Level, Object, bag, call, finding, process};
 use crate::connect;
 use crate::dispatch;
+use crate::events::Events;
 use crate::header::{Headers, violation};
 use crate::object::{self, KsFactory, KsObject};
 use crate::probe;
@@ -51,6 +52,8 @@ pub enum Flag {
     NoStandardTransport = 0x8_0000,
     /// KSPIN_FLAG_FIXED_FORMAT.
     FixedFormat = 0x10_0000,
+    /// KSPIN_FLAG_GENERATE_EOS_EVENTS.
+    EosEvents = 0x20_0000,
     /// KSPIN_FLAG_SOME_FRAMES_REQUIRED_FOR_PROCESSING.
     SomeFramesRequired = 0x80_0000,
     /// KSPIN_FLAG_DENY_USERMODE_ACCESS.
@@ -70,6 +73,8 @@ pub struct AvPin {
     /// KsPinAcquireProcessingMutex.
     pub processing: AvMutex,
     again: AtomicBool,
+    /// What clients want to be told.
+    pub(crate) events: Events,
     /// Processing that was queued and has not run.
     expected: AtomicU32,
     /// The filter's file object stays as long as its pins.
@@ -198,6 +203,7 @@ impl AvPin {
             format: Mutex::default(),
             processing: AvMutex::new(Level::Processing)?,
             again: AtomicBool::new(false),
+            events: Events::new()?,
             expected: AtomicU32::new(0),
             _parent: file.ptr(FILE_OBJECT::RelatedFileObject).map(ob::reference),
         });
@@ -457,7 +463,7 @@ impl AvPin {
         if self.queue.clones() != 0 {
             finding("KS-V-13", "a pin stops while the driver still has clones of its stream pointers");
         }
-        queue::finish(self.queue.close());
+        queue::finish(self, self.queue.close());
         let frame = nt_ke::current();
         for _ in 0..5000 {
             if self.queue.is_empty() && self.expected.load(Ordering::Acquire) == 0 {
@@ -479,7 +485,7 @@ impl AvPin {
         }
         self.body().set(KSPIN::ResetState, value);
         if value == KSRESET_BEGIN {
-            queue::finish(self.queue.cancel_all());
+            queue::finish(self, self.queue.cancel_all());
         }
         let _nothing = self.callback(KSPIN_DISPATCH::Reset, &[u64::from(value)]); // KS-RS-07
         if let Some(code) = self.filter.table().and_then(|table| table.code(KSFILTER_DISPATCH::Reset)) {
@@ -537,7 +543,7 @@ impl AvPin {
                     process::attempt_pin(self, false);
                 }
                 if self.state.load(Ordering::Acquire) == KSSTATE_STOP {
-                    queue::finish(self.queue.cancel_all()); // a stop came between
+                    queue::finish(self, self.queue.cancel_all()); // a stop came between
                 }
             }
             Err(error) => pended.complete(error.status(), 0),
@@ -645,16 +651,16 @@ impl KsObject for PinObject {
                 let result = self.0.reset(irp.irp());
                 irp.finish(result.map(|()| (NtStatus::SUCCESS, 0)))
             }
-            IOCTL_KS_PROPERTY | IOCTL_KS_METHOD => {
+            IOCTL_KS_PROPERTY | IOCTL_KS_METHOD | IOCTL_KS_ENABLE_EVENT | IOCTL_KS_DISABLE_EVENT => {
                 let table = self.0.kind.ptr(KSPIN_DESCRIPTOR_EX::AutomationTable);
-                filter::automate(irp, table, PROPERTIES, self)
+                filter::automate(irp, table, PROPERTIES, self, &self.0.events, self.0.has(Flag::EosEvents))
             }
             _ => OwnedIrp::answered(dispatch::default_device_io_completion(irp.into_irp())),
         }
     }
 
     fn cancel(&self, packet: Irp) {
-        queue::finish(self.0.queue.cancel(packet));
+        queue::finish(&self.0, self.0.queue.cancel(packet));
     }
 
     fn cleanup(&self) {
@@ -662,6 +668,7 @@ impl KsObject for PinObject {
     }
 
     fn close(&self, packet: Irp) {
+        filter::free_events(packet, &self.0.events);
         let _nothing = self.0.callback(KSPIN_DISPATCH::Close, &[packet.addr()]);
         self.0.retire();
     }

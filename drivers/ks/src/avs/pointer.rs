@@ -74,7 +74,7 @@ pub fn lock(pointer: Pointer) -> NtStatus {
 /// KsStreamPointerUnlock.
 pub fn unlock(pointer: Pointer, eject: bool) {
     if let Some((pin, id)) = of(pointer) {
-        queue::finish(pin.queue().unlock(id, eject));
+        queue::finish(&pin, pin.queue().unlock(id, eject));
     }
 }
 
@@ -83,7 +83,7 @@ pub fn unlock(pointer: Pointer, eject: bool) {
 pub fn advance(pointer: Pointer) -> NtStatus {
     let Some((pin, id)) = of(pointer) else { return NtStatus::DEVICE_NOT_READY };
     let (status, done) = pin.queue().advance(id);
-    queue::finish(done);
+    queue::finish(&pin, done);
     status
 }
 
@@ -94,7 +94,7 @@ pub fn advance_offsets(pointer: Pointer, used: (u32, u32), eject: bool, leave: b
     if over {
         finding("KS-AV-22", "a stream pointer was advanced by more than the frame has left");
     }
-    queue::finish(done);
+    queue::finish(&pin, done);
     status
 }
 
@@ -133,7 +133,7 @@ pub fn delete(pointer: Pointer) {
     match pin.queue().delete(id) {
         Some(done) => {
             free(pointer);
-            queue::finish(done);
+            queue::finish(&pin, done);
         }
         None => finding("KS-AV-26", "KsStreamPointerDelete was called for an edge, which is the pin's"),
     }

@@ -215,7 +215,7 @@ impl Index {
                 }
                 done
             };
-            queue::finish(done);
+            queue::finish(pin, done);
         }
     }
 }

@@ -6,9 +6,13 @@
 //! A frame has a number that only grows; the leading edge is the number of the frame that it stands on, or the number that the
 //! next frame will get.
 
+use crate::avs::pin::{AvPin, Flag};
 use crate::probe;
 use nt_abi::io::IRP;
-use nt_abi::ks::{KSSTREAM_HEADER, KSSTREAM_POINTER, KSSTREAM_POINTER_OFFSET};
+use nt_abi::ks::{
+    KSEVENT_CONNECTION_ENDOFSTREAM, KSEVENTSETID_Connection, KSSTREAM_HEADER, KSSTREAM_HEADER_OPTIONSF_ENDOFSTREAM,
+    KSSTREAM_POINTER, KSSTREAM_POINTER_OFFSET,
+};
 use nt_abi::mm::MDL;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{CodePtr, Foreign};
@@ -35,6 +39,8 @@ struct Frame {
     data: u64,
     mdl: Option<Foreign<MDL>>,
     clones: u32,
+    /// KSSTREAM_HEADER_OPTIONSF_ENDOFSTREAM.
+    last: bool,
 }
 
 struct Request {
@@ -84,6 +90,8 @@ pub struct Done {
     pub ended: Vec<Ended>,
     /// Cancel callbacks of clones, with their stream pointers.
     pub callbacks: Vec<(CodePtr, Foreign<KSSTREAM_POINTER>)>,
+    /// Frames that ended a stream and were let go.
+    pub last: usize,
 }
 
 /// The queue.
@@ -234,6 +242,7 @@ impl Queue {
                 data: *data,
                 mdl: *mdl,
                 clones: 0,
+                last: header.options & KSSTREAM_HEADER_OPTIONSF_ENDOFSTREAM != 0,
             });
         }
         inner.requests.push_back(Request {
@@ -256,6 +265,7 @@ impl Queue {
                 continue;
             }
             let Some(frame) = inner.frames.remove(at) else { break };
+            done.last += usize::from(frame.last);
             let used = if self.input { u64::from(frame.used) } else { frame.end };
             if let Some(request) = inner.requests.iter_mut().find(|request| request.packet.addr() == frame.packet) {
                 request.frames -= 1;
@@ -325,6 +335,7 @@ impl Queue {
             let done = self.cancel(packet);
             all.ended.extend(done.ended);
             all.callbacks.extend(done.callbacks);
+            all.last += done.last;
         }
         all
     }
@@ -618,7 +629,13 @@ impl Queue {
 }
 
 /// Finishes what a queue has let go: the cancel callbacks first, at DISPATCH_LEVEL (KS-AV-28), then the packets.
-pub fn finish(done: Done) {
+pub fn finish(pin: &AvPin, done: Done) {
+    if pin.has(Flag::EosEvents) {
+        let (set, id) = (Some(KSEVENTSETID_Connection), KSEVENT_CONNECTION_ENDOFSTREAM);
+        (0..done.last).for_each(|_| {
+            pin.events.generate(set, id); // KS-EV-16: before the request ends
+        });
+    }
     if !done.callbacks.is_empty() {
         let _level = nt_ke::irql::at(nt_ke::irql::DISPATCH_LEVEL);
         for (routine, pointer) in done.callbacks {
