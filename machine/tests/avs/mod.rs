@@ -405,7 +405,7 @@ impl Drop for Wanted {
 }
 
 impl Wanted {
-    fn new(kind: u32, value: u64, adjustment: u32) -> Block {
+    fn record(kind: u32, value: u64, adjustment: u32) -> Block {
         let mut raw = u64::from(kind).to_le_bytes().to_vec();
         raw.extend(value.to_le_bytes());
         raw.extend((u64::from(adjustment) << 32).to_le_bytes());
@@ -422,7 +422,7 @@ impl Wanted {
         let kind = nt_ke::dispatcher::EventType::Notification;
         nt_ke::dispatcher::initialize_event(own.view(), kind, false);
         Self {
-            record: Self::new(KSEVENTF_EVENT_OBJECT, own.addr(), 0),
+            record: Self::record(KSEVENTF_EVENT_OBJECT, own.addr(), 0),
             object: own.view(),
             own: Some(own),
             handle: None,
@@ -436,7 +436,7 @@ impl Wanted {
         let header = semaphore.at(nt_abi::ke::KSEMAPHORE::Header);
         nt_ke::dispatcher::initialize_header(header, nt_ke::dispatcher::kind::SEMAPHORE, 8, 0);
         semaphore.set(nt_abi::ke::KSEMAPHORE::Limit, 1000);
-        let record = Self::new(KSEVENTF_SEMAPHORE_OBJECT, own.addr(), adjustment);
+        let record = Self::record(KSEVENTF_SEMAPHORE_OBJECT, own.addr(), adjustment);
         Self { record, object: header, own: Some(own), handle: None }
     }
 
@@ -450,7 +450,7 @@ impl Wanted {
             let (object, _) = nt_io::event::reference(frame, handle, of, 0, nt_ke::Mode::Kernel).expect("event");
             (handle, object.body().view())
         });
-        let record = Self::new(KSEVENTF_EVENT_HANDLE, handle.0, 0);
+        let record = Self::record(KSEVENTF_EVENT_HANDLE, handle.0, 0);
         Self { record, object, own: None, handle: Some((handle, client)) }
     }
 
