@@ -2,6 +2,7 @@
 
 use nt_fltmgr::port::Connection;
 use nt_io::create::CreateSpec;
+use nt_io::system::AsyncPolicy;
 use nt_machine::driver::{DriverOptions, Unloaded};
 use nt_machine::file::spec;
 use nt_machine::{Machine, NtStatus};
@@ -22,8 +23,7 @@ fn all_good(lines: &Lines, at_least: usize) {
     assert!(bad == 0 && good >= at_least, "{good} ok, {bad} not ok:\n{}", lines.join("\n"));
 }
 
-#[test]
-fn flt_s_10_a_compiled_filter_keeps_contexts_asks_for_names_and_talks_to_a_program() {
+fn loaded() -> (Machine, nt_machine::driver::Driver, Lines) {
     let lines = Lines::default();
     let sink = Arc::clone(&lines);
     let debug = move |line: &str| sink.lock().expect("no other holder panics").push(line.trim_end().to_owned());
@@ -31,6 +31,29 @@ fn flt_s_10_a_compiled_filter_keeps_contexts_asks_for_names_and_talks_to_a_progr
     let image = include_bytes!("../../tests/drivers/t_fltctx.sys");
     let options = DriverOptions { altitude: Some("260000".to_owned()), ..DriverOptions::default() };
     let driver = machine.load_driver("t_fltctx.sys", image, &options).expect("the filter loads");
+    (machine, driver, lines)
+}
+
+#[test]
+fn flt_p_05_a_closed_server_port_takes_no_connection_and_keeps_those_it_has() {
+    let (machine, driver, lines) = loaded();
+    let client = machine.process("program").expect("a process");
+    let port = client.call(|frame| Connection::open(frame, "\\FltTestPort", b"hello")).expect("connected");
+    assert_eq!(port.reply(1, b"unasked"), Err(NtStatus::FLT_NO_WAITER_FOR_REPLY.error()));
+    client.call(|frame| port.send(frame, &[3], 0)).expect("the filter closes its server port");
+    let late = client.call(|frame| Connection::open(frame, "\\FltTestPort", b"hello").map(|_| ()));
+    assert_eq!(late, Err(NtStatus::OBJECT_NAME_NOT_FOUND.error()));
+    assert_eq!(client.call(|frame| port.send(frame, &[7], 4)), Ok(vec![8]), "the connection lives on");
+    drop(port);
+    drop(client);
+    machine.unload_driver(driver);
+    let bad = lines.lock().expect("no panic").iter().filter(|line| line.starts_with("not ok flt_p")).count();
+    assert_eq!(bad, 0);
+}
+
+#[test]
+fn flt_s_10_a_compiled_filter_keeps_contexts_asks_for_names_and_talks_to_a_program() {
+    let (machine, driver, lines) = loaded();
     let client = machine.process("program").expect("a process");
 
     // FLT-P-02: a refusal is the program's, a second connection is one too many.
@@ -115,10 +138,26 @@ fn flt_s_10_a_compiled_filter_keeps_contexts_asks_for_names_and_talks_to_a_progr
     assert_eq!(&bytes[..3], b"own");
     client.close(own).expect("open");
 
+    // FLT-O-21: a post callback at DISPATCH_LEVEL and one below it.
+    for policy in [AsyncPolicy::Inline, AsyncPolicy::Dispatch] {
+        machine.io().set_policy(policy);
+        let file = client.create(&asynchronous("C:\\post.safe")).expect("a file").0;
+        assert_eq!(client.write(file, Some(0), b"safe"), Ok(4));
+        client.close(file).expect("open");
+    }
+    machine.io().set_policy(AsyncPolicy::Inline);
+
+    // FLT-Q-05: what is still queued goes on at the teardown.
+    let file = client.create(&asynchronous("C:\\z.queue")).expect("a file").0;
+    let left = nt_io::rw::Arguments { handle: file, ..arguments };
+    assert_eq!(client.nt_write_file(&left), NtStatus::PENDING);
+
     drop(port);
-    drop(client);
     assert_eq!(machine.unload_driver(driver), Unloaded::Yes);
-    all_good(&lines, 120);
+    assert_eq!(data.region().load::<u64>(8), Ok(8), "all bytes are written");
+    client.close(file).expect("open");
+    drop(client);
+    all_good(&lines, 150);
     let leaks = machine.shutdown();
     assert_eq!((leaks.requests, leaks.handles.len()), (0, 0), "{leaks:?}");
 }

@@ -111,8 +111,8 @@ static VOID FLTAPI Start(PCFLT_RELATED_OBJECTS FltObjects, FLT_INSTANCE_TEARDOWN
         "flt_i_10_a_teardown_has_one_reason");
     FltCbdqDisable(&Queue);
     while ((data = FltCbdqRemoveNextIo(&Queue, NULL)) != NULL) {
+        OK(FLT_IS_IRP_OPERATION(data), "flt_q_05_what_is_queued_when_it_is_disabled_is_drained_at_the_teardown");
         FltCompletePendedPreOperation(data, FLT_PREOP_SUCCESS_NO_CALLBACK, NULL);
-        DbgPrint("ok flt_q_05_what_is_queued_is_drained_at_the_teardown\n");
     }
 }
 
@@ -149,7 +149,7 @@ static VOID FLTAPI Release(PFLT_CALLBACK_DATA_QUEUE Cbdq, KIRQL Irql)
 static VOID FLTAPI Canceled(PFLT_CALLBACK_DATA_QUEUE Cbdq, PFLT_CALLBACK_DATA Data)
 {
     UNREFERENCED_PARAMETER(Cbdq);
-    DbgPrint("ok flt_q_04_a_cancelled_entry_is_removed_and_completed\n");
+    OK(FltIsIoCanceled(Data) && IsListEmpty(&QueueList), "flt_q_04_a_cancelled_entry_is_removed_before_it_is_completed");
     Data->IoStatus.Status = STATUS_CANCELLED;
     Data->IoStatus.Information = 0;
     FltCompletePendedPreOperation(Data, FLT_PREOP_COMPLETE, NULL);
@@ -259,7 +259,14 @@ static FLT_PREOP_CALLBACK_STATUS FLTAPI PreWrite(PFLT_CALLBACK_DATA Data, PCFLT_
     if (!NT_SUCCESS(status)) return answer;
     ST(FltParseFileNameInformation(name), STATUS_SUCCESS, "flt_n_05_the_name_is_parsed");
     OK(name->ParentDir.Length == sizeof(WCHAR) && name->Extension.Length != 0, "flt_n_05_parent_and_extension_are_there");
+    EQ(FltIsOperationSynchronous(Data), !FLT_IS_IRP_OPERATION(Data) || FlagOn(FltObjects->FileObject->Flags, FO_SYNCHRONOUS_IO),
+        "flt_d_13_a_write_is_as_synchronous_as_its_file");
+    EQ(FltGetRequestorProcess(Data), IoGetCurrentProcess(), "flt_d_14_the_requestor_is_the_current_process");
     if (Ends(&name->Name, L".msg")) answer = Ask(Data);
+    if (Ends(&name->Name, L".safe")) {
+        *Context = (PVOID)0x5AFE;
+        answer = FLT_PREOP_SUCCESS_WITH_CALLBACK;
+    }
     if (Ends(&name->Name, L".defer")) {
         item = FltAllocateDeferredIoWorkItem();
         if (!FLT_IS_IRP_OPERATION(Data)) {
@@ -289,6 +296,41 @@ static FLT_PREOP_CALLBACK_STATUS FLTAPI PreWrite(PFLT_CALLBACK_DATA Data, PCFLT_
     }
     FltReleaseFileNameInformation(name);
     return answer;
+}
+
+static FLT_POSTOP_CALLBACK_STATUS FLTAPI SafePost(PFLT_CALLBACK_DATA Data, PCFLT_RELATED_OBJECTS FltObjects, PVOID Context, FLT_POST_OPERATION_FLAGS Flags)
+{
+    UNREFERENCED_PARAMETER(Flags);
+    OK(KeGetCurrentIrql() < DISPATCH_LEVEL && FltObjects->Instance == Instance && Context == (PVOID)0x5AFE && NT_SUCCESS(Data->IoStatus.Status),
+        "flt_o_21_the_safe_callback_runs_below_dispatch_level");
+    return FLT_POSTOP_FINISHED_PROCESSING;
+}
+
+static FLT_POSTOP_CALLBACK_STATUS FLTAPI PostWrite(PFLT_CALLBACK_DATA Data, PCFLT_RELATED_OBJECTS FltObjects, PVOID Context, FLT_POST_OPERATION_FLAGS Flags)
+{
+    FLT_POSTOP_CALLBACK_STATUS answer = (FLT_POSTOP_CALLBACK_STATUS)77;
+    BOOLEAN high = KeGetCurrentIrql() >= DISPATCH_LEVEL, done;
+    if (FlagOn(Flags, FLTFL_POST_OPERATION_DRAINING)) return FLT_POSTOP_FINISHED_PROCESSING;
+    done = FltDoCompletionProcessingWhenSafe(Data, FltObjects, Context, Flags, SafePost, &answer);
+    if (high) OK(done && answer == FLT_POSTOP_MORE_PROCESSING_REQUIRED, "flt_o_21_at_dispatch_level_it_is_queued");
+    else OK(done && answer == FLT_POSTOP_FINISHED_PROCESSING, "flt_o_21_below_dispatch_level_it_runs_now");
+    return answer;
+}
+
+static KEVENT GenericDone;
+static VOID FLTAPI Generic(PFLT_GENERIC_WORKITEM Item, PVOID Object, PVOID Context)
+{
+    OK(Object == Instance && Context == (PVOID)0x6E6 && KeGetCurrentIrql() == PASSIVE_LEVEL, "flt_q_09_a_generic_work_item_brings_object_and_context");
+    FltFreeGenericWorkItem(Item);
+    KeSetEvent(&GenericDone, 0, FALSE);
+}
+
+static VOID GenericWork(VOID)
+{
+    PFLT_GENERIC_WORKITEM item = FltAllocateGenericWorkItem();
+    KeInitializeEvent(&GenericDone, NotificationEvent, FALSE);
+    ST(FltQueueGenericWorkItem(item, Instance, Generic, DelayedWorkQueue, (PVOID)0x6E6), STATUS_SUCCESS, "flt_q_09_a_generic_work_item_is_queued");
+    KeWaitForSingleObject(&GenericDone, Executive, KernelMode, FALSE, NULL);
 }
 
 /* Requests of its own, below its instance. */
@@ -363,6 +405,8 @@ static NTSTATUS FLTAPI Message(PVOID Cookie, PVOID Input, ULONG InputLength, PVO
     }
     *Returned = OutputLength != 0;
     if (command == 1) OwnRequests();
+    if (command == 1) GenericWork();
+    if (command == 3) FltCloseCommunicationPort(ServerPort);
     if (command == 2) {
         data = FltCbdqRemoveNextIo(&Queue, NULL);
         OK(data != NULL, "flt_q_03_the_next_entry_is_removed");
@@ -413,7 +457,7 @@ static NTSTATUS FLTAPI Unload(FLT_FILTER_UNLOAD_FLAGS Flags)
 
 static const FLT_OPERATION_REGISTRATION Operations[] = {
     { IRP_MJ_CREATE, 0, PreCreate, PostCreate, NULL },
-    { IRP_MJ_WRITE, FLTFL_OPERATION_REGISTRATION_SKIP_PAGING_IO, PreWrite, NULL, NULL },
+    { IRP_MJ_WRITE, FLTFL_OPERATION_REGISTRATION_SKIP_PAGING_IO, PreWrite, PostWrite, NULL },
     { IRP_MJ_CLEANUP, 0, PreCleanup, NULL, NULL },
     { IRP_MJ_CLOSE, 0, PreClose, NULL, NULL },
     { IRP_MJ_OPERATION_END, 0, NULL, NULL, NULL },

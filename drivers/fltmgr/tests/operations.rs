@@ -573,3 +573,79 @@ fn flt_w_46_a_generated_write_leaves_the_marks_of_any_write() {
     assert_eq!(flags & (FO_FILE_MODIFIED | FO_FILE_SIZE_CHANGED), FO_FILE_MODIFIED | FO_FILE_SIZE_CHANGED);
     assert!(object.ptr(FILE_OBJECT::PrivateCacheMap).is_some(), "the next NtWriteFile may be fast");
 }
+
+#[test]
+fn flt_w_39_the_key_reaches_the_filters_and_the_file_system() {
+    let world = filtered();
+    let keys = Arc::new(Mutex::new(Vec::new()));
+    let seen = keys.clone();
+    let own = world.watch(Watch::new("Own", "200000", &[]));
+    let _below = world.watch(Watch {
+        pre: Box::new(move |data| {
+            if data.irp_flags() & IRP_PAGING_IO == 0 {
+                seen.lock().push(data.key());
+            }
+            PreOp::NoCallback
+        }),
+        ..Watch::new("Below", "100000", &[IRP_MJ_WRITE])
+    });
+    let file = world.sync_file("w39");
+    let object = file.object();
+    let block = pool_buffer(b"key");
+    for key in [0, 0x1234] {
+        let request = Transfer {
+            file: *object,
+            offset: Some(0),
+            length: 3,
+            buffer: block.into(),
+            mdl: None,
+            flags: 0,
+            key,
+            write: true,
+        };
+        assert_eq!(status(transfer(&world.frame(), &own.instance, &request, None)), NtStatus::SUCCESS);
+    }
+    nt_ex::pool::free(block);
+    assert_eq!(*keys.lock(), [0, 0x1234]);
+}
+
+#[test]
+fn flt_w_40_an_mdl_of_the_callers_is_the_buffer_and_stays_the_callers() {
+    let world = filtered();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let before = seen.clone();
+    let own = world.watch(Watch::new("Own", "200000", &[]));
+    let _below = world.watch(Watch {
+        pre: Box::new(move |data| {
+            if data.irp_flags() & IRP_PAGING_IO == 0 {
+                let iopb = data.iopb();
+                let mdl = iopb.addr_at(FLT_IO_PARAMETER_BLOCK::Write_MdlAddress);
+                before.lock().push((mdl, iopb.addr_at(FLT_IO_PARAMETER_BLOCK::Write_WriteBuffer), data.length()));
+            }
+            PreOp::NoCallback
+        }),
+        ..Watch::new("Below", "100000", &[IRP_MJ_WRITE])
+    });
+    let file = world.sync_file("w40");
+    let object = file.object();
+    let block = pool_buffer(b"mdl");
+    let mdl = nt_mm::mdl::for_pool(block, 3).expect("mdl");
+    let request = |buffer: nt_cell::Addr| Transfer {
+        file: *object,
+        offset: Some(0),
+        length: 3,
+        buffer,
+        mdl: Some(mdl),
+        flags: 0,
+        key: 0,
+        write: true,
+    };
+    let send = |buffer| status(transfer(&world.frame(), &own.instance, &request(buffer), None));
+    assert_eq!(send(block.into()), NtStatus::INVALID_PARAMETER, "both a buffer and an MDL");
+    assert_eq!(send(nt_cell::Addr::NULL), NtStatus::SUCCESS);
+    assert_eq!(*seen.lock(), [(mdl.addr(), 0, 3)]);
+    assert!(nt_ex::pool::size_of_block(mdl.addr()).is_some(), "not freed at the completion");
+    nt_mm::mdl::release(mdl);
+    nt_ex::pool::free(block);
+    assert_eq!(file.bytes_of("w40"), b"mdl");
+}
