@@ -156,11 +156,14 @@ impl Cached<'_> {
             node.publish(&data);
             return Err(error);
         }
+        // A file that was extended without a write: the cache takes what lies past its valid data for zeroes, and needs no page
+        // to say so.
+        let moved = end > eof || data.valid < eof;
         data.eof = eof.max(end);
         data.valid = data.eof;
         node.publish(&data);
         drop(data);
-        if end > eof {
+        if moved {
             node.tell_cache();
         }
         drop_pages(node, start, length);

@@ -32,26 +32,40 @@ pub struct House {
     machine: Arc<Machine>,
     recorder: Arc<Recorder>,
     refuses: bool,
+    hosted: bool,
 }
 
 impl House {
     /// Builds one: `C:` with 256 MiB, `D:` with 64 KiB.
     #[must_use]
     pub fn new(refuses: bool) -> Self {
+        Self::with(VolumeSpec::Ram { size: Some(256 << 20) }, refuses)
+    }
+
+    /// Builds one with a volume `C:`.
+    #[must_use]
+    pub fn with(volume: VolumeSpec, refuses: bool) -> Self {
         let recorder = Recorder::new(None);
-        let ram = |size| VolumeSpec::Ram { size: Some(size) };
-        let built = Machine::builder().volume(ram(256 << 20)).volume(ram(64 << 10)).recorder(recorder.clone()).build();
+        let hosted = matches!(volume, VolumeSpec::Dir { .. });
+        let small = VolumeSpec::Ram { size: Some(64 << 10) };
+        let built = Machine::builder().volume(volume).volume(small).recorder(recorder.clone()).build();
         let machine = Arc::new(built.expect("a machine"));
         if refuses {
             machine.add_filter(Arc::new(Refuser)).expect("the filter registers");
         }
-        Self { machine, recorder, refuses }
+        Self { machine, recorder, refuses, hosted }
     }
 
     /// Returns the machine.
     #[must_use]
     pub fn machine(&self) -> &Arc<Machine> {
         &self.machine
+    }
+
+    /// Are the files of `C:` the host's?
+    #[must_use]
+    pub fn is_hosted(&self) -> bool {
+        self.hosted
     }
 
     /// Does a filter refuse fast I/O?

@@ -24,11 +24,16 @@ pub enum State {
     E2,
 }
 
+const ELSEWHERE: &str = "the machine is another process's, and counts by itself";
+
 /// One case on its way through one door.
 pub struct Run<'a> {
     door: &'a dyn Door,
-    house: &'a House,
+    /// The machine, where it is this process's.
+    house: Option<&'a House>,
     folder: String,
+    /// Files of `C:` are the host's, which may be sparse.
+    hosted: bool,
     open: RefCell<Vec<Handle>>,
     /// What was opened on the small volume.
     small: RefCell<Vec<String>>,
@@ -113,8 +118,8 @@ fn same(seen: Done, expected: Done) -> bool {
 
 impl<'a> Run<'a> {
     /// Starts a case in a folder of its own.
-    pub fn new(door: &'a dyn Door, house: &'a House, folder: &str) -> Self {
-        Self { door, house, folder: folder.to_owned(), open: RefCell::default(), small: RefCell::default() }
+    pub fn new(door: &'a dyn Door, house: Option<&'a House>, folder: &str, hosted: bool) -> Self {
+        Self { hosted, door, house, folder: folder.to_owned(), open: RefCell::default(), small: RefCell::default() }
     }
 
     /// Closes what the case left open, and gives the small volume its space back.
@@ -149,7 +154,15 @@ impl<'a> Run<'a> {
 
     /// Goes on only where fast I/O is to be had.
     pub fn with_fast_io(&self) -> Outcome {
-        if self.house.refuses_fast_io() { not_expressible("a filter refuses fast I/O in this run") } else { Ok(()) }
+        match self.house {
+            Some(house) if house.refuses_fast_io() => not_expressible("a filter refuses fast I/O in this run"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Goes on only on a volume that allocates what a file's length covers.
+    pub fn with_own_files(&self) -> Outcome {
+        if self.hosted { not_expressible("a file of the host may be sparse") } else { Ok(()) }
     }
 
     /// Goes on only through a door that has events: for cases that are about nothing else.
@@ -287,10 +300,10 @@ impl<'a> Run<'a> {
         let transfer = Transfer { event: transfer.event.or(event), ..transfer };
         let label = format!("{:?} of {} at {:?}", transfer.direction, transfer.data.len(), transfer.offset);
         let signalled = known && self.door.has_events() && self.is_signalled(file).unwrap_or(false);
-        let asked = self.house.transfers();
+        let asked = self.house.map(House::transfers);
         self.transfer(transfer, refused(status))?;
         if state != State::E2 {
-            self.equal(&format!("requests that a driver saw after {label}"), self.house.transfers() - asked, 0)?;
+            self.equal(&format!("requests that a driver saw after {label}"), self.house.map(House::transfers), asked)?;
         }
         if let Some(event) = event {
             self.equal(&format!("the event after {label}"), self.is_signalled(event)?, state == State::E0)?;
@@ -431,14 +444,18 @@ impl<'a> Run<'a> {
     }
 
     /// How many read and write requests were started so far, fast or as packets.
-    #[must_use]
-    pub fn transfers(&self) -> u64 {
-        self.house.transfers()
+    ///
+    /// # Errors
+    /// The machine is another process's.
+    pub fn transfers(&self) -> Express<u64> {
+        self.house.map_or_else(|| not_expressible(ELSEWHERE), |house| Ok(house.transfers()))
     }
 
     /// Was the last write taken by fast I/O? How many were, so far.
-    #[must_use]
-    pub fn fast_transfers(&self) -> u64 {
-        self.house.fast_transfers()
+    ///
+    /// # Errors
+    /// The machine is another process's.
+    pub fn fast_transfers(&self) -> Express<u64> {
+        self.house.map_or_else(|| not_expressible(ELSEWHERE), |house| Ok(house.fast_transfers()))
     }
 }

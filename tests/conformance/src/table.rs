@@ -9,6 +9,7 @@ use crate::house::House;
 use crate::run::Run;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 
 /// One column of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +53,12 @@ pub struct Cell {
     pub shown: Vec<Shown>,
 }
 
-fn each(door: &dyn Door, house: &House, filter: &str) -> BTreeMap<&'static str, Cell> {
+fn each(door: &dyn Door, house: Option<&House>, hosted: bool, filter: &str) -> BTreeMap<&'static str, Cell> {
     let door = Recorded::new(door);
     let chosen = cases::all().filter(|case| case.name.contains(filter)).enumerate();
     chosen
         .map(|(at, Case { name, run })| {
-            let steps = Run::new(&door, house, &format!("c{at:03}"));
+            let steps = Run::new(&door, house, &format!("c{at:03}"), hosted);
             let stop = run(&steps).err();
             let shown = door.take();
             steps.end();
@@ -69,30 +70,43 @@ fn each(door: &dyn Door, house: &House, filter: &str) -> BTreeMap<&'static str, 
 
 /// Runs every case whose name contains `filter` through a door; an error says what the machine left behind.
 pub fn column(way: Way, refuses_fast_io: bool, filter: &str) -> Result<Column, String> {
-    let house = House::new(refuses_fast_io);
+    column_of(way, House::new(refuses_fast_io), filter)
+}
+
+/// The same in a house of one's own.
+pub fn column_of(way: Way, house: House, filter: &str) -> Result<Column, String> {
+    let refuses_fast_io = house.refuses_fast_io();
     let client = |name: &str| house.machine().process(name).expect("a process");
     let (name, cells) = match way {
         Way::Native => {
             let door = NtDoor::new(NativeCalls::new(client("native")));
-            (door.name(), each(&door, &house, filter))
+            (door.name(), each(&door, Some(&house), house.is_hosted(), filter))
         }
         Way::DriverNt | Way::DriverZw => {
             let driver = DriverCalls::load(house.machine());
             let names = if way == Way::DriverNt { Names::Nt } else { Names::Zw };
             let door = NtDoor::new(DriverCalls::new(client("driver"), names));
-            let result = (door.name(), each(&door, &house, filter));
+            let result = (door.name(), each(&door, Some(&house), house.is_hosted(), filter));
             drop(door);
             DriverCalls::unload(house.machine(), driver)?;
             result
         }
         Way::Fuse => {
             let door = FuseDoor::new(&house);
-            (door.name(), each(&door, &house, filter))
+            (door.name(), each(&door, Some(&house), house.is_hosted(), filter))
         }
     };
     let (fast, transfers) = (house.fast_transfers(), house.transfers());
     house.end()?;
     Ok(Column { door: name, refuses_fast_io, cells, fast, transfers })
+}
+
+/// Runs the list in a directory that somebody mounted: `C:` is there, and no other volume. `hosted`: its files are the host's.
+#[must_use]
+pub fn in_mount(directory: &Path, hosted: bool) -> Column {
+    let door = FuseDoor::at(directory);
+    let cells = each(&door, None, hosted, "");
+    Column { door: door.name(), refuses_fast_io: false, cells, fast: 0, transfers: 0 }
 }
 
 impl Column {

@@ -3,7 +3,9 @@
 //! The FUSE door fails where /dev/fuse is absent; NTIO_NO_FUSE=1 says that it is known to be. `cargo run -p ntio_conformance` prints
 //! the table, and with `--write` brings doors.txt up to date.
 
-use ntio_conformance::table::{Column, Way, column, differences, doors, print};
+use nt_machine::VolumeSpec;
+use ntio_conformance::house::House;
+use ntio_conformance::table::{Column, Way, column, column_of, differences, doors, print};
 
 fn without_fuse() -> bool {
     std::env::var_os("NTIO_NO_FUSE").is_some_and(|value| value == "1")
@@ -52,6 +54,16 @@ fn the_posix_door() {
     if !without_fuse() {
         let _both = twins(Way::Fuse);
     }
+}
+
+#[test]
+fn a_dir_volume_shows_what_the_ram_volume_shows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ram = holds(Way::Native, false);
+    let house = House::with(VolumeSpec::Dir { path: folder.path().to_owned() }, false);
+    let dir = column_of(Way::Native, house, "").expect("nothing is left behind");
+    assert!(dir.wrong().is_empty(), "{}", dir.wrong().join("\n"));
+    same(&ram, &dir);
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn nt_s_05_an_overwrite_on_a_full_volume_succeeds(t: &Run<'_>) -> Outcome {
 }
 
 fn nt_s_06_the_allocation_covers_the_end(t: &Run<'_>) -> Outcome {
+    t.with_own_files()?;
     let f = t.open(sync("a"))?;
     for end in [1, 511, 512, 4096, 4097, 100_000] {
         t.writes(f, at(end - 1), b"x")?;

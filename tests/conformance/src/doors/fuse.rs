@@ -10,7 +10,7 @@ use nt_machine::NtStatus;
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A volume as a directory.
@@ -45,7 +45,10 @@ impl Drop for Mount {
 /// The volumes of a house, mounted.
 #[derive(Debug)]
 pub struct FuseDoor {
-    mounts: [Mount; 2],
+    /// The directories of `C:` and `D:`.
+    roots: Vec<PathBuf>,
+    /// Where they were mounted by us: unmounted with the door.
+    _mounts: Vec<Mount>,
     files: RefCell<Vec<Option<File>>>,
     /// Which of them are past the cache.
     direct: RefCell<Vec<bool>>,
@@ -55,16 +58,24 @@ impl FuseDoor {
     /// Mounts them.
     #[must_use]
     pub fn new(house: &House) -> Self {
-        Self {
-            mounts: [Mount::new(house, 0), Mount::new(house, 1)],
-            files: RefCell::default(),
-            direct: RefCell::default(),
-        }
+        let mounts = vec![Mount::new(house, 0), Mount::new(house, 1)];
+        let roots = mounts.iter().map(|mount| mount.directory.path().to_owned()).collect();
+        Self { roots, _mounts: mounts, files: RefCell::default(), direct: RefCell::default() }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Somebody mounted `C:` here.
+    #[must_use]
+    pub fn at(directory: &Path) -> Self {
+        let roots = vec![directory.to_owned()];
+        Self { roots, _mounts: Vec::new(), files: RefCell::default(), direct: RefCell::default() }
+    }
+
+    fn path(&self, name: &str) -> Express<PathBuf> {
         let (drive, rest) = name.split_at(3);
-        self.mounts[usize::from(drive.starts_with('D'))].directory.path().join(rest.replace('\\', "/"))
+        match self.roots.get(usize::from(drive.starts_with('D'))) {
+            Some(root) => Ok(root.join(rest.replace('\\', "/"))),
+            None => not_expressible("one volume only is mounted"),
+        }
     }
 
     fn with<R>(&self, handle: Handle, body: impl FnOnce(&File) -> R) -> Express<R> {
@@ -145,7 +156,7 @@ impl Door for FuseDoor {
         }
         // std refuses O_CREAT without a write right; the flag itself does not.
         options.custom_flags(flags & (O_CREAT | O_TRUNC | O_DIRECT | O_SYNC)).mode(0o644);
-        match options.open(self.path(&create.name)) {
+        match options.open(self.path(&create.name)?) {
             Ok(file) => {
                 let mut files = self.files.borrow_mut();
                 files.push(Some(file));

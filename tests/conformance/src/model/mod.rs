@@ -136,13 +136,28 @@ fn play(subject: &mut Subject, list: &[Op], policy: AsyncPolicy, met: &mut Met) 
     Err(Difference { at: list.len(), expected, seen })
 }
 
+/// A host says by another word that no file can be that long (NT-O-17).
+fn short(seen: Done) -> Done {
+    let word = |status| if status == NtStatus::FILE_TOO_LARGE { NtStatus::DISK_FULL } else { status };
+    let returned = match seen.returned {
+        Word::Status(status) => Word::Status(word(status)),
+        other => other,
+    };
+    let block = match seen.block {
+        Block::Is(status, information) => Block::Is(word(status), information),
+        other => other,
+    };
+    Done { returned, block }
+}
+
 fn agrees(expected: &Expect, seen: &Seen) -> bool {
     match (expected, seen) {
         (Expect::Nothing, Seen::Nothing) => true,
         (Expect::Done(done, bytes), Seen::Done(seen, brought)) => {
-            done == seen && bytes.as_ref().is_none_or(|bytes| bytes == brought)
+            *done == short(*seen) && bytes.as_ref().is_none_or(|bytes| bytes == brought)
         }
         (Expect::Error(status), Seen::Done(Done { returned, block }, _)) => {
+            let Done { returned, block } = &short(Done { returned: *returned, block: *block });
             let told = matches!(*status, NtStatus::END_OF_FILE | NtStatus::NOT_FOUND);
             let block = *block == Block::Untouched || (told && *block == Block::Is(*status, 0));
             *returned == Word::Status(*status) && block
