@@ -4,7 +4,7 @@
 //! NT-REP. Every other code is INVALID_DEVICE_REQUEST (TW-06, NT-L-12 for oplocks).
 
 use crate::node::{Node, Open, Volume, open_of};
-use crate::{dasd, zero};
+use crate::{dasd, reparse, zero};
 use nt_abi::io::{IO_STACK_LOCATION, IRP};
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::Fault;
@@ -47,34 +47,9 @@ pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let output = stack.get(IO_STACK_LOCATION::DeviceIoControl_OutputBufferLength) as usize;
     let region = irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, input.max(output));
     match code {
-        FSCTL_SET_REPARSE_POINT => {
-            if !(8..=16384).contains(&input) {
-                return NtStatus::IO_REPARSE_DATA_INVALID.fail();
-            }
-            let mut data = vec![0; input];
-            region.sub(0, input).read_to(&mut data).map_err(bad)?;
-            if usize::from(u16::from_le_bytes([data[4], data[5]])) + 8 > input {
-                return NtStatus::IO_REPARSE_DATA_INVALID.fail();
-            }
-            let place = open.link.as_ref().map(|link| link.spot()).map(|spot| (spot.parent, spot.name));
-            let _tree = volume.tree.lock();
-            open.node.object.set_reparse(&open.node, place.as_ref(), Some(data))?;
-            Ok(IoStatus::new(NtStatus::SUCCESS, 0))
-        }
-        FSCTL_GET_REPARSE_POINT => {
-            let data = open.node.object.reparse()?.ok_or(NtStatus::NOT_A_REPARSE_POINT.error())?;
-            let fits = data.len().min(output);
-            region.sub(0, fits).write_from(&data[..fits]).map_err(bad)?;
-            let status = if fits < data.len() { NtStatus::BUFFER_OVERFLOW } else { NtStatus::SUCCESS };
-            Ok(IoStatus::new(status, fits as u64))
-        }
-        FSCTL_DELETE_REPARSE_POINT => {
-            open.node.object.reparse()?.ok_or(NtStatus::NOT_A_REPARSE_POINT.error())?;
-            let place = open.link.as_ref().map(|link| link.spot()).map(|spot| (spot.parent, spot.name));
-            let _tree = volume.tree.lock();
-            open.node.object.set_reparse(&open.node, place.as_ref(), None)?;
-            Ok(IoStatus::new(NtStatus::SUCCESS, 0))
-        }
+        FSCTL_SET_REPARSE_POINT => reparse::set(volume, &open, region.sub(0, input)),
+        FSCTL_GET_REPARSE_POINT => reparse::get(&open, region.sub(0, output)),
+        FSCTL_DELETE_REPARSE_POINT => reparse::delete(volume, &open, region.sub(0, input)),
         FSCTL_SET_ZERO_DATA => {
             if input < 16 {
                 return NtStatus::INVALID_PARAMETER.fail();

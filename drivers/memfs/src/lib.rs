@@ -28,6 +28,7 @@ mod node;
 mod path;
 mod ram;
 mod read;
+mod reparse;
 mod straight;
 mod volinfo;
 mod write;

@@ -11,7 +11,7 @@ use nt_ke::WindowsVersion;
 use support::directory::*;
 use support::*;
 
-const REPARSE_TAG: u32 = 0x1234_5678;
+const REPARSE_TAG: u32 = 0x5678;
 const SYMLINK: u32 = 0xA000_001D;
 const SET_REPARSE: u32 = 0x9_00A4;
 const UNTOUCHED: Iosb = Iosb::Untouched;

@@ -1,0 +1,124 @@
+//! FSCTL_SET, GET and DELETE_REPARSE_POINT: what may be put on a file, and how it is taken off.
+//!
+//! Room: drivers/memfs. Called by: `fsctl`. IRQL: PASSIVE_LEVEL. Locks: the tree while a file becomes another kind of thing.
+//! Source: FSCTL_SET_REPARSE_POINT and kin, REPARSE_DATA_BUFFER; rules NT-REP-01 to NT-REP-19, NT-REP-33.
+//! Not here: following one. A name that leads through a reparse point ends in IO_REPARSE_TAG_NOT_HANDLED.
+
+use crate::naming::is_filled;
+use crate::node::{Open, Volume};
+use nt_abi::{NtError, NtResult, NtStatus};
+use nt_cell::{Fault, Region};
+use nt_io::irp::IoStatus;
+
+const MOUNT_POINT: u32 = 0xA000_0003;
+const SYMLINK: u32 = 0xA000_000C;
+const MICROSOFT: u32 = 0x8000_0000;
+const ON_DIRECTORIES: u32 = 0x1000_0000;
+/// Bits of a tag that mean something.
+const MEANINGFUL: u32 = 0xF000_FFFF;
+/// REPARSE_DATA_BUFFER's header, and REPARSE_GUID_DATA_BUFFER's.
+const HEADER: usize = 8;
+const GUID_HEADER: usize = 0x18;
+/// The smallest buffer that FSCTL_GET_REPARSE_POINT looks at.
+const LEAST: usize = 0x1C;
+const LARGEST: usize = 0x4000;
+const WRITES: u32 = 2 | 0x100;
+
+fn bad(_: Fault) -> NtError {
+    NtStatus::INVALID_USER_BUFFER.error()
+}
+
+fn word(data: &[u8], at: usize) -> u32 {
+    data.get(at..at + 4).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u32::from_le_bytes(*bytes))
+}
+
+fn half(data: &[u8], at: usize) -> usize {
+    data.get(at..at + 2).map_or(0, |bytes| usize::from(u16::from_le_bytes([bytes[0], bytes[1]])))
+}
+
+fn check_tag(tag: u32) -> NtResult<()> {
+    if tag <= 1 || tag & !MEANINGFUL != 0 { NtStatus::IO_REPARSE_TAG_INVALID.fail() } else { Ok(()) }
+}
+
+fn may_write(open: &Open) -> NtResult<()> {
+    if open.access & WRITES == 0 { NtStatus::ACCESS_DENIED.fail() } else { Ok(()) } // NT-REP-04
+}
+
+/// Is `new` of the same kind as what is there?
+fn same_kind(there: &[u8], new: &[u8]) -> NtResult<()> {
+    if word(there, 0) != word(new, 0) {
+        return NtStatus::IO_REPARSE_TAG_MISMATCH.fail();
+    }
+    if word(new, 0) & MICROSOFT == 0 && there.get(8..24) != new.get(8..24) {
+        return NtStatus::REPARSE_ATTRIBUTE_CONFLICT.fail();
+    }
+    Ok(())
+}
+
+pub(crate) fn set(volume: &Volume, open: &Open, input: Region) -> NtResult<IoStatus> {
+    may_write(open)?;
+    if !(HEADER..=LARGEST).contains(&input.len()) {
+        return NtStatus::IO_REPARSE_DATA_INVALID.fail(); // NT-REP-05
+    }
+    let data = input.to_vec().map_err(bad)?;
+    let (tag, length) = (word(&data, 0), half(&data, 4));
+    let header = if tag & MICROSOFT == 0 { GUID_HEADER } else { HEADER };
+    if data.len() != length + header {
+        return NtStatus::IO_REPARSE_DATA_INVALID.fail();
+    }
+    check_tag(tag)?; // NT-REP-06
+    let node = &open.node;
+    if tag == MOUNT_POINT && !node.is_directory() {
+        return NtStatus::NOT_A_DIRECTORY.fail(); // NT-REP-07
+    }
+    if tag & ON_DIRECTORIES == 0 && is_filled(node)? {
+        return NtStatus::DIRECTORY_NOT_EMPTY.fail(); // NT-REP-08
+    }
+    if tag == SYMLINK {
+        // NT-REP-09, NT-REP-10: no data of its own, and a name to go to.
+        let filled = !node.is_directory() && node.data.read().eof != 0;
+        if filled || length < 12 || half(&data, 10) == 0 {
+            return NtStatus::IO_REPARSE_DATA_INVALID.fail();
+        }
+    }
+    let place = open.link.as_ref().map(|link| link.spot()).map(|spot| (spot.parent, spot.name));
+    let _tree = volume.tree.lock();
+    if let Some(there) = node.object.reparse()? {
+        same_kind(&there, &data)?; // NT-REP-11
+    }
+    node.object.set_reparse(node, place.as_ref(), Some(data))?;
+    Ok(IoStatus::new(NtStatus::SUCCESS, 0))
+}
+
+pub(crate) fn get(open: &Open, output: Region) -> NtResult<IoStatus> {
+    if output.is_empty() {
+        return NtStatus::INVALID_USER_BUFFER.fail(); // NT-REP-01
+    }
+    let data = open.node.object.reparse()?.ok_or(NtStatus::NOT_A_REPARSE_POINT.error())?;
+    if output.len() < LEAST {
+        return NtStatus::BUFFER_TOO_SMALL.fail(); // NT-REP-02
+    }
+    let fits = data.len().min(output.len());
+    output.sub(0, fits).write_from(&data[..fits]).map_err(bad)?;
+    let status = if fits < data.len() { NtStatus::BUFFER_OVERFLOW } else { NtStatus::SUCCESS };
+    Ok(IoStatus::new(status, fits as u64)) // NT-REP-03
+}
+
+pub(crate) fn delete(volume: &Volume, open: &Open, input: Region) -> NtResult<IoStatus> {
+    may_write(open)?;
+    if input.is_empty() {
+        return NtStatus::INVALID_BUFFER_SIZE.fail(); // NT-REP-14
+    }
+    let data = input.to_vec().map_err(bad)?;
+    // A buffer of the header's size that names the tag and no data; a GUID tag's has the GUID.
+    if data.len() != GUID_HEADER || half(&data, 4) != 0 {
+        return NtStatus::IO_REPARSE_DATA_INVALID.fail();
+    }
+    check_tag(word(&data, 0))?; // NT-REP-15
+    let place = open.link.as_ref().map(|link| link.spot()).map(|spot| (spot.parent, spot.name));
+    let _tree = volume.tree.lock();
+    let there = open.node.object.reparse()?.ok_or(NtStatus::NOT_A_REPARSE_POINT.error())?;
+    same_kind(&there, &data)?;
+    open.node.object.set_reparse(&open.node, place.as_ref(), None)?;
+    Ok(IoStatus::new(NtStatus::SUCCESS, 0))
+}
