@@ -159,13 +159,13 @@ pub(super) fn keep(host: &Host, attributes: Option<u32>, created: Option<i64>) -
     }
     let fd = host.opened().map_err(error)?;
     let done = if new == plain(kind) {
-        call(|| rustix::fs::fremovexattr(&fd, RECORD))
+        call(|| rustix::fs::fremovexattr(fd, RECORD))
     } else {
         let mut bytes = [0; 16];
         bytes[0] = 1;
         bytes[4..8].copy_from_slice(&new.attributes.to_le_bytes());
         bytes[8..].copy_from_slice(&new.created.to_le_bytes());
-        call(|| rustix::fs::fsetxattr(&fd, RECORD, &bytes, XattrFlags::empty()))
+        call(|| rustix::fs::fsetxattr(fd, RECORD, &bytes, XattrFlags::empty()))
     };
     done.map_err(|errno| if errno == Errno::OPNOTSUPP { NtStatus::NOT_SUPPORTED.error() } else { error(errno) })
 }
