@@ -26,7 +26,7 @@ pub use imports::exports;
 pub use kernel::{KernelClient, KernelFile};
 pub use recorder::Recorder;
 pub use report::Report;
-pub use spec::{FilterSpec, KsSpec, SpecError, VolumeSpec};
+pub use spec::{FilterKind, FilterSpec, KsSpec, SpecError, VolumeSpec};
 
 use nt_ke::{Entered, Kernel, Mode, Thread};
 use nt_ks::device::BuiltIn;

@@ -8,12 +8,12 @@ use crate::verdict::{BROKEN, FINDINGS, FINE, Failure, INTERRUPTED, NOT_EXECUTABL
 use crate::wire::{Event, Incoming, Setup, Who, send};
 use clap::ValueEnum;
 use nt_machine::report::{Checks, CommandRow, Finding};
-use nt_machine::{FilterSpec, KsSpec, Report, VolumeSpec};
+use nt_machine::{FilterKind, FilterSpec, KsSpec, Report, VolumeSpec};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -86,21 +86,30 @@ impl Drop for Server {
     }
 }
 
+/// A path of the command line for the server, which works elsewhere.
+fn from_here(path: PathBuf) -> String {
+    std::path::absolute(&path).unwrap_or(path).display().to_string()
+}
+
 fn setup(machine: &MachineArgs) -> Result<Setup, Failure> {
     machine.check()?;
     let mut volumes = Vec::new();
     for text in &machine.volumes {
         volumes.push(match text.parse::<VolumeSpec>().map_err(|error| Failure::usage(error.to_string()))? {
             VolumeSpec::Ram { .. } => text.clone(),
-            // The server works elsewhere: a path from here must say so.
-            VolumeSpec::Dir { path } => {
-                format!("dir:{}", std::path::absolute(&path).unwrap_or(path).display())
-            }
+            VolumeSpec::Dir { path } => format!("dir:{}", from_here(path)),
         });
     }
+    let mut filters = Vec::new();
     for text in &machine.filters {
-        text.parse::<FilterSpec>().map_err(|error| Failure::usage(error.to_string()))?;
+        let spec = text.parse::<FilterSpec>().map_err(|error| Failure::usage(error.to_string()))?;
+        filters.push(match (spec.kind, spec.altitude) {
+            (FilterKind::BuiltIn(_), _) => text.clone(),
+            (FilterKind::Image(path), None) => from_here(path),
+            (FilterKind::Image(path), Some(altitude)) => format!("{}@{altitude}", from_here(path)),
+        });
     }
+    let mut streams = Vec::new();
     for (at, text) in machine.ks.iter().enumerate() {
         let spec = text.parse::<KsSpec>().map_err(|error| Failure::usage(error.to_string()))?;
         if machine.ks[..at]
@@ -113,14 +122,18 @@ fn setup(machine: &MachineArgs) -> Result<Setup, Failure> {
                 spec.name()
             )));
         }
+        streams.push(match spec {
+            KsSpec::RawSink { path } => format!("rawsink:{}", from_here(path)),
+            KsSpec::Null => text.clone(),
+        });
     }
     let word = |value: Option<clap::builder::PossibleValue>| {
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     };
     Ok(Setup {
         volumes,
-        filters: machine.filters.clone(),
-        streams: machine.ks.clone(),
+        filters,
+        streams,
         trace: machine.trace.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())),
         windows: word(machine.windows.to_possible_value()),
         completion: word(machine.completion.and_then(|completion| completion.to_possible_value())),

@@ -42,6 +42,25 @@ fn run_passes_on_the_commands_own_code() {
 }
 
 #[test]
+fn paths_are_meant_from_where_ntio_was_called() {
+    if no_fuse() {
+        return;
+    }
+    let here = scratch();
+    std::fs::create_dir(here.path().join("files")).expect("a directory");
+    std::fs::copy(fixture("t_flt.sys"), here.path().join("t_flt.sys")).expect("a copy");
+    let words = ["run", "-v", "dir:files", "-f", "t_flt.sys@370030", "--ks", "rawsink:out.raw", "--trace", "t.jsonl"];
+    let rest = ["--report-file", "report.txt", "--", "sh", "-c", "echo x > f"];
+    let program = env!("CARGO_BIN_EXE_ntio");
+    let done = Command::new(program).args(words).args(rest).current_dir(here.path()).output().expect("ntio runs");
+    assert_eq!(code(&done), Some(0), "{}", stderr(&done));
+    let read = |name: &str| std::fs::read_to_string(here.path().join(name)).expect(name);
+    assert_eq!(read("files/f"), "x\n");
+    assert!(read("report.txt").contains("t_flt") && read("t.jsonl").contains("IRP_MJ_WRITE"));
+    assert!(here.path().join("out.raw").exists());
+}
+
+#[test]
 fn run_starts_the_command_in_the_mount_and_names_it() {
     if no_fuse() {
         return;
