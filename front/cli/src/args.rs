@@ -202,6 +202,7 @@ pub(crate) enum Completion {
     Inline,
     Worker,
     Dispatch,
+    /// (not there yet)
     Random,
 }
 
@@ -228,7 +229,7 @@ pub(crate) enum Cache {
 /// Options that all machines share.
 #[derive(Debug, Args)]
 pub(crate) struct MachineArgs {
-    /// A volume: ram, ram:SIZE; the first is C:
+    /// A volume: ram, ram:SIZE, dir:PATH; the first is C:
     #[arg(short, long = "volume", value_name = "VOL")]
     pub(crate) volumes: Vec<String>,
     /// A filter: spy, or PATH/to/x.sys; with @ALTITUDE

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            eprintln!("ntio: {failure}");
+            verdict::say(&format!("ntio: {failure}"));
             ExitCode::from(failure.code)
         }
     }

@@ -71,7 +71,7 @@ pub(crate) fn serve() -> u8 {
     let Ok(reader) = stream.try_clone() else { return BROKEN };
     let mut incoming = Incoming::new(reader);
     let Ok(Some(setup)) = incoming.next::<Setup>() else {
-        eprintln!("ntio: this command is ntio's own; it starts it itself");
+        crate::verdict::say("ntio: this command is ntio's own; it starts it itself");
         return USAGE;
     };
     let line = Line(Arc::new(Mutex::new(stream)));
@@ -85,12 +85,16 @@ pub(crate) fn serve() -> u8 {
 }
 
 fn read_driver(path: &Path, altitude: Option<String>) -> Result<Pending, Refusal> {
-    let bytes = std::fs::read(path).map_err(|error| {
-        Refusal::new(CANNOT_LOAD, format!("{}: {error}; give the path of a driver image", path.display()))
+    let bytes = crate::imports::read(path).map_err(|why| {
+        Refusal::new(CANNOT_LOAD, format!("{}: {why}; give the path of a driver image", path.display()))
     })?;
     let file = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     // Refused before anything is mounted or run.
-    nt_pe::parse(&file, &bytes).map_err(|error| Refusal::new(CANNOT_LOAD, error))?;
+    let pe = nt_pe::parse(&file, &bytes).map_err(|error| Refusal::new(CANNOT_LOAD, error))?;
+    if pe.entry == 0 {
+        let why = "it has no entry point, so there is no DriverEntry to call; only drivers can be loaded";
+        return Err(Refusal::new(CANNOT_LOAD, format!("{file}: {why}")));
+    }
     Ok(Pending { file, bytes, altitude })
 }
 

@@ -4,7 +4,7 @@
 //! written by a driver, so it is data here and nothing more.
 
 use crate::args::{LoadArgs, MachineArgs, MountArgs, ReportKind, RunArgs};
-use crate::verdict::{BROKEN, FINDINGS, FINE, Failure, INTERRUPTED, NOT_EXECUTABLE, NOT_FOUND};
+use crate::verdict::{BROKEN, FINDINGS, FINE, Failure, INTERRUPTED, NOT_EXECUTABLE, NOT_FOUND, out, say};
 use crate::wire::{Event, Incoming, Setup, Who, send};
 use clap::ValueEnum;
 use nt_machine::report::{Checks, CommandRow, Finding};
@@ -31,6 +31,8 @@ struct Prints {
     driver: String,
     checks: Checks,
     failed: Vec<String>,
+    /// Stdout took nothing any more, which was said.
+    unheard: bool,
 }
 
 impl Prints {
@@ -56,9 +58,13 @@ impl Prints {
             self.failed.push(check.to_owned());
         }
         if self.plain {
-            println!("{line}");
+            if let Err(failure) = out(&format!("{line}\n"))
+                && !std::mem::replace(&mut self.unheard, true)
+            {
+                say(&format!("ntio: {failure}; what drivers print is lost from here on"));
+            }
         } else {
-            eprintln!("[{}] {line}", self.driver);
+            say(&format!("[{}] {line}", self.driver));
         }
     }
 }
@@ -181,7 +187,7 @@ impl Server {
                         continue;
                     }
                     Event::Note(text) => {
-                        eprintln!("ntio: {text}");
+                        say(&format!("ntio: {text}"));
                         continue;
                     }
                     Event::Ready { lockdown } => Step::Ready(lockdown),
@@ -285,7 +291,7 @@ fn tell(machine: &MachineArgs, report: &Report, default: ReportKind) -> Result<(
         ReportKind::None => return Ok(()),
     };
     match &machine.report_file {
-        None => eprint!("{text}"),
+        None => say(text.trim_end_matches('\n')),
         Some(path) => {
             let written = std::fs::File::create(path).and_then(|mut file| file.write_all(text.as_bytes()));
             written.map_err(|error| Failure::broken(format!("{}: {error}", path.display())))?;
@@ -297,7 +303,7 @@ fn tell(machine: &MachineArgs, report: &Report, default: ReportKind) -> Result<(
 /// The last line, where drivers printed checks.
 fn count(report: &Report) {
     if report.checks.ok + report.checks.not_ok != 0 {
-        eprintln!("{} ok, {} not ok", report.checks.ok, report.checks.not_ok);
+        say(&format!("{} ok, {} not ok", report.checks.ok, report.checks.not_ok));
     }
 }
 
@@ -356,7 +362,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         Command::new(program).args(words).current_dir(directory.path()).env("NTIO_MOUNT", directory.path()).spawn();
     let mut failure = None;
     let code = match spawned {
-        Ok(child) => wait(child),
+        Ok(child) => {
+            pass_on_signals(child.id());
+            wait(child)
+        }
         Err(error) => {
             let found = error.kind() != std::io::ErrorKind::NotFound;
             failure = Some(format!("{}: {error}", program.to_string_lossy()));
@@ -377,6 +386,18 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         return Err(Failure::new(code, failure));
     }
     Ok(if code == FINE && report.failed() { FINDINGS } else { code })
+}
+
+/// SIGTERM and SIGHUP for ntio are the command's: it ends, the volume is unmounted, the report is made. (An interrupt from
+/// the terminal reaches the command by itself.)
+fn pass_on_signals(command: u32) {
+    let Ok(mut signals) = signal_hook::iterator::Signals::new([libc::SIGTERM, libc::SIGHUP]) else { return };
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            let known = nix::sys::signal::Signal::try_from(signal).ok();
+            let _gone = nix::sys::signal::kill(nix::unistd::Pid::from_raw(command.cast_signed()), known);
+        }
+    });
 }
 
 /// Waits for the command; its code as shells tell it.
@@ -400,7 +421,7 @@ pub(crate) fn mount(args: &MountArgs) -> Result<u8, Failure> {
     setup.allow_other = args.allow_other;
     let mut server = Server::start(&setup, false)?;
     server.ready(Duration::from_secs(60))?;
-    eprintln!("ntio: C: is mounted at {}; unmount it, or interrupt, to end", at.display());
+    say(&format!("ntio: C: is mounted at {}; unmount it, or interrupt, to end", at.display()));
     let ended = server.next(None, true);
     let interrupted = ended.is_none();
     let unmounted = if interrupted { unmount(&at) } else { Ok(()) };
@@ -442,7 +463,7 @@ pub(crate) fn load(args: &LoadArgs) -> Result<u8, Failure> {
     };
     if args.machine.report.is_none() && args.machine.report_file.is_none() {
         for finding in report.findings.iter().filter(|finding| !finding.message.starts_with("not ok ")) {
-            eprintln!("ntio: {}: {}", finding.severity, finding.message);
+            say(&format!("ntio: {}: {}", finding.severity, finding.message));
         }
     }
     tell(&args.machine, &report, ReportKind::None)?;

@@ -56,3 +56,8 @@ pub(crate) fn out(text: &str) -> Result<u8, Failure> {
         _ => Ok(FINE),
     }
 }
+
+/// Says a line on stderr; where nobody can read it, nobody misses it.
+pub(crate) fn say(line: &str) {
+    let _unheard = writeln!(std::io::stderr().lock(), "{line}");
+}

@@ -42,6 +42,58 @@ fn run_passes_on_the_commands_own_code() {
 }
 
 #[test]
+fn a_signal_for_ntio_ends_the_command_and_a_full_stderr_changes_no_code() {
+    if no_fuse() {
+        return;
+    }
+    let start = std::time::Instant::now();
+    let program = env!("CARGO_BIN_EXE_ntio");
+    let here = scratch();
+    let ready = here.path().join("ready");
+    let script = format!("touch {}; exec sleep 60", ready.display());
+    let mut run =
+        Command::new(program).args(["run", "--report", "none", "--", "sh", "-c", &script]).spawn().expect("runs");
+    while !ready.exists() && start.elapsed().as_secs() < 30 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let pid = run.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+    assert_eq!(run.wait().expect("ends").code(), Some(143));
+    assert!(start.elapsed().as_secs() < 50, "the command did not sleep on");
+
+    let full = || std::fs::File::create("/dev/full").expect("/dev/full");
+    let done = Command::new(program).args(["run", "--", "sh", "-c", "exit 5"]).stderr(full()).status();
+    assert_eq!(done.expect("runs").code(), Some(5));
+    let load = [&"load".to_owned(), &fixture("t_flt.sys")];
+    let done = Command::new(program).args(load).stdout(full()).output().expect("runs");
+    assert!(stderr(&done).contains("stdout") && stderr(&done).contains("3 ok"), "{}", stderr(&done));
+}
+
+#[test]
+fn what_is_no_file_of_a_driver_is_refused_before_it_is_read() {
+    for path in ["/dev/zero", "/dev/null", "/"] {
+        for command in ["load", "imports"] {
+            let refused = ntio(&[command, path]);
+            assert_eq!(code(&refused), Some(3), "{command} {path}: {}", stderr(&refused));
+        }
+    }
+    let here = scratch();
+    let mut image = std::fs::read(fixture("t_flt.sys")).expect("the fixture");
+    let header = u32::from_le_bytes(image[0x3C..0x40].try_into().expect("four bytes")) as usize;
+    image[header + 24 + 16..header + 24 + 20].fill(0);
+    let path = here.path().join("noentry.sys");
+    std::fs::write(&path, image).expect("written");
+    let refused = ntio(&["load", &text(path)]);
+    assert_eq!(code(&refused), Some(3));
+    assert!(stderr(&refused).contains("no entry point"), "{}", stderr(&refused));
+    let trace = here.path().join("t.jsonl");
+    std::fs::write(&trace, "{}\n").expect("written");
+    let trace = text(trace);
+    assert_eq!(code(&ntio(&["trace", &trace, "-o", &trace])), Some(2));
+    assert_eq!(std::fs::read_to_string(&trace).expect("still there"), "{}\n");
+}
+
+#[test]
 fn paths_are_meant_from_where_ntio_was_called() {
     if no_fuse() {
         return;

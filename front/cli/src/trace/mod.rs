@@ -19,6 +19,10 @@ pub(crate) fn print(args: &TraceArgs) -> Result<u8, Failure> {
         None => Select::All,
         Some(text) => select::parse(text).map_err(|why| Failure::usage(format!("--filter '{text}': {why}")))?,
     };
+    if let Some(path) = args.output.as_ref().filter(|path| same(path, &args.file)) {
+        let text = format!("{} is the trace itself; give another file with -o", path.display());
+        return Err(Failure::usage(text));
+    }
     let out: Box<dyn Write> = match &args.output {
         None => Box::new(std::io::stdout().lock()),
         Some(path) => Box::new(std::fs::File::create(path).map_err(|error| broken(path, &error))?),
@@ -29,6 +33,13 @@ pub(crate) fn print(args: &TraceArgs) -> Result<u8, Failure> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::broken(format!("output: {error}"))),
         _ => Ok(FINE),
     }
+}
+
+/// Whether two names lead to one file.
+fn same(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |path: &Path| std::fs::metadata(path).map(|there| (there.dev(), there.ino()));
+    matches!((id(one), id(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 fn broken(path: &Path, error: &dyn std::fmt::Display) -> Failure {
