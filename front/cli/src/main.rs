@@ -4,7 +4,6 @@
 //! Two processes (house rule 10): the supervisor runs the command and owns report and verdict; the server, this program
 //! started again with a hidden argument, holds the machine and the drivers and is locked down before one of them runs.
 //! Data goes to stdout, messages to stderr. Exit codes: see `verdict`.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod args;
 mod bench;
