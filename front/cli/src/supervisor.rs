@@ -307,6 +307,15 @@ fn count(report: &Report) {
     }
 }
 
+/// What went wrong with ntio itself (no rule names it) is said even where no report is wanted.
+fn tell_of_ourselves(machine: &MachineArgs, report: &Report) {
+    if machine.report == Some(ReportKind::None) {
+        for finding in report.findings.iter().filter(|finding| finding.rule.is_empty() && finding.severity == "error") {
+            say(&format!("ntio: {}", finding.message));
+        }
+    }
+}
+
 fn listen_for_interrupts() -> Result<(), Failure> {
     ctrlc::set_handler(|| STOPPED.store(true, Ordering::Relaxed)).map_err(|error| Failure::broken(error.to_string()))
 }
@@ -381,6 +390,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     let argv = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     report.command = Some(CommandRow { argv, exit: i32::from(code) });
     tell(&args.machine, &report, ReportKind::Text)?;
+    tell_of_ourselves(&args.machine, &report);
     count(&report);
     if let Some(failure) = failure {
         return Err(Failure::new(code, failure));
@@ -434,6 +444,7 @@ pub(crate) fn mount(args: &MountArgs) -> Result<u8, Failure> {
         report.findings.push(Finding { severity: "error".into(), message, ..Finding::default() });
     }
     tell(&args.machine, &report, ReportKind::Text)?;
+    tell_of_ourselves(&args.machine, &report);
     count(&report);
     Ok(if report.failed() {
         FINDINGS

@@ -70,6 +70,18 @@ fn a_signal_for_ntio_ends_the_command_and_a_full_stderr_changes_no_code() {
 }
 
 #[test]
+fn a_server_that_dies_is_told_of_without_a_report_too() {
+    if no_fuse() {
+        return;
+    }
+    // The server is the one child of ntio that is called with its hidden argument.
+    let script = "for p in /proc/[0-9]*; do [ $p != /proc/$$ ] && grep -qa __server $p/cmdline && grep -q \"PPid:[[:space:]]*$PPID$\" $p/status && kill -9 ${p#/proc/}; done; true";
+    let done = ntio(&["run", "--report", "none", "--", "sh", "-c", script]);
+    assert_eq!(code(&done), Some(1));
+    assert!(stderr(&done).contains("the machine fell"), "{}", stderr(&done));
+}
+
+#[test]
 fn what_is_no_file_of_a_driver_is_refused_before_it_is_read() {
     for path in ["/dev/zero", "/dev/null", "/"] {
         for command in ["load", "imports"] {
