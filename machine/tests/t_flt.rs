@@ -1,28 +1,14 @@
 //! Compiled minifilters between a program and the volume (tests/drivers/t_flt.c, t_null.c, t_missing.c).
 
+mod compiled;
+
+use compiled::{Lines, all_good, at, listening};
 use nt_machine::driver::{DriverError, DriverOptions, Unloaded};
 use nt_machine::file::spec;
 use nt_machine::{Machine, NtStatus};
-use std::sync::{Arc, Mutex};
-
-type Lines = Arc<Mutex<Vec<String>>>;
 
 fn machine() -> (Machine, Lines) {
-    let lines = Lines::default();
-    let sink = Arc::clone(&lines);
-    let debug = move |line: &str| sink.lock().expect("no other holder panics").push(line.trim_end().to_owned());
-    (Machine::builder().debug(debug).build().expect("a machine"), lines)
-}
-
-fn at(altitude: &str) -> DriverOptions {
-    DriverOptions { altitude: Some(altitude.to_owned()), ..DriverOptions::default() }
-}
-
-fn all_good(lines: &Lines, at_least: usize) {
-    let lines = lines.lock().expect("no other holder panics").clone();
-    let bad = lines.iter().filter(|line| line.starts_with("not ok")).count();
-    let good = lines.iter().filter(|line| line.starts_with("ok ")).count();
-    assert!(bad == 0 && good >= at_least, "{good} ok, {bad} not ok:\n{}", lines.join("\n"));
+    listening(Machine::builder())
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! A compiled filter with contexts, names, work items, a queue, requests of its own, and a port (tests/drivers/t_fltctx.c).
 
+mod compiled;
+
+use compiled::{Lines, all_good, at, listening};
 use nt_fltmgr::port::Connection;
 use nt_io::create::CreateSpec;
 use nt_io::system::AsyncPolicy;
-use nt_machine::driver::{DriverOptions, Unloaded};
+use nt_machine::driver::Unloaded;
 use nt_machine::file::spec;
 use nt_machine::{Machine, NtStatus};
-use std::sync::{Arc, Mutex};
-
-type Lines = Arc<Mutex<Vec<String>>>;
 
 const SECONDS: i64 = -10_000_000;
 
@@ -16,21 +16,10 @@ fn asynchronous(name: &str) -> CreateSpec {
     CreateSpec { options: 0, ..spec(name) }
 }
 
-fn all_good(lines: &Lines, at_least: usize) {
-    let lines = lines.lock().expect("no other holder panics").clone();
-    let bad = lines.iter().filter(|line| line.starts_with("not ok")).count();
-    let good = lines.iter().filter(|line| line.starts_with("ok ")).count();
-    assert!(bad == 0 && good >= at_least, "{good} ok, {bad} not ok:\n{}", lines.join("\n"));
-}
-
 fn loaded() -> (Machine, nt_machine::driver::Driver, Lines) {
-    let lines = Lines::default();
-    let sink = Arc::clone(&lines);
-    let debug = move |line: &str| sink.lock().expect("no other holder panics").push(line.trim_end().to_owned());
-    let machine = Machine::builder().debug(debug).build().expect("a machine");
+    let (machine, lines) = listening(Machine::builder());
     let image = include_bytes!("../../tests/drivers/t_fltctx.sys");
-    let options = DriverOptions { altitude: Some("260000".to_owned()), ..DriverOptions::default() };
-    let driver = machine.load_driver("t_fltctx.sys", image, &options).expect("the filter loads");
+    let driver = machine.load_driver("t_fltctx.sys", image, &at("260000")).expect("the filter loads");
     (machine, driver, lines)
 }
 

@@ -55,7 +55,7 @@ impl NativeDriver for FltDriver {
             return irp.skip_to(volume.lower);
         }
         let kernel = Arc::clone(&nt_ke::current().kernel);
-        let span = irp::prefix(irp.irp()).map_or(0, |prefix| prefix.get(irp::IRP_PREFIX::Span));
+        let span = irp::span(irp.irp());
         let file = irp.file();
         let made = Operation::new(&volume, &kernel, file, Some(irp.irp()), Origin::Packet, first, span);
         let operation = match made {

@@ -4,15 +4,15 @@
 //! Source: KsWriteFile page; rules KS-W-01 to KS-W-33, KS-R-01, KS-R-02.
 
 use nt_abi::io::{
-    DEVICE_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IO_STATUS_BLOCK, IRP, IRP_DEFER_IO_COMPLETION, IRP_MJ_READ,
-    IRP_MJ_WRITE, IRP_READ_OPERATION, IRP_WRITE_OPERATION,
+    DEVICE_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IO_STATUS_BLOCK, IRP, IRP_DEFER_IO_COMPLETION, IRP_READ_OPERATION,
+    IRP_WRITE_OPERATION,
 };
 use nt_abi::ke::KEVENT;
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Addr, Foreign};
 use nt_io::device::Device;
 use nt_io::driver::FastCall;
-use nt_io::irp::{self, IRP_PREFIX, IoStatus, PREFIX_CHECK_BLOCK, PREFIX_NO_ALERT};
+use nt_io::irp::{self, IoStatus, PREFIX_CHECK_BLOCK, PREFIX_NO_ALERT};
 use nt_io::observe::{self, Request, Scope};
 use nt_io::rw::{self, Direction};
 use nt_io::system::System;
@@ -20,7 +20,6 @@ use nt_io::{device, file, port};
 use nt_ke::{Frame, Mode, Mutex, dispatcher};
 use nt_ob::object;
 use nt_ob::types::ObjectType;
-use nt_ps::counters::Operation;
 use nt_trace::rule;
 use std::sync::LazyLock;
 
@@ -138,7 +137,7 @@ impl Drop for Flight {
 
 fn request(frame: &Frame, transfer: &Transfer, flags: u32, fast: bool) -> Request {
     Request {
-        major: major(transfer.direction),
+        major: transfer.direction.major(),
         file: Some(transfer.file),
         offset: transfer.file.get(FILE_OBJECT::CurrentByteOffset),
         length: transfer.length,
@@ -146,29 +145,6 @@ fn request(frame: &Frame, transfer: &Transfer, flags: u32, fast: bool) -> Reques
         fast,
         generated: false,
         process: nt_ps::current_process(frame).id(),
-    }
-}
-
-const fn major(direction: Direction) -> u8 {
-    match direction {
-        Direction::Read => IRP_MJ_READ,
-        Direction::Write => IRP_MJ_WRITE,
-    }
-}
-
-const fn counter(direction: Direction) -> Operation {
-    match direction {
-        Direction::Read => Operation::Read,
-        Direction::Write => Operation::Write,
-    }
-}
-
-/// KS-W-11: one operation a call that reached a device, and the bytes of a success.
-fn count(frame: &Frame, direction: Direction, result: Option<IoStatus>) {
-    let counters = frame.thread.io();
-    counters.operation(counter(direction));
-    if let Some(result) = result.filter(|result| result.status.is_success()) {
-        counters.transferred(counter(direction), result.information);
     }
 }
 
@@ -197,7 +173,7 @@ fn fast(frame: &Frame, transfer: &Transfer, top: Device) -> Option<NtStatus> {
     }
     system.end(span, result.status, result.information);
     let result = taken?;
-    count(frame, transfer.direction, Some(result));
+    rw::count(frame, transfer.direction, Some(result));
     transfer.iosb.set(IO_STATUS_BLOCK::Information, result.information);
     transfer.iosb.set(IO_STATUS_BLOCK::Status, result.status);
     // The event and the port hear of it, the file object's own event does not.
@@ -225,7 +201,7 @@ fn send(frame: &Frame, transfer: &Transfer, top: Device) -> NtResult<NtStatus> {
     packet.set_ptr(IRP::UserIosb, Some(transfer.iosb));
     packet.set_addr(IRP::UserApcContext, transfer.port_context);
     let stack = irp::next(packet);
-    stack.set(IO_STACK_LOCATION::MajorFunction, major(transfer.direction));
+    stack.set(IO_STACK_LOCATION::MajorFunction, transfer.direction.major());
     stack.set_ptr(IO_STACK_LOCATION::FileObject, Some(transfer.file));
     stack.set(IO_STACK_LOCATION::Write_Length, transfer.length);
     stack.set(IO_STACK_LOCATION::Write_Key, transfer.key);
@@ -238,9 +214,7 @@ fn send(frame: &Frame, transfer: &Transfer, top: Device) -> NtResult<NtStatus> {
     let flags = packet.get(IRP::Flags);
     let span = system.begin(|| request(frame, transfer, flags, false));
     rw::own_by_service(frame, packet, PREFIX_CHECK_BLOCK | PREFIX_NO_ALERT); // KS-V-03, KS-W-20
-    if let Some(prefix) = irp::prefix(packet) {
-        prefix.set(IRP_PREFIX::Span, span);
-    }
+    irp::set_span(packet, span);
     rule!(KS_W_21);
     dispatcher::clear_event(transfer.file.at(FILE_OBJECT::Event));
     // Both are counted for the packet; completion drops the counts (KS-W-19).
@@ -249,6 +223,6 @@ fn send(frame: &Frame, transfer: &Transfer, top: Device) -> NtResult<NtStatus> {
     let kept = object::reference(transfer.file);
     let synchronous = file::is_synchronous(transfer.file);
     let (status, result) = rw::run_service(frame, packet, top, *kept, synchronous);
-    count(frame, transfer.direction, result);
+    rw::count(frame, transfer.direction, result);
     Ok(status)
 }

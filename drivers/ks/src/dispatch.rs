@@ -24,9 +24,9 @@ use nt_abi::{Code, Field, NtResult, NtStatus, Ptr};
 use nt_cell::{CodePtr, Foreign, Region, callout};
 use nt_ex::pool;
 use nt_io::device::Device;
-use nt_io::driver::OwnedIrp;
+use nt_io::driver::{FastCall, OwnedIrp};
 use nt_io::irp::{self, IoStatus, Irp};
-use nt_io::rw::Direction;
+use nt_io::rw::{self, Direction};
 use nt_io::system::System;
 use nt_trace::rule;
 
@@ -381,24 +381,9 @@ pub fn call_fast(header: Header, direction: Direction, call: &ObjectCall) -> Opt
             Direction::Write => object.fast_write(call),
         });
     }
-    let scratch = pool::allocate(32, pool::tag(b"Fast"), pool::PoolKind::NonPaged)?;
-    let region = Region::pool(scratch, 32);
-    let offset = call.offset.map_or(0, |offset| region.store::<i64>(16, offset).map_or(0, |()| scratch.addr() + 16));
-    let arguments = [
-        call.file.addr(),
-        offset,
-        u64::from(call.length),
-        u64::from(call.wait),
-        u64::from(call.key),
-        call.buffer.addr(),
-        scratch.addr(),
-        call.device.addr(),
-    ];
-    let taken = callout::call(code, &arguments).is_ok_and(|answer| answer & 0xFF != 0);
-    let status = region.load::<u32>(0).map_or(NtStatus::ACCESS_VIOLATION, NtStatus);
-    let information = region.load::<u64>(8).unwrap_or(0);
-    pool::free(scratch);
-    Some(taken.then_some(IoStatus::new(status, information)))
+    let ObjectCall { file, offset, length, wait, key, buffer, device } = *call;
+    let fast = FastCall { file, offset: offset.unwrap_or(0), length, wait, key, buffer, device };
+    Some(rw::call_fast_code(code, &fast, offset))
 }
 
 /// Writes a header's address where a driver asked for it.

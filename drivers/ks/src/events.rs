@@ -92,7 +92,7 @@ fn start(packet: Irp, all: &Sets<KSEVENT_SET>, list: Option<List>, guard: Guard)
     if request.flags() & KSEVENT_TYPE_SETSUPPORT != 0 {
         return support(packet, all, request.set(), out);
     }
-    let (set, item) = sets::find_event(all, request.set(), request.id())?; // KS-EV-08
+    let (set, item) = sets::find(all, request.set(), request.id())?; // KS-EV-08
     if request.flags() & KSEVENT_TYPE_BASICSUPPORT != 0 {
         return Ok(NtStatus::SUCCESS); // KS-EV-15
     }
@@ -342,7 +342,7 @@ pub(crate) fn is_for(packet: Irp, all: &Sets<KSEVENT_SET>) -> bool {
         return false;
     }
     let request = property::Request { raw };
-    sets::find_event(all, request.set(), request.id()).is_ok()
+    sets::find(all, request.set(), request.id()).is_ok()
 }
 
 /// A list of events with its lock, of an object that KS keeps.

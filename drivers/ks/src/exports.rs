@@ -64,22 +64,7 @@ fn store<W: nt_abi::Word>(address: u64, value: W) {
     }
 }
 
-macro_rules! thunk {
-    ($(#[$doc:meta])* $public:ident, $name:ident ($($arg:ident : $ty:ty),*) -> $ret:ty $body:block) => {
-        extern "win64" fn $name($($arg: $ty),*) -> $ret {
-            nt_cell::export::body(stringify!($name), move || $body)
-        }
-        $(#[$doc])*
-        #[must_use]
-        pub fn $public() -> CodePtr {
-            let routine: extern "win64" fn($($ty),*) -> $ret = $name;
-            // SAFETY: the address of a win64 routine of this process, of the arity of the slot that it is put in.
-            unsafe { CodePtr::from_raw(routine as usize as u64) }.expect("a function has an address")
-        }
-    };
-}
-
-thunk! {
+nt_cell::thunk! {
     /// What KsSetMajorFunctionHandler puts into a MajorFunction slot.
     dispatch_irp, dispatch_irp_thunk(device: u64, packet: u64) -> u32 {
         match (at::<DEVICE_OBJECT>(device), at::<IRP>(packet)) {
@@ -88,7 +73,7 @@ thunk! {
         }
     }
 }
-thunk! {
+nt_cell::thunk! {
     /// What stands in the dispatch tables of Rust objects.
     native_object, native_object_thunk(device: u64, packet: u64) -> u32 {
         let (Some(device), Some(packet)) = (at::<DEVICE_OBJECT>(device), at::<IRP>(packet)) else {
@@ -100,7 +85,7 @@ thunk! {
         }
     }
 }
-thunk! {
+nt_cell::thunk! {
     /// What stands in the create items of Rust factories.
     native_create, native_create_thunk(device: u64, packet: u64) -> u32 {
         let (Some(device), Some(packet)) = (at::<DEVICE_OBJECT>(device), at::<IRP>(packet)) else {
@@ -112,7 +97,7 @@ thunk! {
         }
     }
 }
-thunk! {
+nt_cell::thunk! {
     /// KsCancelRoutine.
     cancel_routine, cancel_routine_thunk(_device: u64, packet: u64) -> u64 {
         if let Some(packet) = at(packet) {
@@ -122,7 +107,7 @@ thunk! {
     }
 }
 
-thunk! {
+nt_cell::thunk! {
     /// What stands in a packet for a completion routine that is written in Rust.
     native_completion, native_completion_thunk(device: u64, packet: u64, context: u64) -> u32 {
         let Some(packet) = at(packet) else { return NtStatus::SUCCESS.0 };
@@ -145,25 +130,25 @@ fn fast(direction: Direction, [file, offset, length, wait, key, buffer, iosb, de
     1
 }
 
-thunk! {
+nt_cell::thunk! {
     /// FastIoRead of drivers that asked KS for it.
     fast_read, fast_read_thunk(file: u64, offset: u64, length: u32, wait: u8, key: u32, buffer: u64, iosb: u64, device: u64) -> u8 {
         fast(Direction::Read, [file, offset, length.into(), wait.into(), key.into(), buffer, iosb, device])
     }
 }
-thunk! {
+nt_cell::thunk! {
     /// FastIoWrite of drivers that asked KS for it.
     fast_write, fast_write_thunk(file: u64, offset: u64, length: u32, wait: u8, key: u32, buffer: u64, iosb: u64, device: u64) -> u8 {
         fast(Direction::Write, [file, offset, length.into(), wait.into(), key.into(), buffer, iosb, device])
     }
 }
-thunk! {
+nt_cell::thunk! {
     /// FastIoDeviceControl of drivers that asked KS for it: no object here has a fast entry for control requests yet.
     fast_control, fast_control_thunk(_file: u64, _wait: u8, _input: u64, _input_length: u32, _output: u64, _output_length: u32, _code: u32, _iosb: u64, _device: u64) -> u8 {
         0
     }
 }
-thunk! {
+nt_cell::thunk! {
     /// KsDispatchFastIoDeviceControlFailure (KS-D-12).
     fast_control_failure, fast_control_failure_thunk(_file: u64, _wait: u8, _input: u64, _input_length: u32, _output: u64, _output_length: u32, _code: u32, _iosb: u64, _device: u64) -> u8 {
         0

@@ -64,7 +64,7 @@ impl<S> Sets<S> {
 }
 
 /// A set: where its GUID and its items are.
-trait Set: Sized + 'static {
+pub(crate) trait Set: Sized + 'static {
     type Item: 'static;
     const GUID: Field<Self, Ptr<GUID>>;
     const ITEMS: Field<Self, Ptr<Self::Item>>;
@@ -98,15 +98,6 @@ impl Set for KSEVENT_SET {
     const ITEM_SIZE: usize = KSEVENT_ITEM::SIZE;
 }
 
-/// Finds an event.
-pub(crate) fn find_event(
-    sets: &Sets<KSEVENT_SET>,
-    set: GUID,
-    id: u32,
-) -> NtResult<(Foreign<KSEVENT_SET>, Foreign<KSEVENT_ITEM>)> {
-    find(sets, set, id)
-}
-
 /// Reads a GUID where a driver's record points.
 pub(crate) fn guid_at<T>(record: Foreign<T>, field: Field<T, Ptr<GUID>>) -> Option<GUID> {
     if record.addr_at(field) == 0 {
@@ -118,7 +109,7 @@ pub(crate) fn guid_at<T>(record: Foreign<T>, field: Field<T, Ptr<GUID>>) -> Opti
 }
 
 /// Finds the set and the item that a request names (KS-PR-05, KS-ME-06).
-fn find<S: Set>(sets: &Sets<S>, set: GUID, id: u32) -> NtResult<(Foreign<S>, Foreign<S::Item>)> {
+pub(crate) fn find<S: Set>(sets: &Sets<S>, set: GUID, id: u32) -> NtResult<(Foreign<S>, Foreign<S::Item>)> {
     let found = sets.each().find(|each| guid_at(*each, S::GUID) == Some(set));
     let found = found.ok_or(NtStatus::PROPSET_NOT_FOUND.error())?;
     let stride = if sets.item_size == 0 { S::ITEM_SIZE } else { sets.item_size as usize } as u64;

@@ -16,10 +16,10 @@ use nt_abi::ks::{
     KsInvokeOnCancel, KsInvokeOnError, KsInvokeOnSuccess,
 };
 use nt_abi::{NtError, NtResult, NtStatus};
-use nt_cell::{Addr, CodePtr, Foreign, Region};
+use nt_cell::{Addr, CodePtr, Foreign};
 use nt_io::device::Device;
 use nt_io::driver::FastControl;
-use nt_io::irp::{self, IRP_PREFIX, IoStatus, Irp, PREFIX_CHECK_BLOCK, PREFIX_NO_ALERT};
+use nt_io::irp::{self, IoStatus, Irp, PREFIX_CHECK_BLOCK, PREFIX_NO_ALERT};
 use nt_io::observe::{self, Request, Scope};
 use nt_io::rw::{self, Direction};
 use nt_io::system::System;
@@ -188,9 +188,7 @@ fn send(frame: &Frame, request: &StreamRequest, top: Device) -> NtResult<NtStatu
     let flags = packet.get(IRP::Flags);
     let span = system.begin(|| observed(frame, request, flags, false));
     rw::own_by_service(frame, packet, PREFIX_CHECK_BLOCK | PREFIX_NO_ALERT);
-    if let Some(prefix) = irp::prefix(packet) {
-        prefix.set(IRP_PREFIX::Span, span);
-    }
+    irp::set_span(packet, span);
     rule!(KS_S_12);
     dispatcher::clear_event(request.file.at(FILE_OBJECT::Event));
     packet.set_ptr(IRP::Tail_OriginalFileObject, Some(object::reference(request.file).into_raw()));
@@ -293,10 +291,4 @@ pub fn synchronous_control(frame: &Frame, request: &ControlRequest) -> IoStatus 
         }
     }
     control::synchronous(frame, request.file, request.mode, request.code, request.input, request.output)
-}
-
-/// Names a header list that lies in one block of nonpaged pool, for callers that hold a [`Region`].
-#[must_use]
-pub fn list_in(region: Region) -> (Addr, u32) {
-    (Addr::from(region), region.len() as u32)
 }

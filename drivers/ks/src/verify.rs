@@ -66,7 +66,7 @@ static TOLD: LazyLock<Mutex<HashSet<(u64, u64)>>> = LazyLock::new(Mutex::default
 /// KS-V-15, and the mark of KS-I-04 in the trace: the list came in the input buffer, as the page has it.
 pub(crate) fn list_came_as_input(packet: Irp) {
     let Some(frame) = nt_ke::try_current() else { return };
-    let span = irp::prefix(packet).map_or(0, |prefix| prefix.get(IRP_PREFIX::Span));
+    let span = irp::span(packet);
     let process = nt_ps::current_process(&frame);
     let system = System::of(&frame.kernel);
     system.observer(|listener| {

@@ -8,7 +8,7 @@
 use crate::SECTOR;
 use crate::node::{Data, FCB, Node};
 use crate::straight;
-use crate::write::{APPEND, Written, end_of};
+use crate::write::{APPEND, Written, end_of, place};
 use nt_abi::io::{FILE_OBJECT, FO_CLEANUP_COMPLETE};
 use nt_abi::mm::SECTION_OBJECT_POINTERS;
 use nt_abi::{NtResult, NtStatus};
@@ -175,14 +175,7 @@ impl Cached<'_> {
             if !node.is_dirty() {
                 data.refresh()?;
             }
-            let at = if self.offset == APPEND {
-                rule!(NT_S_15);
-                data.eof
-            } else {
-                self.offset as u64
-            };
-            let end = end_of(at, length)?;
-            may(at)?;
+            let (at, end) = place(&data, self.offset, length, may)?;
             let (eof, valid) = (data.eof, data.valid);
             data.grow(end)?;
             if end > eof {

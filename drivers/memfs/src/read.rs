@@ -65,7 +65,8 @@ fn read_noncached(node: &Node, start: u64, to: Region) -> NtResult<u64> {
     copy(node, start, to)
 }
 
-fn copy(node: &Node, start: u64, to: Region) -> NtResult<u64> {
+/// Reads from the medium, up to the end of the file.
+pub(crate) fn copy(node: &Node, start: u64, to: Region) -> NtResult<u64> {
     let data = node.data.read();
     if start >= data.eof {
         rule!(NT_R_03);

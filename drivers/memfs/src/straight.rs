@@ -7,9 +7,9 @@
 
 use crate::cached::{self, Cached};
 use crate::node::{FCB, Node};
-use crate::write::{APPEND, Written, end_of};
+use crate::write::{APPEND, Written, end_of, place};
+use nt_abi::NtResult;
 use nt_abi::io::FILE_OBJECT;
-use nt_abi::{NtResult, NtStatus};
 use nt_cc::Policy;
 use nt_cell::{Foreign, Region};
 use nt_io::device;
@@ -136,14 +136,7 @@ impl Cached<'_> {
         cached::start(self.file, node)?;
         let mut data = node.data.write();
         data.refresh()?;
-        let start = if self.offset == APPEND {
-            rule!(NT_S_15);
-            data.eof
-        } else {
-            self.offset as u64
-        };
-        let end = end_of(start, length)?;
-        may(start)?;
+        let (start, end) = place(&data, self.offset, length, may)?;
         let eof = data.eof;
         data.grow(end)?;
         if let Err(error) = data.content.write(start, self.from) {
@@ -178,17 +171,5 @@ impl Cached<'_> {
 /// Reads from the host; the caller holds the main lock shared.
 pub(crate) fn read(file: Foreign<FILE_OBJECT>, node: &Node, start: u64, to: Region) -> NtResult<u64> {
     cached::start(file, node)?;
-    let data = node.data.read();
-    if start >= data.eof {
-        rule!(NT_R_03);
-        return NtStatus::END_OF_FILE.fail();
-    }
-    let count = (data.eof - start).min(to.len() as u64);
-    if count < to.len() as u64 {
-        rule!(NT_R_02);
-    }
-    match data.content.read(start, to.sub(0, count as usize))? {
-        0 => NtStatus::END_OF_FILE.fail(), // the host cut it since
-        count => Ok(count as u64),
-    }
+    crate::read::copy(node, start, to)
 }

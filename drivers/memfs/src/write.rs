@@ -4,7 +4,7 @@
 //! Source: nt-io.md section 18; rules NT-S-01 to NT-S-20, NT-W-03 to NT-W-09, NT-O-14, NT-O-15, NT-K-07 to NT-K-09.
 
 use crate::cached::{self, Cached};
-use crate::node::{self, FCB, Node, Open, Volume, open_of};
+use crate::node::{self, Data, FCB, Node, Open, Volume, open_of};
 use crate::{SECTOR, dasd, lock, set_position};
 use nt_abi::io::{
     FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_SYNCHRONOUS_IO, FO_VOLUME_OPEN,
@@ -203,6 +203,19 @@ fn write_noncached(node: &Node, offset: i64, from: Region, may: impl Fn(u64) -> 
         let _what_is_locked_stays = nt_cc::purge(node.sections(), Some((start, length)));
     }
     Ok(Written { end, grew: end > eof })
+}
+
+/// Where a cached write lies, and whether the byte-range locks let it (NT-S-15).
+pub(crate) fn place(data: &Data, offset: i64, length: u64, may: impl Fn(u64) -> NtResult<()>) -> NtResult<(u64, u64)> {
+    let start = if offset == APPEND {
+        rule!(NT_S_15);
+        data.eof
+    } else {
+        offset as u64
+    };
+    let end = end_of(start, length)?;
+    may(start)?;
+    Ok((start, end))
 }
 
 /// NT-O-17: a signed overflow is INVALID_PARAMETER.

@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-static STOPPED: AtomicBool = AtomicBool::new(false);
+static STOPPED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Prints what drivers print, by whole lines, and counts their checks.
 #[derive(Default)]
@@ -317,7 +317,11 @@ fn tell_of_ourselves(machine: &MachineArgs, report: &Report) {
 }
 
 fn listen_for_interrupts() -> Result<(), Failure> {
-    ctrlc::set_handler(|| STOPPED.store(true, Ordering::Relaxed)).map_err(|error| Failure::broken(error.to_string()))
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&STOPPED))
+            .map_err(|error| Failure::broken(format!("no handler for signal {signal}: {error}")))?;
+    }
+    Ok(())
 }
 
 /// Unmounts; programs that were left behind get a moment to let go.

@@ -152,3 +152,21 @@ macro_rules! exports {
         unsafe { ::core::mem::transmute::<extern "win64" fn($($ty),*) $(-> $ret)?, unsafe extern "win64" fn()>($name) }
     }};
 }
+
+/// Makes a win64 routine that a table slot or a packet can hold, and a function that gives its address. The body may not
+/// unwind: a panic ends the call as [`body`] says.
+#[macro_export]
+macro_rules! thunk {
+    ($(#[$doc:meta])* $public:ident, $name:ident ($($arg:ident : $ty:ty),*) -> $ret:ty $body:block) => {
+        extern "win64" fn $name($($arg: $ty),*) -> $ret {
+            $crate::export::body(stringify!($name), move || $body)
+        }
+        $(#[$doc])*
+        #[must_use]
+        pub fn $public() -> $crate::CodePtr {
+            let routine: extern "win64" fn($($ty),*) -> $ret = $name;
+            // SAFETY: the address of a win64 routine of this process, of the arity of the table slot it is put in.
+            unsafe { $crate::CodePtr::from_raw(routine as usize as u64) }.expect("a function has an address")
+        }
+    };
+}

@@ -14,6 +14,8 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::{Foreign, tally};
 
+pub use crate::tally::{forget, outstanding};
+
 const RESERVE: usize = 64 << 30;
 const HEADER: usize = 16;
 const PAGE: usize = 4096;
@@ -116,17 +118,6 @@ pub fn charge(machine: u32) -> u32 {
 
 /// Machines are told apart by so many bits.
 pub const MACHINES: u32 = 0xFF_FFFF;
-
-/// Returns {tag, blocks, bytes} of every tag with live blocks of a machine.
-#[must_use]
-pub fn outstanding(machine: u32) -> Vec<(u32, usize, usize)> {
-    tally::outstanding(machine)
-}
-
-/// Forgets a machine's counts: it is gone, and what it left was told.
-pub fn forget(machine: u32) {
-    tally::forget(machine);
-}
 
 fn carve(bytes: usize) -> Option<u64> {
     let at = ARENA.next.fetch_add(bytes as u64, Ordering::Relaxed);

@@ -125,14 +125,15 @@ fn sums(tables: &Tables, machine: u32) -> BTreeMap<u64, u64> {
 }
 
 /// Returns {tag, blocks, bytes} of every tag with live blocks of a machine.
-pub(crate) fn outstanding(machine: u32) -> Vec<(u32, usize, usize)> {
+#[must_use]
+pub fn outstanding(machine: u32) -> Vec<(u32, usize, usize)> {
     let sums = sums(&tables(), machine).into_iter();
     let parts = sums.map(|(key, live)| (key as u32, (live >> BYTES) as usize, (live & ((1 << BYTES) - 1)) as usize));
     parts.filter(|(_, blocks, _)| *blocks != 0).collect()
 }
 
 /// A machine is gone, and what it left was told: slots of tags without live blocks are free again.
-pub(crate) fn forget(machine: u32) {
+pub fn forget(machine: u32) {
     let mut tables = tables();
     let live = sums(&tables, machine);
     tables.others.retain(|key, _| !of_machine(*key, machine) || live.contains_key(key));

@@ -82,13 +82,9 @@ fn control(frame: &Frame, args: &ControlArguments) -> NtResult<NtStatus> {
     let top = device::related(*opened).ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
     let synchronous = file::is_synchronous(*opened);
     let kept = opened.clone();
-    let _lock = if synchronous {
-        match file::lock(frame, *kept) {
-            Ok(lock) => Some(lock),
-            Err(status) => return Ok(status),
-        }
-    } else {
-        None
+    let _lock = match file::lock_if_synchronous(frame, *kept) {
+        Ok(lock) => lock,
+        Err(status) => return Ok(status),
     };
     dispatcher::clear_event(opened.at(FILE_OBJECT::Event));
     let packet = irp::allocate(top.get(DEVICE_OBJECT::StackSize))?;
@@ -112,9 +108,7 @@ fn control(frame: &Frame, args: &ControlArguments) -> NtResult<NtStatus> {
     let span =
         system.begin(|| Request { length: args.input.1.max(args.output.1), ..file::request(frame, *opened, major) });
     own_by_service(frame, packet, 0);
-    if let Some(prefix) = irp::prefix(packet) {
-        prefix.set(irp::IRP_PREFIX::Span, span);
-    }
+    irp::set_span(packet, span);
     packet.set_ptr(IRP::Tail_OriginalFileObject, Some(opened.into_raw()));
     packet.set_ptr(IRP::UserEvent, event.map(ObjectRef::into_raw));
     frame.thread.io().operation(Operation::Other);

@@ -4,7 +4,7 @@
 //! Source: ZwCreateFile page; rules NT-A-01 to NT-A-19. Names are UTF-16; a relative name starts at RootDirectory.
 
 use crate::device::{self, Device};
-use crate::irp::{self, IRP_PREFIX, IoStatus};
+use crate::irp::{self, IoStatus};
 use crate::observe::{Request, Scope};
 use crate::system::System;
 use crate::{event, file, observe};
@@ -271,9 +271,7 @@ fn send_create(
         flags: IRP_CREATE_OPERATION | IRP_SYNCHRONOUS_API,
         ..file::request(frame, opened.body(), IRP_MJ_CREATE)
     });
-    if let Some(prefix) = irp::prefix(packet) {
-        prefix.set(IRP_PREFIX::Span, span);
-    }
+    irp::set_span(packet, span);
     let result = file::send_for_result(frame, packet, top);
     system.end(span, result.status, result.information);
     pool::free(security);

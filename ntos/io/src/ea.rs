@@ -39,37 +39,30 @@ pub struct EaArguments {
 
 /// IoCheckEaBufferValidity: the offset of the first bad FILE_FULL_EA_INFORMATION record.
 pub fn check_full(list: &[u8]) -> Result<(), u32> {
-    let mut at = 0_usize;
-    loop {
-        let bad = at as u32;
-        let head: &[u8] = list.get(at..at + 8).ok_or(bad)?;
-        let next = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
-        let size = 9 + usize::from(head[5]) + usize::from(u16::from_le_bytes([head[6], head[7]]));
-        let entry = list.get(at..at + size).ok_or(bad)?;
-        if entry[8 + usize::from(head[5])] != 0 {
-            return Err(bad);
-        }
-        if next == 0 {
-            return Ok(());
-        }
-        if !next.is_multiple_of(4) || next < size {
-            return Err(bad);
-        }
-        at += next;
-    }
+    check(list, |record| {
+        let name = usize::from(*record.get(5)?);
+        let value = usize::from(u16::from_le_bytes([*record.get(6)?, *record.get(7)?]));
+        let size = 9 + name + value;
+        (record.len() >= size && record[8 + name] == 0).then_some(size)
+    })
 }
 
 /// As [`check_full`], for FILE_GET_EA_INFORMATION records.
 fn check_get(list: &[u8]) -> Result<(), u32> {
+    check(list, |record| {
+        let size = 6 + usize::from(*record.get(4)?);
+        (record.get(size - 1) == Some(&0)).then_some(size)
+    })
+}
+
+/// Walks records by their NextEntryOffset; `size_of` tells the bytes of a good one, `None` for a bad one.
+fn check(list: &[u8], size_of: impl Fn(&[u8]) -> Option<usize>) -> Result<(), u32> {
     let mut at = 0_usize;
     loop {
         let bad = at as u32;
-        let head: &[u8] = list.get(at..at + 5).ok_or(bad)?;
-        let next = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
-        let size = 6 + usize::from(head[4]);
-        if list.get(at + size - 1) != Some(&0) {
-            return Err(bad);
-        }
+        let record = list.get(at..).ok_or(bad)?;
+        let size = size_of(record).ok_or(bad)?;
+        let next = u32::from_le_bytes([record[0], record[1], record[2], record[3]]) as usize;
         if next == 0 {
             return Ok(());
         }

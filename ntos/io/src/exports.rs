@@ -68,32 +68,14 @@ pub(crate) fn zw<R>(body: impl FnOnce(&Rc<Frame>) -> R) -> R {
     frame.with_mode(Mode::Kernel, || body(&frame))
 }
 
-macro_rules! thunk {
-    ($(#[$doc:meta])* $public:ident, $name:ident ($($arg:ident : $ty:ty),*) -> $ret:ty $body:block) => {
-        extern "win64" fn $name($($arg: $ty),*) -> $ret {
-            nt_cell::export::body(stringify!($name), move || $body)
-        }
-        $(#[$doc])*
-        #[must_use]
-        pub fn $public() -> CodePtr {
-            static ADDRESS: std::sync::LazyLock<CodePtr> = std::sync::LazyLock::new(|| {
-                let routine: extern "win64" fn($($ty),*) -> $ret = $name;
-                // SAFETY: the address of a win64 routine of this process, of the arity of the table slot it is put in.
-                unsafe { CodePtr::from_raw(routine as usize as u64) }.expect("a function has an address")
-            });
-            *ADDRESS
-        }
-    };
-}
-
-thunk! {
+nt_cell::thunk! {
     /// What stands in every MajorFunction slot that a driver did not set (NT-T-05).
     invalid_request, invalid_request_thunk(_device: u64, packet: u64) -> u32 {
         let Some(packet) = at::<IRP>(packet) else { return NtStatus::INVALID_PARAMETER.0 };
         OwnedIrp::arrived(packet).complete(NtStatus::INVALID_DEVICE_REQUEST, 0).status().0
     }
 }
-thunk! {
+nt_cell::thunk! {
     /// What stands in the MajorFunction slots of Rust drivers.
     native_dispatch, native_dispatch_thunk(device: u64, packet: u64) -> u32 {
         let (Some(device), Some(packet)) = (at::<DEVICE_OBJECT>(device), at::<IRP>(packet)) else {
@@ -141,7 +123,7 @@ fn native_fast(device: u64, body: impl FnOnce(&dyn driver::NativeDriver) -> Opti
     driver::with_native(driver, body)?
 }
 
-thunk! {
+nt_cell::thunk! {
     /// FastIoRead of Rust drivers.
     native_fast_read, native_fast_read_thunk(file: u64, offset: u64, length: u32, wait: u8, key: u32, buffer: u64, iosb: u64, device: u64) -> u8 {
         let call = fast_call([file, offset, length.into(), wait.into(), key.into(), buffer, iosb, device]);
@@ -149,7 +131,7 @@ thunk! {
         fast_result(iosb, native_fast(device, |native| native.fast_read(&call)))
     }
 }
-thunk! {
+nt_cell::thunk! {
     /// FastIoWrite of Rust drivers.
     native_fast_write, native_fast_write_thunk(file: u64, offset: u64, length: u32, wait: u8, key: u32, buffer: u64, iosb: u64, device: u64) -> u8 {
         let call = fast_call([file, offset, length.into(), wait.into(), key.into(), buffer, iosb, device]);
@@ -157,7 +139,7 @@ thunk! {
         fast_result(iosb, native_fast(device, |native| native.fast_write(&call)))
     }
 }
-thunk! {
+nt_cell::thunk! {
     /// FastIoDeviceControl of Rust drivers.
     native_fast_control, native_fast_control_thunk(file: u64, wait: u8, input: u64, input_length: u32, output: u64, output_length: u32, code: u32, iosb: u64, device: u64) -> u8 {
         let (Some(file), Some(device_at)) = (at(file), at(device)) else { return 0 };

@@ -115,6 +115,11 @@ pub fn lock(frame: &Frame, file: Foreign<FILE_OBJECT>) -> Result<FileLock<'_>, N
     Ok(FileLock { frame, file })
 }
 
+/// Takes the lock if the file is synchronous; there is none to take on another.
+pub(crate) fn lock_if_synchronous(frame: &Frame, file: Foreign<FILE_OBJECT>) -> Result<Option<FileLock<'_>>, NtStatus> {
+    if is_synchronous(file) { lock(frame, file).map(Some) } else { Ok(None) }
+}
+
 impl Drop for FileLock<'_> {
     fn drop(&mut self) {
         self.file.swap_u32(FILE_OBJECT::Busy, 0);
@@ -203,14 +208,5 @@ fn delete(body: Foreign<Bytes>) {
 }
 
 pub(crate) fn request(frame: &Frame, file: Foreign<FILE_OBJECT>, major: u8) -> crate::observe::Request {
-    crate::observe::Request {
-        major,
-        file: Some(file),
-        offset: 0,
-        length: 0,
-        flags: 0,
-        fast: false,
-        generated: false,
-        process: nt_ps::current_process(frame).id(),
-    }
+    crate::observe::Request::of(frame, Some(file), major)
 }

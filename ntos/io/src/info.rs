@@ -6,7 +6,7 @@
 //! file system, with the data in the packet's system buffer.
 
 use crate::device::{self, Device};
-use crate::irp::{self, IRP_PREFIX, IoStatus};
+use crate::irp::{self, IoStatus};
 use crate::observe::{self, Request};
 use crate::system::System;
 use crate::{event, file, port, target};
@@ -225,9 +225,7 @@ pub fn exchange(
     fill(stack);
     let system = System::of(&frame.kernel);
     let span = system.begin(|| Request { length, ..file::request(frame, opened, major) });
-    if let Some(prefix) = irp::prefix(packet) {
-        prefix.set(IRP_PREFIX::Span, span);
-    }
+    irp::set_span(packet, span);
     let (result, pended) = file::send_for_answer(frame, packet, top);
     system.end(span, result.status, result.information);
     Exchanged { result, pended }

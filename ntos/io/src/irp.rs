@@ -134,6 +134,19 @@ pub fn release(irp: Irp) {
     release_holds(irp, 1);
 }
 
+/// Notes the observer's number of the request in the packet.
+pub fn set_span(irp: Irp, span: u64) {
+    if let Some(prefix) = prefix(irp) {
+        prefix.set(IRP_PREFIX::Span, span);
+    }
+}
+
+/// Returns the observer's number of the request, 0 for none.
+#[must_use]
+pub fn span(irp: Irp) -> u64 {
+    prefix(irp).map_or(0, |prefix| prefix.get(IRP_PREFIX::Span))
+}
+
 /// Gives up several holds at once.
 pub(crate) fn release_holds(irp: Irp, holds: i32) {
     let Some(prefix) = prefix(irp) else { return };

@@ -35,6 +35,22 @@ pub struct Request {
     pub process: u64,
 }
 
+impl Request {
+    /// A request of the caller's that says no more than its file and its major.
+    pub(crate) fn of(frame: &Frame, file: Option<Foreign<FILE_OBJECT>>, major: u8) -> Self {
+        Self {
+            major,
+            file,
+            offset: 0,
+            length: 0,
+            flags: 0,
+            fast: false,
+            generated: false,
+            process: nt_ps::current_process(frame).id(),
+        }
+    }
+}
+
 /// A listener.
 pub trait Observer: Send + Sync {
     /// A request starts; the result names it in [`Observer::end`]. 0 means "not interested".
@@ -109,16 +125,7 @@ pub(crate) fn service(
 #[cold]
 pub(crate) fn by_handle(frame: &Frame, major: u8, handle: Handle) -> Request {
     let file = crate::event::reference(frame, handle, ObjectType::File, 0, frame.mode()).ok();
-    Request {
-        major,
-        file: file.map(|(object, _)| object.body().view()),
-        offset: 0,
-        length: 0,
-        flags: 0,
-        fast: false,
-        generated: false,
-        process: nt_ps::current_process(frame).id(),
-    }
+    Request::of(frame, file.map(|(object, _)| object.body().view()), major)
 }
 
 impl Drop for Scope<'_> {

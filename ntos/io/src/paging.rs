@@ -5,7 +5,7 @@
 //! Source: IRP_MJ_WRITE (ifs) page; rules NT-CC-22 to NT-CC-28, NT-CC-36. Each enters at the top of the stack, where
 //! filters see it; kernel mode, no key, no position.
 
-use crate::irp::{self, IRP_PREFIX, IoStatus};
+use crate::irp::{self, IoStatus};
 use crate::observe::Request;
 use crate::system::System;
 use crate::{device, file, info};
@@ -65,9 +65,7 @@ pub fn transfer(
     stack.set(IO_STACK_LOCATION::Write_ByteOffset, offset);
     let system = System::of(&frame.kernel);
     let span = system.begin(|| Request { offset, length, flags, ..file::request(frame, opened, major) });
-    if let Some(prefix) = irp::prefix(packet) {
-        prefix.set(IRP_PREFIX::Span, span);
-    }
+    irp::set_span(packet, span);
     let result = file::send_for_result(frame, packet, top);
     system.end(span, result.status, result.information);
     nt_mm::mdl::release(mdl);

@@ -68,7 +68,9 @@ pub enum Direction {
 }
 
 impl Direction {
-    pub(crate) const fn major(self) -> u8 {
+    /// IRP_MJ_READ or IRP_MJ_WRITE.
+    #[must_use]
+    pub const fn major(self) -> u8 {
         match self {
             Self::Read => IRP_MJ_READ,
             Self::Write => IRP_MJ_WRITE,
@@ -80,7 +82,9 @@ impl Direction {
             Self::Write => "NtWriteFile",
         }
     }
-    const fn counter(self) -> Operation {
+    /// The counter that such requests belong to.
+    #[must_use]
+    pub const fn counter(self) -> Operation {
         match self {
             Self::Read => Operation::Read,
             Self::Write => Operation::Write,
@@ -289,11 +293,7 @@ impl Transfer<'_> {
     }
 
     fn count(&self, result: IoStatus) {
-        let counters = self.frame.thread.io();
-        counters.operation(self.direction.counter());
-        if result.status.is_success() {
-            counters.transferred(self.direction.counter(), result.information);
-        }
+        count(self.frame, self.direction, Some(result));
     }
 
     /// V-20: the fast path; `None` sends the same request as a packet.
@@ -351,9 +351,7 @@ impl Transfer<'_> {
             Err(error) => return error.status(), // V-22, V-23
         };
         let span = self.system.begin(|| self.request(packet.get(IRP::Flags), false));
-        if let Some(prefix) = irp::prefix(packet) {
-            prefix.set(IRP_PREFIX::Span, span);
-        }
+        irp::set_span(packet, span);
         let Self { frame, file, top, event, direction, .. } = self;
         let synchronous = file::is_synchronous(*file);
         packet.set_ptr(IRP::Tail_OriginalFileObject, Some(file.into_raw()));
@@ -402,6 +400,15 @@ impl Transfer<'_> {
         }
         own_by_service(self.frame, packet, 0);
         Ok(packet)
+    }
+}
+
+/// One operation a call that reached a device, and the bytes of a success (KS-W-11).
+pub fn count(frame: &Frame, direction: Direction, result: Option<IoStatus>) {
+    let counters = frame.thread.io();
+    counters.operation(direction.counter());
+    if let Some(result) = result.filter(|result| result.status.is_success()) {
+        counters.transferred(direction.counter(), result.information);
     }
 }
 
@@ -564,12 +571,19 @@ pub fn call_fast(direction: Direction, call: &FastCall) -> Option<IoStatus> {
     if let Some(taken) = taken {
         return taken;
     }
+    call_fast_code(code, call, Some(call.offset))
+}
+
+/// Calls a fast I/O routine, FastIoWrite's kind or a KS object's, at its address; `None` when it refuses. Without an offset
+/// FileOffset is NULL.
+#[must_use]
+pub fn call_fast_code(code: CodePtr, call: &FastCall, offset: Option<i64>) -> Option<IoStatus> {
     let scratch = pool::allocate(32, pool::tag(b"Fast"), pool::PoolKind::NonPaged)?;
     let region = Region::pool(scratch, 32);
-    let _stored = region.store::<i64>(16, call.offset);
+    let at = offset.and_then(|offset| region.store::<i64>(16, offset).ok()).map_or(0, |()| scratch.addr() + 16);
     let arguments = [
         call.file.addr(),
-        scratch.addr() + 16,
+        at,
         u64::from(call.length),
         u64::from(call.wait),
         u64::from(call.key),

@@ -5,7 +5,7 @@
 //! Not here: NtReadFile and NtWriteFile (`rw`), controls (`control`), which came first and check in an order of their own.
 
 use crate::device::{self, Device};
-use crate::irp::{self, IRP_PREFIX, Irp, Stack};
+use crate::irp::{self, Irp, Stack};
 use crate::observe::Request;
 use crate::rw::{own_by_service, run_service};
 use crate::system::System;
@@ -96,13 +96,9 @@ pub fn send(
     }
     let kept = opened.clone();
     let synchronous = file::is_synchronous(*kept);
-    let _lock = if synchronous {
-        match file::lock(frame, *kept) {
-            Ok(lock) => Some(lock),
-            Err(status) => return Ok(status),
-        }
-    } else {
-        None
+    let _lock = match file::lock_if_synchronous(frame, *kept) {
+        Ok(lock) => lock,
+        Err(status) => return Ok(status),
     };
     dispatcher::clear_event(opened.at(FILE_OBJECT::Event));
     let packet = irp::allocate(top.get(DEVICE_OBJECT::StackSize))?;
@@ -121,9 +117,7 @@ pub fn send(
     let system = System::of(&frame.kernel);
     let span = system.begin(|| Request { length, ..file::request(frame, *opened, major) });
     own_by_service(frame, packet, 0);
-    if let Some(prefix) = irp::prefix(packet) {
-        prefix.set(IRP_PREFIX::Span, span);
-    }
+    irp::set_span(packet, span);
     packet.set_ptr(IRP::Tail_OriginalFileObject, Some(opened.into_raw()));
     packet.set_ptr(IRP::UserEvent, event.map(ObjectRef::into_raw));
     let (status, _) = run_service(frame, packet, top, *kept, synchronous);

@@ -236,11 +236,6 @@ impl AvDevice {
     pub fn started(&self) -> bool {
         self.body().get(KSDEVICE::Started) != 0
     }
-    /// Returns the functional device object.
-    #[must_use]
-    pub fn device_object(&self) -> Device {
-        self.fdo
-    }
     /// Returns the factories, in the order in which they were made.
     #[must_use]
     pub fn factories(&self) -> Vec<Arc<Factory>> {

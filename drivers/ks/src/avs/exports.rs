@@ -117,22 +117,7 @@ fn next_pin(pin: &Arc<AvPin>) -> u64 {
     mine.and_then(|at| all.get(at + 1)).map_or(0, |next| next.body().addr())
 }
 
-macro_rules! thunk {
-    ($(#[$doc:meta])* $public:ident, $name:ident ($($arg:ident : $ty:ty),*) -> $ret:ty $body:block) => {
-        extern "win64" fn $name($($arg: $ty),*) -> $ret {
-            nt_cell::export::body(stringify!($name), move || $body)
-        }
-        $(#[$doc])*
-        #[must_use]
-        pub fn $public() -> CodePtr {
-            let routine: extern "win64" fn($($ty),*) -> $ret = $name;
-            // SAFETY: the address of a win64 routine of this process, of the arity of the slot that it is put in.
-            unsafe { CodePtr::from_raw(routine as usize as u64) }.expect("a function has an address")
-        }
-    };
-}
-
-thunk! {
+nt_cell::thunk! {
     /// AddDevice of AVStream drivers.
     add_device, add_device_thunk(driver: u64, below: u64) -> u32 {
         let (Some(driver), Some(below)) = (at::<DRIVER_OBJECT>(driver), at::<DEVICE_OBJECT>(below)) else {
@@ -141,7 +126,7 @@ thunk! {
         status(device::add_device(&nt_ke::current().kernel, driver, below))
     }
 }
-thunk! {
+nt_cell::thunk! {
     /// IRP_MJ_PNP, IRP_MJ_POWER, IRP_MJ_SYSTEM_CONTROL of AVStream drivers.
     dispatch_pnp, dispatch_pnp_thunk(device: u64, packet: u64) -> u32 {
         match (at::<DEVICE_OBJECT>(device), at::<IRP>(packet)) {
@@ -150,7 +135,7 @@ thunk! {
         }
     }
 }
-thunk! {
+nt_cell::thunk! {
     /// DriverUnload of AVStream drivers.
     unload, unload_thunk(driver: u64) -> u64 {
         if let Some(driver) = at::<DRIVER_OBJECT>(driver) {
@@ -159,7 +144,7 @@ thunk! {
         0
     }
 }
-thunk! {
+nt_cell::thunk! {
     /// The cancel routine of requests that wait in a pin's queue; it is called with the cancel lock held.
     cancel_routine, cancel_routine_thunk(_device: u64, packet: u64) -> u64 {
         if let Some(packet) = at::<IRP>(packet) {

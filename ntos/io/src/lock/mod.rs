@@ -6,7 +6,7 @@
 
 pub mod exports;
 
-use crate::irp::{self, IRP_PREFIX, IoStatus, Irp};
+use crate::irp::{self, IoStatus, Irp};
 use crate::observe::{self, Request};
 use crate::rw::{own_by_service, run_service, store_status};
 use crate::system::System;
@@ -122,13 +122,9 @@ fn lock(frame: &Frame, args: &LockArguments) -> NtResult<NtStatus> {
     }
     let kept = opened.file.clone();
     let synchronous = file::is_synchronous(*kept);
-    let _lock = if synchronous {
-        match file::lock(frame, *kept) {
-            Ok(lock) => Some(lock),
-            Err(status) => return Ok(status),
-        }
-    } else {
-        None
+    let _lock = match file::lock_if_synchronous(frame, *kept) {
+        Ok(lock) => lock,
+        Err(status) => return Ok(status),
     };
     rule!(NT_T_08);
     opened.file.set(FILE_OBJECT::LockOperation, 1);
@@ -140,9 +136,7 @@ fn lock(frame: &Frame, args: &LockArguments) -> NtResult<NtStatus> {
     let system = System::of(&frame.kernel);
     let span = system.begin(|| observed(frame, &opened));
     own_by_service(frame, packet, 0);
-    if let Some(prefix) = irp::prefix(packet) {
-        prefix.set(IRP_PREFIX::Span, span);
-    }
+    irp::set_span(packet, span);
     packet.set_ptr(IRP::Tail_OriginalFileObject, Some(opened.file.into_raw()));
     packet.set_ptr(IRP::UserEvent, event.map(ObjectRef::into_raw));
     let (status, _) = run_service(frame, packet, opened.top, *kept, synchronous);
@@ -163,9 +157,7 @@ fn unlock(frame: &Frame, args: &LockArguments) -> NtResult<NtStatus> {
     packet.set_ptr(IRP::Tail_OriginalFileObject, Some(*opened.file));
     let system = System::of(&frame.kernel);
     let span = system.begin(|| observed(frame, &opened));
-    if let Some(prefix) = irp::prefix(packet) {
-        prefix.set(IRP_PREFIX::Span, span);
-    }
+    irp::set_span(packet, span);
     let result = file::send_for_result(frame, packet, opened.top);
     system.end(span, result.status, result.information);
     if result.status.is_error() {
