@@ -4,10 +4,12 @@
 //! Writers work in the mount, each in a folder of its own and in its part of one file that they share; what a call
 //! acknowledged goes into the writer's model at once. After the kill the host's directory must be what the model says, or
 //! that with the one call that was under way done, or done in part: a prefix of its bytes. Then the directory is mounted
-//! again, must show the same, and the load goes on.
+//! again, must show the same, and the load goes on. Where writes are acknowledged before the host has them (`--cache
+//! behind`), only what a completed flush promised must be there (`unflushed.rs`).
 
 mod model;
 mod server;
+mod unflushed;
 mod writer;
 
 pub use model::Random;
@@ -25,6 +27,8 @@ pub struct Plan {
     pub program: PathBuf,
     /// More words for it, such as a cache policy.
     pub words: Vec<String>,
+    /// Only what was flushed must be there after a kill: the words name a cache that writes behind.
+    pub behind: bool,
     /// How often to kill.
     pub rounds: u32,
     /// Where the operations and the moments come from.
@@ -38,6 +42,10 @@ pub struct Done {
     pub rounds: u32,
     /// Calls that were acknowledged.
     pub acknowledged: u64,
+    /// Flushes among them.
+    pub flushes: u64,
+    /// Files that lacked something when the server fell, as a cache that writes behind may leave them.
+    pub lacking: u64,
     /// Calls that were under way when the server fell.
     pub under_way: u32,
     /// Those of which something was on the host.
@@ -57,7 +65,8 @@ pub fn run(base: &Path, plan: &Plan) -> Result<Done, String> {
     }
     let mut done = Done::default();
     let mut random = Random::new(plan.seed);
-    let mut writers: Vec<Writer> = (0..WRITERS).map(|number| Writer::new(number, random.number())).collect();
+    let mut writers: Vec<Writer> =
+        (0..WRITERS).map(|number| Writer::new(number, random.number(), plan.behind)).collect();
     for writer in &writers {
         std::fs::create_dir_all(content.join(writer.folder())).map_err(|error| error.to_string())?;
     }
@@ -88,8 +97,11 @@ pub fn run(base: &Path, plan: &Plan) -> Result<Done, String> {
         done.rounds += 1;
         done.under_way += ended.iter().map(|under| u32::from(!under.is_nothing())).sum::<u32>();
         for (writer, under) in writers.iter_mut().zip(ended) {
-            done.acknowledged += writer.acknowledged();
+            let (acknowledged, flushes) = writer.acknowledged();
+            done.acknowledged += acknowledged;
+            done.flushes += flushes;
             let there = writer.compare(&content, &under).map_err(failed)?;
+            done.lacking += writer.lacking(&there);
             done.begun += u32::from(writer.adopt(there, &under));
             sweep(&content.join(writer.folder())).map_err(failed)?;
         }

@@ -2,6 +2,7 @@
 //!
 //! Room: tests.
 
+use crate::unflushed::Unflushed;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -84,6 +85,7 @@ pub(crate) enum Step {
         at: usize,
         data: Vec<u8>,
     },
+    FlushShared,
 }
 
 fn overlay(bytes: &mut Vec<u8>, at: usize, data: &[u8]) {
@@ -140,7 +142,7 @@ impl Folder {
             Step::Symlink { name, target } => {
                 self.0.insert(name.clone(), Thing::Link(target.clone()));
             }
-            Step::Flush { .. } | Step::Shared { .. } => {}
+            Step::Flush { .. } | Step::Shared { .. } | Step::FlushShared => {}
         }
     }
 }
@@ -181,6 +183,36 @@ impl Under {
                 rest == *before || rest == empty || rest == after(0)
             }
             _ => after(0) == *there,
+        }
+    }
+}
+
+impl Under {
+    /// As `explains`, when only what was flushed must be there: why not, or nothing.
+    pub(crate) fn misfit(&self, before: &Folder, files: &Unflushed, there: &Folder) -> Option<String> {
+        let why = files.misfit(before, there)?;
+        let Some(step) = &self.0 else { return Some(why) };
+        let (mut after, mut rest, mut done) = (before.clone(), there.clone(), files.clone());
+        if let Step::Symlink { name, .. } = step {
+            // A link begins as an empty file, under a name of the volume's own.
+            rest.0.retain(|name, _| !name.starts_with(".ntio-"));
+            if files.misfit(before, &rest).is_none() {
+                return None;
+            }
+            let create = Step::Create { name: name.clone() };
+            let (mut empty, mut made) = (before.clone(), files.clone());
+            made.apply(&empty, &create);
+            empty.apply(&create, 0);
+            if made.misfit(&empty, &rest).is_none() {
+                return None;
+            }
+        }
+        done.apply(before, step);
+        after.apply(step, usize::MAX);
+        match step {
+            // A flush that did not return promised nothing.
+            Step::Flush { .. } => Some(why),
+            _ => done.misfit(&after, &rest).map(|_| why),
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Room: tests.
 
-use crate::model::{Folder, Random, Step, Under, common, difference};
+use crate::model::{Folder, Random, Step, Thing, Under, common, difference};
 use crate::read_folder;
+use crate::unflushed::{Loose, Unflushed};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -27,8 +28,11 @@ pub(crate) struct Writer {
     folder: Folder,
     /// The part of the shared file.
     part: Vec<u8>,
+    /// What may be missing; `None`: nothing may.
+    unflushed: Option<(Unflushed, Loose)>,
     counter: u64,
     acknowledged: u64,
+    flushes: u64,
 }
 
 /// A folder and a part as they were found.
@@ -38,14 +42,16 @@ pub(crate) struct There {
 }
 
 impl Writer {
-    pub(crate) fn new(number: usize, seed: u64) -> Self {
+    pub(crate) fn new(number: usize, seed: u64, behind: bool) -> Self {
         Self {
             number,
             random: Random::new(seed),
             folder: Folder::default(),
             part: vec![0; PART],
+            unflushed: behind.then(|| (Unflushed::default(), Loose::flushed(vec![0; PART].into()))),
             counter: 0,
             acknowledged: 0,
+            flushes: 0,
         }
     }
 
@@ -53,9 +59,9 @@ impl Writer {
         format!("w{}", self.number)
     }
 
-    /// Calls that were acknowledged since the last time this was asked.
-    pub(crate) fn acknowledged(&mut self) -> u64 {
-        std::mem::take(&mut self.acknowledged)
+    /// Calls that were acknowledged since the last time this was asked, and flushes among them.
+    pub(crate) fn acknowledged(&mut self) -> (u64, u64) {
+        (std::mem::take(&mut self.acknowledged), std::mem::take(&mut self.flushes))
     }
 
     fn data(&mut self, longest: u64) -> Vec<u8> {
@@ -93,6 +99,7 @@ impl Writer {
             5 if others.len() < 6 => Step::Symlink { name: format!("l{fresh}"), target: name },
             6 if others.len() < 6 => Step::Create { name: format!("x{fresh}") },
             5 | 6 => Step::Remove { name: pick(&mut self.random, &others) },
+            7 if self.random.below(3) == 0 => Step::FlushShared,
             7 => Step::Flush { name },
             8..=11 => match self.data(LONGEST / 4) {
                 data if self.folder.length(&name) < MOST as usize => Step::Append { name, data },
@@ -123,6 +130,7 @@ impl Writer {
             Step::Remove { name } => std::fs::remove_file(own.join(name)),
             Step::Symlink { name, target } => std::os::unix::fs::symlink(target, own.join(name)),
             Step::Flush { name } => open(name)?.sync_all(),
+            Step::FlushShared => OpenOptions::new().write(true).open(at.join(SHARED))?.sync_all(),
             Step::Shared { at: start, data } => {
                 let file = OpenOptions::new().write(true).open(at.join(SHARED))?;
                 once(file.write_at(data, (self.number * PART + start) as u64)?, data)
@@ -136,10 +144,19 @@ impl Writer {
             let step = self.step();
             match self.act(at, &step) {
                 Ok(()) => {
+                    if let Some((files, part)) = &mut self.unflushed {
+                        files.apply(&self.folder, &step);
+                        match &step {
+                            Step::Shared { at, data } => part.write(*at, data),
+                            Step::FlushShared => *part = Loose::flushed(self.part.clone().into()),
+                            _ => {}
+                        }
+                    }
                     self.folder.apply(&step, usize::MAX);
                     if let Step::Shared { at, data } = &step {
                         self.part[*at..*at + data.len()].copy_from_slice(data);
                     }
+                    self.flushes += u64::from(matches!(step, Step::Flush { .. } | Step::FlushShared));
                     self.acknowledged += 1;
                 }
                 Err(_) if phase.load(Ordering::SeqCst) != BUSY => return Ok(Under(Some(step))),
@@ -158,13 +175,27 @@ impl Writer {
             let call = under.0.as_ref().map_or_else(|| "no call".to_owned(), told);
             format!("{}: {what}; under way: {call}", self.folder())
         };
-        if !under.explains(&self.folder, &folder) {
-            return Err(say(difference(&self.folder, &folder)));
+        let misfit = match &self.unflushed {
+            Some((files, _)) => under.misfit(&self.folder, files, &folder),
+            None => (!under.explains(&self.folder, &folder)).then(|| difference(&self.folder, &folder)),
+        };
+        if let Some(why) = misfit {
+            return Err(say(why));
         }
         let shared = std::fs::read(at.join(SHARED)).map_err(|error| format!("{SHARED}: {error}"))?;
         let start = (self.number * PART).min(shared.len());
         let mut part = shared[start..shared.len().min(start + PART)].to_vec();
         part.resize(PART, 0);
+        if let Some((_, loose)) = &self.unflushed {
+            let mut loose = loose.clone();
+            if let Some(Step::Shared { at, data }) = &under.0 {
+                loose.write(*at, data);
+            }
+            return match loose.misfit(&part) {
+                Some(why) => Err(say(format!("part {} of {SHARED}: {why}", self.number))),
+                None => Ok(There { folder, part }),
+            };
+        }
         let fits = match &under.0 {
             Some(Step::Shared { at, data }) => {
                 let done = common(data, &part[*at..]);
@@ -181,12 +212,24 @@ impl Writer {
         Ok(There { folder, part })
     }
 
+    /// Files that are not what the calls left, as only a cache that writes behind may have it.
+    pub(crate) fn lacking(&self, there: &There) -> u64 {
+        let files = self.folder.0.iter().filter(|(name, thing)| match there.folder.0.get(*name) {
+            Some(Thing::File(bytes)) => **thing != Thing::File(bytes.clone()),
+            _ => false,
+        });
+        files.count() as u64 + u64::from(there.part != self.part)
+    }
+
     /// Goes on from what is there; tells whether the call that was under way had begun.
     pub(crate) fn adopt(&mut self, there: There, under: &Under) -> bool {
         let begun = !under.is_nothing() && (there.folder != self.folder || there.part != self.part);
         self.folder = there.folder;
         self.folder.0.retain(|name, _| !name.starts_with(".ntio-"));
         self.part = there.part;
+        if let Some(unflushed) = &mut self.unflushed {
+            *unflushed = (Unflushed::of(&self.folder), Loose::flushed(self.part.clone().into()));
+        }
         begun
     }
 }
