@@ -12,6 +12,7 @@ use nt_abi::io::{IO_STACK_LOCATION, IRP};
 use nt_cell::{CodePtr, Foreign};
 use nt_io::driver::{Answer, OwnedIrp};
 use nt_io::irp::{self, IRP_PREFIX, Irp, PREFIX_SERVICE};
+use nt_ke::work::WorkQueue;
 use nt_trace::rule;
 use std::sync::Weak;
 
@@ -58,7 +59,7 @@ pub(crate) fn put_off(volume: &Weak<Volume>, irp: OwnedIrp) -> Answer {
         }
     }
     let opened = file.map(nt_ob::object::reference);
-    let post = move || {
+    let work = move || {
         let _opened = opened;
         if hold.is_some() && packet.swap_code(IRP::CancelRoutine, None).is_none() {
             return; // cancelled meanwhile
@@ -67,6 +68,8 @@ pub(crate) fn put_off(volume: &Weak<Volume>, irp: OwnedIrp) -> Answer {
         let result = crate::within(&irp, |irp| write::write(&volume, irp));
         pended.complete(result.status, result.information);
     };
+    // The routine only posts: the next deferred write waits for its return.
+    let post = move || WorkQueue::queue(&nt_ke::current().kernel, work);
     match file {
         Some(file) => nt_cc::defer_write(file, length.into(), false, post),
         None => post(),

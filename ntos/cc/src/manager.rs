@@ -6,7 +6,7 @@
 
 use crate::layout::CACHE_UNINITIALIZE_EVENT;
 use crate::map::CacheMap;
-use crate::throttle::Deferred;
+use crate::throttle::{Deferred, Posts};
 use nt_abi::NtStatus;
 use nt_abi::io::FILE_OBJECT;
 use nt_cell::Foreign;
@@ -58,6 +58,7 @@ pub struct Manager {
     pub(crate) dirty: AtomicUsize,
     pub(crate) limit: AtomicUsize,
     pub(crate) waiting: Mutex<VecDeque<Deferred>>,
+    pub(crate) posts: Mutex<Posts>,
     pub(crate) eased: Condvar,
     pub(crate) easing: Mutex<()>,
     pub(crate) armed: AtomicBool,
@@ -94,6 +95,7 @@ impl Manager {
             dirty: AtomicUsize::new(0),
             limit: AtomicUsize::new(LIMIT),
             waiting: Mutex::new(VecDeque::new()),
+            posts: Mutex::default(),
             eased: Condvar::new(),
             easing: Mutex::new(()),
             armed: AtomicBool::new(false),

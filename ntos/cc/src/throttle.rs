@@ -1,7 +1,7 @@
 //! Throttling writers: CcCanIWrite, CcDeferWrite.
 //!
 //! Room: ntos/cc. Called by: file systems before they take a lock. IRQL: PASSIVE_LEVEL. Locks: the list of deferred
-//! writes. Source: CcCanIWrite, CcDeferWrite, CcSetDirtyPageThreshold pages; rules NT-CC-15, NT-CC-16.
+//! writes, then that of the due ones; none while a post routine runs. Source: CcCanIWrite, CcDeferWrite, CcSetDirtyPageThreshold pages; rules NT-CC-15, NT-CC-16.
 
 use crate::manager::Manager;
 use crate::map::map_of_file;
@@ -10,6 +10,8 @@ use nt_abi::io::FILE_OBJECT;
 use nt_cell::Foreign;
 use nt_ke::Kernel;
 use nt_ke::work::WorkQueue;
+use nt_trace::rule;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,6 +20,14 @@ pub(crate) struct Deferred {
     file: Foreign<FILE_OBJECT>,
     bytes: u64,
     post: Box<dyn FnOnce() + Send>,
+}
+
+/// Post routines whose time has come.
+#[derive(Default)]
+pub(crate) struct Posts {
+    due: VecDeque<Box<dyn FnOnce() + Send>>,
+    /// A worker runs them.
+    running: bool,
 }
 
 /// CcSetDirtyPageThreshold: how many dirty pages throttle writers of one stream; 0 for no limit of its own.
@@ -96,14 +106,33 @@ impl Manager {
         }
     }
 
-    /// Posts deferred writes, first in first out, while there is room.
+    /// Posts deferred writes while there is room: one worker calls their routines, each after the one before it returned.
     fn post_deferred(&self, kernel: &Arc<Kernel>) {
-        loop {
-            let mut waiting = self.waiting.lock();
-            let room = waiting.front().is_some_and(|first| self.has_room(first.file, first.bytes));
-            let Some(deferred) = room.then(|| waiting.pop_front()).flatten() else { return };
-            drop(waiting);
-            WorkQueue::queue(kernel, deferred.post);
+        let mut waiting = self.waiting.lock();
+        let mut posts = self.posts.lock();
+        rule!(NT_CC_16);
+        while let Some(first) = waiting.front()
+            && self.has_room(first.file, first.bytes)
+        {
+            posts.due.extend(waiting.pop_front().map(|first| first.post));
         }
+        if posts.due.is_empty() || std::mem::replace(&mut posts.running, true) {
+            return;
+        }
+        drop((waiting, posts));
+        WorkQueue::queue(kernel, || {
+            let frame = nt_ke::current();
+            let manager = Manager::of(&frame.kernel);
+            while let Some(post) = manager.next_post() {
+                post();
+            }
+        });
+    }
+
+    fn next_post(&self) -> Option<Box<dyn FnOnce() + Send>> {
+        let mut posts = self.posts.lock();
+        let next = posts.due.pop_front();
+        posts.running = next.is_some();
+        next
     }
 }

@@ -188,9 +188,14 @@ fn nt_cc_16_deferred_writes_run_in_order_and_a_retry_first() {
     scene.fail_paging_writes(NtStatus::DEVICE_NOT_READY);
     scene.manager().set_dirty_limit(4);
     let order = Arc::new(Mutex::new(Vec::new()));
-    for (number, retry) in [(1, false), (2, false), (0, true)] {
+    for (number, retry) in [(1, false), (2, false), (3, false), (0, true)] {
         let order = order.clone();
-        nt_cc::defer_write(object, 0x1000, retry, move || order.lock().push(number));
+        let post = move || {
+            // The later ones would overtake it if they did not wait.
+            std::thread::sleep(std::time::Duration::from_millis(20 - 5 * number));
+            order.lock().push(number);
+        };
+        nt_cc::defer_write(object, 0x1000, retry, post);
     }
     scene.world.kernel.work.drain();
     assert!(order.lock().is_empty());
@@ -198,8 +203,7 @@ fn nt_cc_16_deferred_writes_run_in_order_and_a_retry_first() {
     scene.off();
     scene.round();
     scene.world.kernel.work.drain();
-    order.lock().sort_unstable();
-    assert_eq!((queue, order.lock().clone()), (3, vec![0, 1, 2]));
+    assert_eq!((queue, order.lock().clone()), (4, vec![0, 1, 2, 3]));
 }
 
 #[test]

@@ -171,19 +171,32 @@ fn nt_cc_30_whose_thread_it_is() {
 fn nt_cc_31_what_a_filter_may_not_ask_inside_a_paging_write() {
     let scene = Scene::new();
     let file = scene.open("F1", "cc31", 0);
-    file.write(b"12345", None);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = seen.clone();
     scene.on(move |event, data| {
-        if event.irp_flags == 0x43 && event.major == IRP_MJ_WRITE {
+        if event.irp_flags & IRP_PAGING_IO != 0 && event.major == IRP_MJ_WRITE {
             // FLT_FILE_NAME_NORMALIZED | FLT_FILE_NAME_QUERY_FILESYSTEM_ONLY
             let asked = data.file_name(0x01 | 0x300).map(|_| ()).map_err(NtStatus::from);
-            sink.lock().push(asked);
+            let posted = data.queue_work(|_| unreachable!("refused")).map_err(NtStatus::from);
+            sink.lock().push((asked, posted));
         }
         None::<PreOp>
     });
+    let refused = (Err(NtStatus::FLT_INVALID_NAME_REQUEST), Err(NtStatus::FLT_NOT_SAFE_TO_POST_OPERATION));
+    file.write(b"12345", None);
     scene.round();
-    assert_eq!(*seen.lock(), [Err(NtStatus::FLT_INVALID_NAME_REQUEST)]);
+    assert_eq!(seen.lock().drain(..).collect::<Vec<_>>(), [refused], "lazy writer");
+    file.write(b"54321", Some(0));
+    scene.flush(&file);
+    assert_eq!(seen.lock().drain(..).collect::<Vec<_>>(), [refused], "flush");
+    let block = pool_buffer(&[7; 4096]);
+    let region = nt_cell::Region::pool(block, 4096);
+    let frame = scene.world.frame();
+    let mapped = nt_io::paging::transfer(&frame, *file.object(), IRP_MJ_WRITE, nt_io::paging::MAPPED, 0, region);
+    assert!(mapped.status.is_success());
+    assert_eq!(seen.lock().drain(..).collect::<Vec<_>>(), [refused], "mapped pages");
+    nt_ex::pool::free(block);
+    // That noncached I/O below itself is allowed, nt_cc_11 shows.
 }
 
 #[test]
