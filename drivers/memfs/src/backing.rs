@@ -93,8 +93,8 @@ pub(crate) trait Object: Send + Sync {
     fn open(&self, read: bool, write: bool) -> NtResult<()>;
     fn meta(&self) -> NtResult<Meta>;
     fn change(&self, change: &Change) -> NtResult<()>;
-    /// The data changed through an open that now ends (NT-S-09).
-    fn modified(&self) -> NtResult<()>;
+    /// The data changed through an open that now ends (NT-S-09); `late` when the cache has some of it yet.
+    fn modified(&self, late: bool) -> NtResult<()>;
     fn eas(&self) -> NtResult<Vec<Attribute>>;
     /// Sets attributes, an empty value takes one away; `replace` drops those that are not named.
     fn set_eas(&self, list: Vec<Attribute>, replace: bool) -> NtResult<()>;
@@ -146,6 +146,10 @@ pub(crate) trait Content: Send + Sync {
     fn read(&self, start: u64, to: Region) -> NtResult<usize>;
     /// Writes bytes; the length follows.
     fn write(&self, start: u64, from: Region) -> NtResult<()>;
+    /// Writes bytes of a change that was dated before (NT-S-09): the times stay as they are.
+    fn write_late(&self, start: u64, from: Region) -> NtResult<()> {
+        self.write(start, from)
+    }
     /// Zeroes `[start, end)` where bytes are held.
     fn zero(&self, start: u64, end: u64) -> NtResult<()>;
     /// Sets the length: cuts, or adds zeroes.

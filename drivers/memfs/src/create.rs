@@ -295,7 +295,7 @@ fn overwrite(node: &Node, request: &Request, eas: Vec<Attribute>) -> NtResult<()
     node.object.set_eas(eas, true)?;
     let created = (request.disposition == FILE_SUPERSEDE).then(|| nt_ke::current().kernel.clock.system_time());
     node.object.change(&Change { attributes: Some(attributes), created, ..Change::default() })?; // NT-QRY-20
-    node.object.modified()
+    node.object.modified(false)
 }
 
 /// IoCheckShareAccess (NT-A-13): an opener with none of the five rights neither needs nor restricts sharing.

@@ -274,7 +274,7 @@ fn set_end(node: &Node, end: i64, advance: bool) -> NtResult<()> {
         drop(data);
         node.tell_cache();
     }
-    node.object.modified()
+    node.object.modified(false)
 }
 
 /// NT-I-11.

@@ -241,10 +241,15 @@ impl Node {
     /// Dates what was written since it was last dated (NT-S-09).
     pub(crate) fn date(&self) -> NtResult<()> {
         if self.fcb.get(FCB::Undated) != 0 && self.fcb.swap32(FCB::Undated, 0) != 0 {
-            self.object.modified()
+            self.object.modified(self.is_dirty())
         } else {
             Ok(())
         }
+    }
+
+    /// Has all that was written been dated?
+    pub(crate) fn is_dated(&self) -> bool {
+        self.fcb.get(FCB::Undated) == 0
     }
 
     /// The byte-range locks of the stream.

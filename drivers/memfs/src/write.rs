@@ -8,7 +8,8 @@ use crate::node::{self, Data, FCB, Node, Open, Volume, open_of};
 use crate::{SECTOR, dasd, lock, set_position};
 use nt_abi::io::{
     FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_SYNCHRONOUS_IO, FO_VOLUME_OPEN,
-    FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_MJ_WRITE, IRP_MN_MDL, IRP_NOCACHE, IRP_PAGING_IO, SL_WRITE_THROUGH,
+    FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_MJ_WRITE, IRP_MN_MDL, IRP_NOCACHE, IRP_PAGING_IO,
+    IRP_SYNCHRONOUS_PAGING_IO, SL_WRITE_THROUGH,
 };
 use nt_abi::mm::{FSRTL_ADVANCED_FCB_HEADER, FastIoIsNotPossible, FastIoIsPossible};
 use nt_abi::{NtResult, NtStatus};
@@ -79,7 +80,7 @@ pub(crate) fn write(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus>
     }
     let from = buffer(irp, length as usize)?;
     if paging {
-        return write_paging(&open.node, offset, from);
+        return write_paging(&open.node, offset, from, flags & IRP_SYNCHRONOUS_PAGING_IO == 0);
     }
     if open.frozen.load(Ordering::Relaxed) != 0 {
         return open.keeping_times(|| transfer(&open, irp, file, offset, from));
@@ -233,19 +234,27 @@ fn moves_valid(node: &Node) -> bool {
     match nt_ke::current().thread.top_level() {
         CACHE_TOP_LEVEL => false,
         0..=LAST_TOP_LEVEL => true,
-        packet => {
-            let packet = Foreign::<IRP>::of_table(packet);
-            let stack = irp::current(packet);
-            let file = stack.ptr(IO_STACK_LOCATION::FileObject);
-            stack.get(IO_STACK_LOCATION::MajorFunction) != IRP_MJ_WRITE
-                || packet.get(IRP::Flags) & IRP_NOCACHE != 0
-                || file.is_none_or(|file| file.addr_at(FILE_OBJECT::FsContext) != node.fcb.addr())
-        }
+        packet => !is_cached_write_of(node, packet),
     }
 }
 
+fn is_cached_write_of(node: &Node, packet: u64) -> bool {
+    let packet = Foreign::<IRP>::of_table(packet);
+    let stack = irp::current(packet);
+    let file = stack.ptr(IO_STACK_LOCATION::FileObject);
+    stack.get(IO_STACK_LOCATION::MajorFunction) == IRP_MJ_WRITE
+        && packet.get(IRP::Flags) & IRP_NOCACHE == 0
+        && file.is_some_and(|file| file.addr_at(FILE_OBJECT::FsContext) == node.fcb.addr())
+}
+
+/// Is this thread inside a cached write of the file, which will be dated for it?
+fn is_nested_in_write(node: &Node) -> bool {
+    let top = nt_ke::current().thread.top_level();
+    top > LAST_TOP_LEVEL && is_cached_write_of(node, top)
+}
+
 /// Paging writes never extend the file and never move the position (NT-S-19, NT-S-20).
-fn write_paging(node: &Node, offset: i64, from: Region) -> NtResult<IoStatus> {
+fn write_paging(node: &Node, offset: i64, from: Region, mapped: bool) -> NtResult<IoStatus> {
     let start = u64::try_from(offset).map_err(|_| NtStatus::INVALID_PARAMETER.error())?;
     let mut data = node.data.write();
     rule!(NT_S_19);
@@ -255,7 +264,12 @@ fn write_paging(node: &Node, offset: i64, from: Region) -> NtResult<IoStatus> {
     }
     let length = (data.eof - start).min(from.len() as u64);
     data.content.reserve(start, length as usize)?;
-    data.content.write(start, from.sub(0, length as usize))?;
+    let bytes = from.sub(0, length as usize);
+    if !mapped && node.is_dated() && !is_nested_in_write(node) {
+        data.content.write_late(start, bytes)?;
+    } else {
+        data.content.write(start, bytes)?;
+    }
     if start + length > data.valid && moves_valid(node) {
         data.valid = start + length;
         node.publish(&data);

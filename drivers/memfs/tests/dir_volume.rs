@@ -321,3 +321,49 @@ fn offsets_at_the_limits_are_refused_and_the_file_stays() {
     assert_eq!((file.eof(), file.bytes_of("f").as_slice()), (4, &b"data"[..]));
     assert_eq!(fs::metadata(world.host("f")).expect("a file").blocks(), before);
 }
+
+#[test]
+fn nt_s_09_what_comes_late_to_the_host_keeps_the_date_it_was_given() {
+    let world = world();
+    let manager = nt_cc::Manager::of(&world.kernel);
+    manager.set_policy(Some(nt_cc::Policy::Behind));
+    let written = |name: &str| fs::metadata(world.host(name)).expect("there").modified().expect("a time");
+    let old = 125_000_000_000_000_000;
+    // A program sets the time of a file whose data the cache still has.
+    let file = world.sync_file("late");
+    assert_eq!(file.write(&[1; 5000], None), success(5000));
+    assert_eq!(set_basic(&file, [0, 0, old, 0], 0), NtStatus::SUCCESS);
+    let set = written("late");
+    drop(file);
+    assert_eq!(written("late"), set, "the handle's end dates nothing that was set");
+    assert_eq!(
+        fs::read(world.host("late")).expect("there").iter().filter(|byte| **byte == 1).count(),
+        0,
+        "not there yet"
+    );
+    manager.write_all();
+    assert_eq!(fs::read(world.host("late")).expect("there"), [1; 5000]);
+    assert_eq!(written("late"), set);
+    let again = world.opened("late", 0).expect("there");
+    assert_eq!(basic(&again).0[2], old);
+    // Who asks for the time gets that of the write, and gets it again when the data has reached the host.
+    let file = world.sync_file("asked");
+    let before = std::time::SystemTime::now() - std::time::Duration::from_millis(50);
+    fs::File::open(world.host("asked"))
+        .expect("there")
+        .set_modified(before - std::time::Duration::from_secs(9))
+        .expect("set");
+    assert_eq!(file.write(&[2; 5000], None), success(5000));
+    let asked = basic(&file).0[2];
+    assert!(written("asked") >= before, "dated when it was asked for");
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    manager.write_all();
+    assert_eq!(fs::read(world.host("asked")).expect("there"), [2; 5000]);
+    assert_eq!(basic(&file).0[2], asked);
+    // What was not asked for in between is dated when the handle goes, at the latest.
+    assert_eq!(file.write(&[3; 5000], Some(0)), success(5000));
+    drop(file);
+    let closed = written("asked");
+    manager.write_all();
+    assert_eq!((written("asked"), fs::read(world.host("asked")).expect("there")), (closed, vec![3; 5000]));
+}

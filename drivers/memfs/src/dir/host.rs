@@ -52,6 +52,8 @@ pub(crate) struct Host {
     opened: Opened,
     /// Directories whose names of this file changed since the last flush: the names are durable when they are flushed too.
     named_in: Mutex<Vec<Arc<Host>>>,
+    /// Held while the time of the last write is set, or kept over a write.
+    pub(super) times: Mutex<()>,
 }
 
 /// Makes a call that may block; an interruption is none.
@@ -87,6 +89,7 @@ impl Host {
             base: RwLock::new(fd),
             opened,
             named_in: Mutex::new(Vec::new()),
+            times: Mutex::new(()),
         })
     }
 

@@ -80,8 +80,11 @@ impl Object for DirObject {
     fn change(&self, change: &Change) -> NtResult<()> {
         attributes::change(&self.0, change)
     }
-    fn modified(&self) -> NtResult<()> {
-        // The host dates its files itself.
+    fn modified(&self, late: bool) -> NtResult<()> {
+        // The host dates its files itself, but not what it does not have yet.
+        if late {
+            attributes::date(&self.0)?;
+        }
         attributes::archive(&self.0)
     }
     fn eas(&self) -> NtResult<Vec<Attribute>> {

@@ -154,7 +154,7 @@ impl Object for RamObject {
         meta.attributes = change.attributes.unwrap_or(meta.attributes);
         Ok(())
     }
-    fn modified(&self) -> NtResult<()> {
+    fn modified(&self, _late: bool) -> NtResult<()> {
         self.touch();
         self.inner.lock().meta.attributes |= FILE_ATTRIBUTE_ARCHIVE;
         Ok(())
