@@ -196,16 +196,12 @@ impl Under {
         if let Step::Symlink { name, .. } = step {
             // A link begins as an empty file, under a name of the volume's own.
             rest.0.retain(|name, _| !name.starts_with(".ntio-"));
-            if files.misfit(before, &rest).is_none() {
-                return None;
-            }
+            files.misfit(before, &rest)?;
             let create = Step::Create { name: name.clone() };
             let (mut empty, mut made) = (before.clone(), files.clone());
             made.apply(&empty, &create);
             empty.apply(&create, 0);
-            if made.misfit(&empty, &rest).is_none() {
-                return None;
-            }
+            made.misfit(&empty, &rest)?;
         }
         done.apply(before, step);
         after.apply(step, usize::MAX);
