@@ -170,6 +170,25 @@ impl Machine {
         self.processes.end(process);
     }
 
+    /// Flushes every volume, as NtFlushBuffersFile does on a volume's handle; goes on with the next one when one refuses.
+    pub fn flush(&self) -> NtResult<()> {
+        let client = self.system_client()?;
+        let flush = |name: &str| {
+            let spec = CreateSpec {
+                access: 0x10_0003,
+                name: name.encode_utf16().collect(),
+                disposition: 1,
+                options: 0x20,
+                ..CreateSpec::default()
+            };
+            let (handle, _) = client.create(&spec)?;
+            let flushed = client.flush(handle);
+            client.close(handle)?;
+            flushed
+        };
+        self.volumes.iter().map(|volume| flush(&volume.name)).fold(Ok(()), NtResult::and)
+    }
+
     /// Ends the machine and says what was left behind. Handles of processes that are still there are closed.
     #[must_use]
     pub fn shutdown(self) -> Leaks {

@@ -22,7 +22,10 @@ pub(crate) enum Command {
     #[command(after_long_help = "Example:\n  ntio run -f spy -- git clone --depth 1 https://example.org/repo.git")]
     Run(RunArgs),
     /// Mount a volume until it is unmounted
-    #[command(after_long_help = "Example:\n  mkdir -p /tmp/c && ntio mount /tmp/c -v ram:1G -f spy")]
+    #[command(
+        after_long_help = "Example:\n  mkdir -p /tmp/c && ntio mount /tmp/c -v ram:1G -f spy\n\nIt ends with 0 when the volume is \
+                                 unmounted (umount, fusermount3 -u) or on SIGTERM or SIGHUP, with 130 when it is interrupted, and with 1 when there are findings."
+    )]
     Mount(MountArgs),
     /// Load a driver, call DriverEntry, unload it
     #[command(after_long_help = "Example:\n  ntio load ./x.sys --timeout 10")]
@@ -55,6 +58,8 @@ pub(crate) enum Command {
     Ddk(Rest),
     #[command(name = "__server", hide = true)]
     Server,
+    #[command(name = "__keeper", hide = true)]
+    Keeper,
 }
 
 impl Command {
@@ -73,6 +78,7 @@ impl Command {
             Self::Journal(_) => "journal",
             Self::Ddk(_) => "ddk",
             Self::Server => "__server",
+            Self::Keeper => "__keeper",
         }
     }
 }

@@ -8,6 +8,7 @@
 mod args;
 mod bench;
 mod imports;
+mod keeper;
 mod lockdown;
 mod rules;
 mod server;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Rules(rules) => rules::print(&rules),
         Command::Trace(trace) => trace::print(&trace),
         Command::Bench(bench) => bench::print(&bench),
+        Command::Keeper => return ExitCode::from(keeper::keep()),
         Command::Server => return ExitCode::from(server::serve()),
         other => Err(verdict::Failure::usage(format!(
             "the command '{}' is not there yet; there are run, mount, load, imports, rules, trace and bench",

@@ -18,6 +18,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// The supervisor's end of the line, shared by everybody who has something to say.
 #[derive(Clone)]
@@ -74,14 +75,60 @@ pub(crate) fn serve() -> u8 {
         crate::verdict::say("ntio: this command is ntio's own; it starts it itself");
         return USAGE;
     };
+    let Ok(supervisor) = stream.try_clone() else { return BROKEN };
     let line = Line(Arc::new(Mutex::new(stream)));
-    match machine(&setup, &line, incoming) {
+    match machine(&setup, &line, incoming, supervisor) {
         Ok(()) => FINE,
         Err(refusal) => {
             line.say(&Event::Failed { code: refusal.code, message: refusal.message });
             refusal.code
         }
     }
+}
+
+/// Whether the supervisor is gone: its end of the socket is closed.
+fn alone(stream: &UnixStream, wait: bool) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    loop {
+        let mut asked = [PollFd::new(stream, PollFlags::RDHUP)];
+        match poll(&mut asked, if wait { None } else { Some(&at_once) }) {
+            Ok(ready) => return ready != 0 && asked[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// What happens when the supervisor is killed: its keeper unmounts, which ends this process by the ordinary way. Where nobody
+/// does that, or a driver keeps us busy, what was written is flushed and this process ends all the same.
+fn watch(stream: UnixStream, machine: std::sync::Weak<Machine>, mounted: bool) -> Result<(), Refusal> {
+    const BY_ITSELF: Duration = Duration::from_secs(10);
+    const TO_FLUSH: Duration = Duration::from_secs(60);
+    let watching = std::thread::Builder::new().name("ntio-watch".into()).spawn(move || {
+        if !alone(&stream, true) {
+            return;
+        }
+        if mounted {
+            std::thread::sleep(BY_ITSELF);
+        }
+        let (done, flushed) = std::sync::mpsc::channel();
+        let flushing = std::thread::spawn(move || {
+            match machine.upgrade() {
+                Some(machine) => {
+                    // What it says, nobody hears.
+                    let _flushed = machine.flush();
+                    let _late = done.send(());
+                }
+                // It shuts down, which flushes too, and this process ends with it.
+                None => std::thread::sleep(TO_FLUSH),
+            }
+        });
+        let _late = flushed.recv_timeout(TO_FLUSH);
+        drop(flushing);
+        std::process::exit(BROKEN.into());
+    });
+    watching.map(drop).map_err(|error| Refusal::new(BROKEN, format!("no thread to watch the supervisor: {error}")))
 }
 
 fn read_driver(path: &Path, altitude: Option<String>) -> Result<Pending, Refusal> {
@@ -98,7 +145,7 @@ fn read_driver(path: &Path, altitude: Option<String>) -> Result<Pending, Refusal
     Ok(Pending { file, bytes, altitude })
 }
 
-fn machine(setup: &Setup, line: &Line, incoming: Incoming) -> Result<(), Refusal> {
+fn machine(setup: &Setup, line: &Line, incoming: Incoming, supervisor: UnixStream) -> Result<(), Refusal> {
     let usage = |error: nt_machine::SpecError| Refusal::new(USAGE, error);
     let volumes = setup.volumes.iter().map(|text| text.parse::<VolumeSpec>()).collect::<Result<Vec<_>, _>>();
     let filters = setup.filters.iter().map(|text| text.parse::<FilterSpec>()).collect::<Result<Vec<_>, _>>();
@@ -184,7 +231,12 @@ fn machine(setup: &Setup, line: &Line, incoming: Incoming) -> Result<(), Refusal
             Some(mounted.map_err(|error| Refusal::new(BROKEN, error))?)
         }
     };
+    // One that was killed meanwhile unmounts nothing any more: dropping the mount does.
+    if alone(&supervisor, false) {
+        return Err(Refusal::new(BROKEN, "the supervisor is gone"));
+    }
     let lockdown = lockdown::apply(&directories);
+    watch(supervisor, Arc::downgrade(&machine), mounted.is_some())?;
     attach_built_in(&machine, &recorder, &built_in)?;
     let mut drivers = Vec::new();
     for each in pending {

@@ -4,6 +4,7 @@
 //! written by a driver, so it is data here and nothing more.
 
 use crate::args::{LoadArgs, MachineArgs, MountArgs, ReportKind, RunArgs};
+use crate::keeper::{self, Keeper, Word, clear, unmount};
 use crate::verdict::{BROKEN, FINDINGS, FINE, Failure, INTERRUPTED, NOT_EXECUTABLE, NOT_FOUND, out, say};
 use crate::wire::{Event, Incoming, Setup, Who, send};
 use clap::ValueEnum;
@@ -20,7 +21,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
+/// How long programs that are left behind may keep the mount.
+const TO_LET_GO: Duration = Duration::from_secs(5);
+
+/// Somebody asked for the end.
 static STOPPED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+/// It was an interrupt from the keyboard. SIGTERM and SIGHUP ask for an orderly end.
+static INTERRUPT: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Prints what drivers print, by whole lines, and counts their checks.
 #[derive(Default)]
@@ -152,7 +159,8 @@ fn setup(machine: &MachineArgs) -> Result<Setup, Failure> {
 }
 
 impl Server {
-    fn start(setup: &Setup, plain: bool) -> Result<Self, Failure> {
+    /// Starts one; `before` gets its process's number before it knows what to do.
+    fn start(setup: &Setup, plain: bool, before: impl FnOnce(u32) -> Result<(), Failure>) -> Result<Self, Failure> {
         let broken = |what: &str, error: std::io::Error| Failure::broken(format!("{what}: {error}"));
         let (mut ours, theirs) = UnixStream::pair().map_err(|error| broken("no socket pair", error))?;
         let program = std::env::current_exe().map_err(|error| broken("ntio does not find itself", error))?;
@@ -167,6 +175,7 @@ impl Server {
             .process_group(0)
             .spawn()
             .map_err(|error| broken("the server does not start", error))?;
+        before(child.id())?;
         send(&mut ours, setup).map_err(|error| broken("the server does not listen", error))?;
         let prints = Arc::new(Mutex::new(Prints { plain, ..Prints::default() }));
         let (said, steps) = channel();
@@ -317,65 +326,73 @@ fn tell_of_ourselves(machine: &MachineArgs, report: &Report) {
 }
 
 fn listen_for_interrupts() -> Result<(), Failure> {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&STOPPED))
+    let both = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP].map(|signal| (signal, &STOPPED));
+    for (signal, flag) in both.into_iter().chain([(libc::SIGINT, &INTERRUPT)]) {
+        signal_hook::flag::register(signal, Arc::clone(flag))
             .map_err(|error| Failure::broken(format!("no handler for signal {signal}: {error}")))?;
     }
     Ok(())
 }
 
-/// Unmounts; programs that were left behind get a moment to let go.
-fn unmount(at: &Path) -> Result<(), String> {
-    let end = Instant::now() + Duration::from_secs(5);
-    loop {
-        let tried = nix::mount::umount2(at, nix::mount::MntFlags::empty());
-        match tried {
-            Ok(()) | Err(nix::errno::Errno::EINVAL) => return Ok(()),
-            Err(nix::errno::Errno::EPERM) => {
-                let done = Command::new("fusermount3").arg("-u").arg(at).stderr(Stdio::null()).status();
-                if done.is_ok_and(|status| status.success()) {
-                    return Ok(());
-                }
-            }
-            Err(nix::errno::Errno::EBUSY) => {}
-            Err(error) => return Err(error.to_string()),
-        }
-        if Instant::now() >= end {
-            let _detached = nix::mount::umount2(at, nix::mount::MntFlags::MNT_DETACH);
-            return Err("a program is still using it; it was detached".into());
-        }
-        std::thread::sleep(Duration::from_millis(20));
+/// The directory that a run is mounted in. It is removed at the end only if it is empty: never what a volume has.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Result<Self, Failure> {
+        let made = tempfile::Builder::new().prefix("ntio-").tempdir();
+        let made = made.map_err(|error| {
+            let remedy = "name a directory that can be written in TMPDIR";
+            Failure::broken(format!("no directory to mount in: {error}; {remedy}"))
+        })?;
+        Ok(Self(keeper::resolved(&made.keep())))
     }
 }
 
-/// Takes away the mount of a server that fell: nobody answers there any more.
-fn clear(at: &Path) {
-    let dead = std::fs::metadata(at).is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN));
-    if dead && nix::mount::umount2(at, nix::mount::MntFlags::MNT_DETACH) == Err(nix::errno::Errno::EPERM) {
-        let _gone = Command::new("fusermount3").args(["-u", "-z"]).arg(at).stderr(Stdio::null()).status();
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _stays = std::fs::remove_dir(&self.0);
     }
+}
+
+/// Starts the server of a mount, and its keeper before the server can mount anything.
+fn serve_at(at: &Path, ours: bool, setup: &Setup) -> Result<(Server, Keeper), Failure> {
+    let mut keeper = None;
+    let server = Server::start(setup, false, |server| {
+        let broken = |error| Failure::broken(format!("the keeper of the mount does not start: {error}"));
+        keeper = Some(Keeper::start(at, ours, server).map_err(broken)?);
+        Ok(())
+    })?;
+    keeper.map(|keeper| (server, keeper)).ok_or_else(|| Failure::broken("the mount has no keeper"))
 }
 
 /// `ntio run`.
 pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     let mut setup = setup(&args.machine)?;
     listen_for_interrupts()?;
-    let directory = tempfile::Builder::new().prefix("ntio-").tempdir();
-    let directory = directory.map_err(|error| Failure::broken(format!("no directory to mount in: {error}")))?;
-    setup.mount = Some(directory.path().to_owned());
+    let place = Place::new()?;
+    let at = place.0.as_path();
+    setup.mount = Some(at.to_owned());
     setup.allow_other = args.allow_other;
-    let mut server = Server::start(&setup, false)?;
+    let (server, mut keeper) = serve_at(at, true, &setup)?;
+    let done = run_in(args, server, at, &mut keeper);
+    // The server is gone by now, and may have left its mount.
+    clear(at);
+    drop(place);
+    done
+}
+
+fn run_in(args: &RunArgs, mut server: Server, at: &Path, keeper: &mut Keeper) -> Result<u8, Failure> {
     if let Err(failure) = server.ready(Duration::from_secs(60)) {
         drop(server);
-        let _gone = unmount(directory.path());
+        let _gone = unmount(at, TO_LET_GO);
         return Err(failure);
     }
     let (program, words) = args.command.split_first().ok_or_else(|| Failure::usage("no command was given"))?;
-    let spawned =
-        Command::new(program).args(words).current_dir(directory.path()).env("NTIO_MOUNT", directory.path()).spawn();
+    let spawned = Command::new(program).args(words).current_dir(at).env("NTIO_MOUNT", at).spawn();
     let mut failure = None;
     let code = match spawned {
         Ok(child) => {
+            keeper.tell(&Word::Command(child.id()));
             pass_on_signals(child.id());
             wait(child)
         }
@@ -385,7 +402,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
             if found { NOT_EXECUTABLE } else { NOT_FOUND }
         }
     };
-    let unmounted = unmount(directory.path());
+    let unmounted = unmount(at, TO_LET_GO);
     let mut report = server.report(Duration::from_secs(30))?;
     if let Err(why) = unmounted {
         let message = format!("the volume could not be unmounted: {why}");
@@ -430,19 +447,46 @@ fn wait(mut child: Child) -> u8 {
 pub(crate) fn mount(args: &MountArgs) -> Result<u8, Failure> {
     let mut setup = setup(&args.machine)?;
     listen_for_interrupts()?;
-    let at = std::path::absolute(&args.mountpoint).unwrap_or_else(|_| args.mountpoint.clone());
+    let at = keeper::resolved(&args.mountpoint);
+    fit(&at)?;
     setup.mount = Some(at.clone());
     setup.allow_other = args.allow_other;
-    let mut server = Server::start(&setup, false)?;
+    let (server, _keeper) = serve_at(&at, false, &setup)?;
+    let done = mount_at(args, server, &at);
+    // The server is gone by now, and may have left its mount.
+    clear(&at);
+    done
+}
+
+/// Whether a volume can be mounted there: what a directory has would be hidden, and what is mounted there too.
+fn fit(at: &Path) -> Result<(), Failure> {
+    let refused = |why: String| Failure::broken(format!("cannot mount at {}: {why}", at.display()));
+    let there = keeper::mounts(at);
+    if let Some(kind) = there.last() {
+        let remedy = if kind.starts_with("fuse") {
+            "unmount that first (fusermount3 -u), or give another directory"
+        } else {
+            "give an empty directory in it"
+        };
+        return Err(refused(format!("something is mounted there already ({kind}); {remedy}")));
+    }
+    match std::fs::read_dir(at).map(|mut entries| entries.next().is_some()) {
+        Ok(true) => {
+            Err(refused("the directory is not empty, and what it has would be hidden; give an empty directory".into()))
+        }
+        // What else is wrong with it, the mount itself says.
+        _ => Ok(()),
+    }
+}
+
+fn mount_at(args: &MountArgs, mut server: Server, at: &Path) -> Result<u8, Failure> {
     server.ready(Duration::from_secs(60))?;
     say(&format!("ntio: C: is mounted at {}; unmount it, or interrupt, to end", at.display()));
     let ended = server.next(None, true);
-    let interrupted = ended.is_none();
-    let unmounted = if interrupted { unmount(&at) } else { Ok(()) };
+    let stopped = ended.is_none();
+    let unmounted = if stopped { unmount(at, TO_LET_GO) } else { Ok(()) };
     let limit = Duration::from_secs(30);
-    let mut report = if interrupted { server.report(limit)? } else { server.end(ended, limit)? };
-    // The server is gone by now, and may have left its mount.
-    clear(&at);
+    let mut report = if stopped { server.report(limit)? } else { server.end(ended, limit)? };
     if let Err(why) = unmounted {
         let message = format!("the volume could not be unmounted: {why}");
         report.findings.push(Finding { severity: "error".into(), message, ..Finding::default() });
@@ -452,7 +496,7 @@ pub(crate) fn mount(args: &MountArgs) -> Result<u8, Failure> {
     count(&report);
     Ok(if report.failed() {
         FINDINGS
-    } else if interrupted {
+    } else if stopped && INTERRUPT.load(Ordering::Relaxed) {
         INTERRUPTED
     } else {
         FINE
@@ -466,7 +510,7 @@ pub(crate) fn load(args: &LoadArgs) -> Result<u8, Failure> {
     setup.load = Some(std::path::absolute(&args.image).unwrap_or_else(|_| args.image.clone()));
     let limit = Duration::from_secs(args.timeout);
     let begun = Instant::now();
-    let mut server = Server::start(&setup, true)?;
+    let mut server = Server::start(&setup, true, |_| Ok(()))?;
     let report = match server.next(Some(limit), true) {
         Some(Step::Ready(_)) => server.report(limit.saturating_sub(begun.elapsed()))?,
         Some(step) => server.end(Some(step), limit)?,

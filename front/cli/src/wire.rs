@@ -21,11 +21,14 @@ pub(crate) struct Setup {
     /// Streaming devices.
     pub(crate) streams: Vec<String>,
     /// Where to mount `C:`; nothing is mounted without it.
+    #[serde(with = "optional_path")]
     pub(crate) mount: Option<PathBuf>,
     /// Whether other users may use it.
     pub(crate) allow_other: bool,
     /// A driver to load and unload.
+    #[serde(with = "optional_path")]
     pub(crate) load: Option<PathBuf>,
+    #[serde(with = "optional_path")]
     pub(crate) trace: Option<PathBuf>,
     pub(crate) windows: String,
     pub(crate) completion: String,
@@ -81,5 +84,36 @@ impl Incoming {
             return Ok(None);
         }
         serde_json::from_slice(&line).map(Some).map_err(std::io::Error::from)
+    }
+}
+
+/// Paths of the host are bytes, and need not be UTF-8.
+pub(crate) mod path {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::{Path, PathBuf};
+
+    pub(crate) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        path.as_os_str().as_bytes().serialize(to)
+    }
+    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<PathBuf, D::Error> {
+        Vec::deserialize(from).map(|bytes| OsString::from_vec(bytes).into())
+    }
+}
+
+mod optional_path {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::path::PathBuf;
+
+    #[derive(Serialize, Deserialize)]
+    struct Wrapped(#[serde(with = "super::path")] PathBuf);
+
+    #[expect(clippy::ref_option, reason = "the form that serde asks for")]
+    pub(super) fn serialize<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+        path.clone().map(Wrapped).serialize(to)
+    }
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+        Ok(Option::<Wrapped>::deserialize(from)?.map(|path| path.0))
     }
 }

@@ -1,0 +1,323 @@
+//! How `ntio run` and `ntio mount` end: by a signal, by an unmount from outside, by the death of the supervisor.
+//!
+//! Tests that mount fail where /dev/fuse is absent; NTIO_NO_FUSE=1 says that it is known to be.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const NTIO: &str = env!("CARGO_BIN_EXE_ntio");
+const NOBODY: u32 = 65534;
+
+fn no_fuse() -> bool {
+    std::env::var_os("NTIO_NO_FUSE").is_some_and(|value| value == "1")
+}
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(40);
+    while !done() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+fn signal(name: &str, process: u32) {
+    let done = Command::new("kill").args(["-s", name, &process.to_string()]).status().expect("kill");
+    assert!(done.success(), "kill -s {name} {process}");
+}
+fn mounted(at: &Path) -> bool {
+    let (all, at) = (fs::read("/proc/mounts").expect("the mounts"), at.as_os_str().as_bytes());
+    all.split(|&byte| byte == b' ').any(|word| word == at)
+}
+/// Whether a process is there and has not ended.
+fn lives(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
+fn children(of: u32) -> Vec<u32> {
+    let list = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
+    list.split_whitespace().map(|word| word.parse().expect("a number")).collect()
+}
+fn number(path: &Path) -> Option<u32> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// Who runs ntio.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum User {
+    Own,
+    /// An ordinary user; where root keeps /dev/fuse to itself, with another node for it in a mount namespace of its own.
+    Nobody,
+}
+
+struct Scene {
+    folder: tempfile::TempDir,
+    user: User,
+}
+
+impl Scene {
+    fn new(user: User) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("chmod");
+        let scene = Self { folder, user };
+        for name in ["mount", "files", "tmp"] {
+            fs::create_dir(scene.at(name)).expect("a directory");
+            fs::set_permissions(scene.at(name), fs::Permissions::from_mode(0o777)).expect("chmod");
+        }
+        if user == User::Nobody {
+            fs::copy(NTIO, scene.at("ntio")).expect("a copy that everybody can run");
+            fs::set_permissions(scene.at("ntio"), fs::Permissions::from_mode(0o755)).expect("chmod");
+            std::os::unix::fs::chown(scene.at("mount"), Some(NOBODY), Some(NOBODY)).expect("chown");
+        }
+        scene
+    }
+    /// Both users where root runs the test, else the one that does.
+    fn all() -> Vec<Self> {
+        let root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+        let users: &[User] = if root { &[User::Own, User::Nobody] } else { &[User::Own] };
+        users.iter().map(|&user| Self::new(user)).collect()
+    }
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+    fn volume(&self) -> String {
+        format!("dir:{}", self.at("files").display())
+    }
+    /// `ntio` as a command whose process, once it runs, is the supervisor.
+    fn ntio(&self, words: &[&str]) -> Command {
+        let mut command = match self.user {
+            User::Own => Command::new(NTIO),
+            User::Nobody => {
+                // In the namespace of the test where the device can be used by all already.
+                let open = fs::metadata("/dev/fuse").is_ok_and(|device| device.permissions().mode() & 0o006 == 0o006);
+                let device = self.at("fuse");
+                let script = "[ -e \"$1\" ] || mknod \"$1\" c 10 229; chmod 666 \"$1\"; mount --bind \"$1\" /dev/fuse; shift; exec \"$@\"";
+                let mut command = Command::new(if open { "env" } else { "unshare" });
+                if !open {
+                    command.args(["-m", "--propagation", "slave", "--", "sh", "-euc", script, "sh"]).arg(device);
+                }
+                command
+                    .args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+                    .arg(self.at("ntio"));
+                command
+            }
+        };
+        command.args(words).env("TMPDIR", self.at("tmp")).stdout(Stdio::null());
+        command
+    }
+    fn mount(&self, words: &[&str]) -> Child {
+        let at = self.at("mount");
+        let mount = self
+            .ntio(&["mount", at.to_str().expect("UTF-8"), "--report", "none"])
+            .args(words)
+            .stderr(Stdio::null())
+            .spawn();
+        let mount = mount.expect("ntio runs");
+        until("it is mounted", || mounted_for(mount.id(), &at));
+        mount
+    }
+}
+
+/// Whether something is mounted there as a process sees it.
+fn mounted_for(process: u32, at: &Path) -> bool {
+    fs::read_to_string(format!("/proc/{process}/mounts")).is_ok_and(|all| all.contains(at.to_str().expect("UTF-8")))
+}
+
+#[test]
+fn a_killed_supervisor_of_run_leaves_nothing_behind_and_loses_nothing() {
+    if no_fuse() {
+        return;
+    }
+    for scene in Scene::all() {
+        // The command waits on a child that keeps a file of the mount open, and on one that ignores SIGTERM and wiped its environment.
+        let script = "echo kept > f; exec 3>>f; echo more >&3; (exec env -i sh -c 'trap \"\" TERM; while :; do sleep 1; done') & \
+            echo $! > ../../child; sleep 600 & echo $$ > ../../command; wait";
+        let volume = scene.volume();
+        let words = ["run", "--report", "none", "-v", &volume, "--cache", "behind", "--", "sh", "-c", script];
+        let mut run = scene.ntio(&words).stderr(Stdio::null()).spawn().expect("ntio runs");
+        until("the command runs", || number(&scene.at("command")).is_some());
+        let (command, child) =
+            (number(&scene.at("command")).expect("a number"), number(&scene.at("child")).expect("a number"));
+        let others = children(run.id());
+        assert!(others.len() >= 3 && others.contains(&command), "keeper, server and command: {others:?}");
+        signal("KILL", run.id());
+        assert!(!run.wait().expect("killed").success());
+        until("keeper, server, command and its child end", || {
+            !others.iter().chain([&child]).any(|&process| lives(process))
+        });
+        assert_eq!(fs::read_to_string(scene.at("files/f")).expect("on the host"), "kept\nmore\n", "{:?}", scene.user);
+        assert_eq!(fs::read_dir(scene.at("tmp")).expect("TMPDIR").count(), 0, "the mount's directory is removed");
+    }
+}
+
+#[test]
+fn a_killed_supervisor_of_mount_leaves_no_mount() {
+    if no_fuse() {
+        return;
+    }
+    for scene in Scene::all() {
+        let volume = scene.volume();
+        let mut mount = scene.mount(&["-v", &volume, "--cache", "behind"]);
+        let others = children(mount.id());
+        assert_eq!(others.len(), 2, "keeper and server");
+        if scene.user == User::Own {
+            fs::write(scene.at("mount/f"), "kept").expect("a write");
+        }
+        signal("KILL", mount.id());
+        assert!(!mount.wait().expect("killed").success());
+        until("keeper and server end", || !others.iter().any(|&process| lives(process)));
+        assert!(!mounted(&scene.at("mount")));
+        assert_eq!(fs::read_dir(scene.at("mount")).expect("the directory stays").count(), 0);
+        if scene.user == User::Own {
+            assert_eq!(fs::read_to_string(scene.at("files/f")).expect("on the host"), "kept");
+        }
+    }
+}
+
+#[test]
+fn a_server_whose_supervisor_and_keeper_were_killed_flushes_and_ends() {
+    if no_fuse() {
+        return;
+    }
+    let scene = Scene::new(User::Own);
+    let volume = scene.volume();
+    let mut mount = scene.mount(&["-v", &volume, "--cache", "behind"]);
+    let others = children(mount.id());
+    fs::write(scene.at("mount/f"), "kept").expect("a write");
+    let is_keeper =
+        |process: &u32| fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|words| words.ends_with(b"__keeper\0"));
+    let keeper = *others.iter().find(|process| is_keeper(process)).expect("a keeper");
+    signal("KILL", keeper);
+    signal("KILL", mount.id());
+    assert!(!mount.wait().expect("killed").success());
+    until("the server ends", || !others.iter().any(|&process| lives(process)));
+    assert_eq!(fs::read_to_string(scene.at("files/f")).expect("on the host"), "kept");
+    let cleared = Command::new("umount").arg("-l").arg(scene.at("mount")).output().expect("umount");
+    assert!(cleared.status.success() || !mounted(&scene.at("mount")), "{cleared:?}");
+}
+
+#[test]
+fn a_killed_supervisor_of_load_takes_an_endless_driver_with_it() {
+    let scene = Scene::new(User::Own);
+    let image = format!("{}/../../tests/drivers/t_null.sys", env!("CARGO_MANIFEST_DIR"));
+    let mut bytes = fs::read(image).expect("the fixture");
+    let word = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes")) as usize;
+    let header = word(&bytes, 0x3C);
+    let (entry, sections) = (
+        word(&bytes, header + 24 + 16),
+        header + 24 + usize::from(bytes[header + 20]) + 256 * usize::from(bytes[header + 21]),
+    );
+    let section = (0..usize::from(bytes[header + 6])).map(|index| sections + 40 * index);
+    let section = section.rev().find(|&at| word(&bytes, at + 12) <= entry).expect("the entry's section");
+    let at = entry - word(&bytes, section + 12) + word(&bytes, section + 20);
+    // jmp to itself
+    bytes[at..at + 2].copy_from_slice(&[0xEB, 0xFE]);
+    fs::write(scene.at("endless.sys"), bytes).expect("written");
+    let path = scene.at("endless.sys");
+    let mut load =
+        scene.ntio(&["load", path.to_str().expect("UTF-8")]).stderr(Stdio::null()).spawn().expect("ntio runs");
+    until("the server runs", || children(load.id()).len() == 1);
+    let server = children(load.id())[0];
+    let spins = || {
+        fs::read_to_string(format!("/proc/{server}/stat")).is_ok_and(|all| {
+            all.rsplit_once(')')
+                .and_then(|(_, rest)| rest.split_whitespace().nth(11)?.parse::<u64>().ok())
+                .is_some_and(|ticks| ticks > 20)
+        })
+    };
+    until("the driver is busy", spins);
+    signal("KILL", load.id());
+    assert!(!load.wait().expect("killed").success());
+    until("the server ends", || !lives(server));
+}
+
+#[test]
+fn a_mount_ends_with_0_when_it_is_unmounted_or_asked_to_end_and_with_130_when_interrupted() {
+    if no_fuse() {
+        return;
+    }
+    for (name, expected) in [("TERM", 0), ("HUP", 0), ("INT", 130)] {
+        let scene = Scene::new(User::Own);
+        let mut mount = scene.mount(&[]);
+        signal(name, mount.id());
+        assert_eq!(mount.wait().expect("it ends").code(), Some(expected), "after SIG{name}");
+        assert!(!mounted(&scene.at("mount")));
+    }
+    for scene in Scene::all() {
+        for by in ["umount", "fusermount3"] {
+            if scene.user == User::Nobody {
+                // Seen in the namespace of the mount only.
+                continue;
+            }
+            let mut mount = scene.mount(&[]);
+            let words: &[&str] = if by == "umount" { &[] } else { &["-u"] };
+            until("it is unmounted", || {
+                Command::new(by)
+                    .args(words)
+                    .arg(scene.at("mount"))
+                    .stderr(Stdio::null())
+                    .status()
+                    .is_ok_and(|done| done.success())
+            });
+            assert_eq!(mount.wait().expect("it ends").code(), Some(0), "after {by}");
+        }
+    }
+}
+
+fn refused(scene: &Scene, words: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stderr, .. } = scene.ntio(words).output().expect("ntio runs");
+    (status.code(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+#[test]
+fn a_mount_point_that_would_hide_something_is_refused_with_a_remedy() {
+    if no_fuse() {
+        return;
+    }
+    let scene = Scene::new(User::Own);
+    let at = scene.at("mount");
+    let at = at.to_str().expect("UTF-8");
+    fs::write(scene.at("mount/there"), "x").expect("a file");
+    let (code, said) = refused(&scene, &["mount", at]);
+    assert!(
+        code == Some(125)
+            && said.contains(at)
+            && said.contains("not empty")
+            && said.contains("give an empty directory"),
+        "{said}"
+    );
+    fs::remove_file(scene.at("mount/there")).expect("removed");
+    let mut mount = scene.mount(&[]);
+    let link = scene.at("link");
+    std::os::unix::fs::symlink(at, &link).expect("a link");
+    for again in [at, link.to_str().expect("UTF-8")] {
+        let (code, said) = refused(&scene, &["mount", again]);
+        assert!(code == Some(125) && said.contains("already") && said.contains("fusermount3 -u"), "{said}");
+    }
+    // A server that was killed leaves a mount that nobody answers for; the supervisor takes it away.
+    let server = children(mount.id())[0];
+    signal("KILL", server);
+    assert_eq!(mount.wait().expect("it ends").code(), Some(1));
+    until("the dead mount goes", || !mounted(&scene.at("mount")));
+    let file = scene.at("file");
+    fs::write(&file, "x").expect("a file");
+    let (code, said) = refused(&scene, &["mount", file.to_str().expect("UTF-8")]);
+    assert!(code == Some(125) && said.contains("not a directory"), "{said}");
+}
+
+#[test]
+fn a_mount_point_needs_no_utf_8() {
+    if no_fuse() {
+        return;
+    }
+    let scene = Scene::new(User::Own);
+    let at = scene.folder.path().join(std::ffi::OsStr::from_bytes(b"m\xFFnt \\x"));
+    fs::create_dir(&at).expect("a directory");
+    let mut mount = scene.ntio(&["mount", "--report", "none"]).arg(&at).spawn().expect("ntio runs");
+    until("it is mounted", || fs::metadata(&at).is_ok_and(|now| std::os::unix::fs::MetadataExt::ino(&now) == 1));
+    fs::write(at.join("f"), "x").expect("a write");
+    signal("TERM", mount.id());
+    assert_eq!(mount.wait().expect("it ends").code(), Some(0));
+    assert_eq!(fs::read_dir(&at).expect("the directory").count(), 0, "unmounted");
+}
