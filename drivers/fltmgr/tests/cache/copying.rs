@@ -192,7 +192,7 @@ fn nt_cc_16_deferred_writes_run_in_order_and_a_retry_first() {
         let order = order.clone();
         let post = move || {
             // The later ones would overtake it if they did not wait.
-            std::thread::sleep(std::time::Duration::from_millis(20 - 5 * number));
+            (0..(4 - number) * 1_000_000).for_each(|_| std::hint::spin_loop());
             order.lock().push(number);
         };
         nt_cc::defer_write(object, 0x1000, retry, post);
