@@ -16,6 +16,7 @@ pub fn exports() -> Vec<&'static [Export]> {
         nt_io::life::exports::EXPORTS,
         nt_io::lock::exports::EXPORTS,
         nt_io::keys::exports::EXPORTS,
+        nt_io::reparse::exports::EXPORTS,
         nt_fsrtl::exports::EXPORTS,
         nt_cc::exports::EXPORTS,
         nt_fltmgr::exports::EXPORTS,

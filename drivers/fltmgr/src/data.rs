@@ -209,6 +209,24 @@ impl CallbackData {
     pub fn set_status(self, result: IoStatus) {
         set_status(self.block, result);
     }
+    /// In the post callback of a create that ended with STATUS_REPARSE: the tag of the reparse point, and how many bytes of
+    /// the name stand behind it (NT-REP-21).
+    #[must_use]
+    pub fn tag(self) -> Option<(u32, u16)> {
+        let tag = self.data().ptr(FLT_CALLBACK_DATA::TagData)?;
+        Some((tag.get(FLT_TAG_DATA_BUFFER::FileTag), tag.get(FLT_TAG_DATA_BUFFER::UnparsedNameLength)))
+    }
+    /// In the pre callback of a create: sends the open to another name, an absolute one of the NT namespace. The I/O manager
+    /// starts it again from the top, so every filter, this one too, sees a create of the new name.
+    ///
+    /// # Errors
+    /// INVALID_PARAMETER without a file object, NAME_TOO_LONG, INSUFFICIENT_RESOURCES.
+    /// IRQL: PASSIVE_LEVEL. Source: IoReplaceFileObjectName page, simrep sample.
+    pub fn redirect(self, name: &[u16]) -> NtResult<crate::PreOp> {
+        let file = self.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
+        nt_io::reparse::replace_name(file, name)?;
+        Ok(crate::PreOp::Complete(IoStatus::new(NtStatus::REPARSE, 0)))
+    }
     /// Returns the opaque instance pointer.
     #[must_use]
     pub fn instance(self) -> Option<Foreign<Bytes>> {

@@ -8,13 +8,15 @@ use crate::deferred;
 use crate::operation::{Operation, Origin, PostEnd, PreEnd};
 use crate::parameters;
 use crate::volume::{self, Gate, Volume};
-use nt_abi::NtStatus;
 use nt_abi::flt::*;
 use nt_abi::io::{
-    IO_STACK_LOCATION, IRP, IRP_MJ_DEVICE_CONTROL, IRP_MJ_READ, IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE,
+    IO_STACK_LOCATION, IRP, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, IRP_MJ_READ, IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE,
     SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
 };
 use nt_abi::ke::KEVENT;
+use nt_abi::{Bytes, NtStatus};
+use nt_cell::Foreign;
+use nt_ex::pool;
 use nt_io::device::Device;
 use nt_io::driver::{Answer, FastCall, FastControl, NativeDriver, OwnedIrp};
 use nt_io::irp::{self, IoStatus, Irp};
@@ -173,6 +175,11 @@ fn fail(operation: &Arc<Operation>, packet: Irp, status: NtStatus) -> NtStatus {
 /// Takes the result of the lower drivers and puts the packet's own buffers back (FLT-D-09).
 fn settle_packet(operation: &Operation, packet: Irp) {
     data::set_status(operation.block, irp::status(packet));
+    if operation.major() == IRP_MJ_CREATE {
+        // NT-REP-21: what a file system hands up of a reparse point is the filters' TagData.
+        let tag = packet.addr_at(IRP::Tail_AuxiliaryBuffer);
+        operation.block.at(BLOCK::Data).set_addr(FLT_CALLBACK_DATA::TagData, tag);
+    }
     if operation.major() == IRP_MJ_SET_INFORMATION && operation.volume.gate.files.any() {
         let iopb = operation.block.at(BLOCK::Iopb);
         operation.volume.renamed(iopb.get(FLT_IO_PARAMETER_BLOCK::SetFileInformation_FileInformationClass));
@@ -189,15 +196,34 @@ fn settle_packet(operation: &Operation, packet: Irp) {
 
 /// All callbacks have run: the packet is completed, or a filter's own request is told.
 fn end_packet(operation: &Arc<Operation>, packet: Irp) -> NtStatus {
-    let result = data::status(operation.block);
-    irp::set_status(packet, result);
-    operation.retire();
+    let result = finished(operation, packet);
     match &operation.origin {
         Origin::Packet => complete::complete_request(packet),
         Origin::Generated(_) => tell(operation, result),
         Origin::Fast | Origin::Notice => {}
     }
     result.status
+}
+
+/// What the filters made of it goes back into the packet.
+fn finished(operation: &Operation, packet: Irp) -> IoStatus {
+    let result = data::status(operation.block);
+    irp::set_status(packet, result);
+    if operation.major() == IRP_MJ_CREATE {
+        give_back(operation, packet);
+    }
+    operation.retire();
+    result
+}
+
+/// The reparse data of a create is its sender's; a request of a filter's own has nobody who would take it.
+fn give_back(operation: &Operation, packet: Irp) {
+    let tag = operation.block.at(BLOCK::Data).ptr(FLT_CALLBACK_DATA::TagData);
+    let own = matches!(operation.origin, Origin::Packet);
+    packet.set_ptr(IRP::Tail_AuxiliaryBuffer, tag.filter(|_| own).map(Foreign::view::<Bytes>));
+    if let Some(tag) = tag.filter(|tag| !own && pool::size_of_block(tag.addr()).is_some()) {
+        pool::free(tag);
+    }
 }
 
 fn tell(operation: &Operation, result: IoStatus) {
@@ -220,9 +246,7 @@ pub(crate) fn completed(packet: Irp, key: u64) -> bool {
     if operation.run_post() == PostEnd::Held {
         return false;
     }
-    let result = data::status(operation.block);
-    irp::set_status(packet, result);
-    operation.retire();
+    let result = finished(&operation, packet);
     match &operation.origin {
         Origin::Packet => {
             if packet.get(IRP::PendingReturned) != 0 {

@@ -107,9 +107,22 @@ thread_local! {
 /// The create is under way.
 pub(crate) struct Aim {
     volume: Arc<Volume>,
+    below: Altitude,
 }
 
 impl Aim {
+    /// The create met a reparse point and is sent again, with another file object: it starts where the first one did.
+    pub(crate) fn again(&self) {
+        let former = AIMED.with_borrow_mut(|stack| {
+            let last = stack.last_mut()?;
+            last.below = Some(self.below.clone());
+            last.file.take()
+        });
+        if let Some(former) = former {
+            let _gone = self.volume.gate.files.remove(former);
+        }
+    }
+
     /// The create is over; a file object that was not opened is forgotten.
     pub(crate) fn done(self, opened: bool) {
         let aimed = AIMED.with_borrow_mut(Vec::pop);
@@ -123,10 +136,11 @@ impl Aim {
 impl Volume {
     /// The next create that this thread sends to our device starts below `instance` (FLT-G-08).
     pub(crate) fn aim(self: &Arc<Self>, instance: &Instance) -> Aim {
-        let below = Some(instance.altitude().clone());
+        let altitude = instance.altitude().clone();
+        let below = Some(altitude.clone());
         AIMS.fetch_add(1, Ordering::AcqRel);
         AIMED.with_borrow_mut(|stack| stack.push(Aimed { device: self.device.addr(), below, file: None }));
-        Aim { volume: Arc::clone(self) }
+        Aim { volume: Arc::clone(self), below: altitude }
     }
 
     /// The index of the first instance that sees a packet for `file`.

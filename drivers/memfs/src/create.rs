@@ -6,7 +6,8 @@
 use crate::backing::{Attribute, Change, New};
 use crate::link::{Link, Spot};
 use crate::node::{CCB, FCB, Node, OPENS, Open, Scan, Sharing, Volume, open_of};
-use crate::path::{self, Start};
+use crate::path::{self, Start, Walk};
+use crate::reparse::is_link;
 use nt_abi::io::*;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
@@ -33,6 +34,8 @@ struct Request {
     exact: bool,
     /// It is the directory of the name that is wanted (NT-REN-22).
     target: bool,
+    /// A symbolic link ends the open.
+    stops: bool,
     allocation: i64,
 }
 
@@ -49,6 +52,7 @@ pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         attributes: u32::from(stack.get(IO_STACK_LOCATION::Create_FileAttributes)),
         exact: stack.get(IO_STACK_LOCATION::Flags) & SL_CASE_SENSITIVE != 0,
         target: stack.get(IO_STACK_LOCATION::Flags) & SL_OPEN_TARGET_DIRECTORY != 0,
+        stops: stack.get(IO_STACK_LOCATION::Flags) & SL_STOP_ON_SYMLINK != 0,
         allocation: irp.irp().get(IRP::Overlay_AllocationSize),
     };
     let name =
@@ -69,14 +73,24 @@ pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     volume.mount.enter()?;
     let made = (|| {
         if name.is_empty() && related.is_none() {
-            return open_volume(volume, file, &request);
+            return open_volume(volume, file, &request).map(Made::Open);
         }
         open_file(volume, file, &request, related, &name, eas)
     })();
-    if made.is_err() {
+    if !matches!(made, Ok(Made::Open(_))) {
         volume.mount.leave(None);
     }
-    made
+    match made? {
+        Made::Open(result) => Ok(result),
+        Made::Link(node, rest) => crate::reparse::hand_up(irp, &node, rest, request.stops),
+    }
+}
+
+/// How an open ended.
+enum Made {
+    Open(IoStatus),
+    /// It goes on where a reparse point leads, with this many units of the name behind it.
+    Link(Arc<Node>, usize),
 }
 
 /// An open of a file or directory by its name.
@@ -87,7 +101,7 @@ fn open_file(
     related: Option<Start>,
     name: &[u16],
     mut eas: Vec<Attribute>,
-) -> NtResult<IoStatus> {
+) -> NtResult<Made> {
     if request.options & FILE_NO_EA_KNOWLEDGE != 0 && !eas.is_empty() {
         return NtStatus::ACCESS_DENIED.fail(); // NT-EA-18
     }
@@ -98,11 +112,25 @@ fn open_file(
     if lost && !name.is_empty() {
         return NtStatus::DELETE_PENDING.fail(); // NT-DEL-17
     }
-    let place = path::walk(volume, related, name, request.exact)?;
+    let itself = request.options & FILE_OPEN_REPARSE_POINT != 0;
+    if let Some((node, _)) = &related
+        && is_link(node)?
+    {
+        // NT-REP-28: it was opened itself, so it is no directory that a name could be in.
+        match name {
+            [_, ..] => return NtStatus::REPARSE_POINT_NOT_RESOLVED.fail(),
+            [] if !itself => return NtStatus::IO_REPARSE_DATA_INVALID.fail(),
+            [] => {}
+        }
+    }
+    let place = match path::walk(volume, related, name, request.exact)? {
+        Walk::Place(place) => place,
+        Walk::Through(node, rest) => return Ok(Made::Link(node, rest)),
+    };
     let trailing = name.last() == Some(&(b'\\' as u16)) && name.len() > 1;
     let up = volume.links.along(place.base, place.trail);
     if request.target {
-        return open_target(volume, file, request, place.parent, up, (name, place.found.is_some()));
+        return open_target(volume, file, request, place.parent, up, (name, place.found.is_some())).map(Made::Open);
     }
     let link = match &place.parent {
         None => up.clone(),
@@ -113,6 +141,7 @@ fn open_file(
     };
     let (node, information) = match (&place.found, &place.parent) {
         (Some(_), _) if link.as_ref().is_some_and(|link| link.is_pending()) => return NtStatus::DELETE_PENDING.fail(),
+        (Some(node), _) if !itself && is_link(node)? => return Ok(Made::Link(Arc::clone(node), usize::from(trailing))),
         (Some(node), _) => existing(node, request, trailing)?,
         (None, Some(_)) if up.is_some_and(|up| up.is_pending()) => return NtStatus::DELETE_PENDING.fail(), // NT-DEL-33
         (None, Some(parent)) => (make(parent, &place.name, request, trailing, std::mem::take(&mut eas))?, FILE_CREATED),
@@ -132,11 +161,11 @@ fn open_file(
         }
     }
     attach(volume, file, node, link, request)?;
-    Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(information)))
+    Ok(Made::Open(IoStatus::new(NtStatus::SUCCESS, u64::from(information))))
 }
 
 /// An open by file id: the name is its bytes (NT-NAM-11, NT-NAM-12).
-fn open_by_id(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request, name: &[u16]) -> NtResult<IoStatus> {
+fn open_by_id(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request, name: &[u16]) -> NtResult<Made> {
     let invalid = || NtStatus::INVALID_PARAMETER.error();
     let name = match name {
         [first, rest @ ..] if *first == u16::from(b'\\') && matches!(rest.len(), 4 | 8) => rest,
@@ -155,11 +184,14 @@ fn open_by_id(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request, na
     if link.as_ref().is_some_and(|link| link.is_pending()) {
         return NtStatus::DELETE_PENDING.fail();
     }
+    if request.options & FILE_OPEN_REPARSE_POINT == 0 && is_link(&node)? {
+        return Ok(Made::Link(node, 0));
+    }
     let (node, information) = existing(&node, request, false)?;
     node.object.open(request.access & READS != 0, request.access & WRITES != 0)?;
     share(&node, request)?;
     attach(volume, file, node, link, request)?;
-    Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(information)))
+    Ok(Made::Open(IoStatus::new(NtStatus::SUCCESS, u64::from(information))))
 }
 
 /// SL_OPEN_TARGET_DIRECTORY: opens the directory that a name stands in, for a rename to that name; the file object keeps
@@ -202,9 +234,6 @@ fn open_volume(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request) -
 fn existing(node: &Arc<Node>, request: &Request, trailing: bool) -> NtResult<(Arc<Node>, u32)> {
     let attributes = node.object.meta()?.attributes;
     let directory = node.is_directory();
-    if attributes & FILE_ATTRIBUTE_REPARSE_POINT != 0 && request.options & FILE_OPEN_REPARSE_POINT == 0 {
-        return NtStatus::IO_REPARSE_TAG_NOT_HANDLED.fail();
-    }
     if request.disposition == FILE_CREATE {
         rule!(NT_A_18);
         return NtStatus::OBJECT_NAME_COLLISION.fail();

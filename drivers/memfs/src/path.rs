@@ -4,7 +4,9 @@
 
 use crate::link::Link;
 use crate::node::{Node, Units, Volume};
+use crate::reparse::is_link;
 use nt_abi::{NtResult, NtStatus};
+use nt_trace::rule;
 use std::sync::Arc;
 
 const SEPARATOR: u16 = b'\\' as u16;
@@ -17,6 +19,13 @@ pub(crate) struct Place {
     /// The link that the walk started at, and the directories and names that it came by.
     pub(crate) base: Option<Arc<Link>>,
     pub(crate) trail: Vec<(Arc<Node>, Units)>,
+}
+
+/// Where a walk ended.
+pub(crate) enum Walk {
+    Place(Place),
+    /// At a reparse point with this many units of the name behind it.
+    Through(Arc<Node>, usize),
 }
 
 pub(crate) fn check(component: &[u16]) -> NtResult<()> {
@@ -33,21 +42,25 @@ pub(crate) fn check(component: &[u16]) -> NtResult<()> {
 pub(crate) type Start = (Arc<Node>, Option<Arc<Link>>);
 
 /// Walks `name` from `start` (the root, or what a relative name is relative to).
-pub(crate) fn walk(volume: &Volume, start: Option<Start>, name: &[u16], exact: bool) -> NtResult<Place> {
+pub(crate) fn walk(volume: &Volume, start: Option<Start>, name: &[u16], exact: bool) -> NtResult<Walk> {
     let relative = start.is_some();
     if relative && name.first() == Some(&SEPARATOR) {
         return NtStatus::OBJECT_NAME_INVALID.fail();
     }
     let (mut at, base) = start.unwrap_or_else(|| (Arc::clone(&volume.root), None));
+    let whole = name;
     let name = if name.starts_with(&[SEPARATOR; 2]) { &name[1..] } else { name }; // NT-NAM-02
     let name = name.strip_prefix(&[SEPARATOR]).unwrap_or(name);
     let name = name.strip_suffix(&[SEPARATOR]).unwrap_or(name);
     let mut trail = Vec::new();
     if name.is_empty() {
-        return Ok(Place { parent: None, name: Vec::new(), found: Some(at), base, trail });
+        return Ok(Walk::Place(Place { parent: None, name: Vec::new(), found: Some(at), base, trail }));
     }
+    // Of the whole name: what stands in front of the first component.
+    let mut walked = whole.len() - name.len() - usize::from(whole.len() > 1 && whole.ends_with(&[SEPARATOR]));
     let mut parts = name.split(|&unit| unit == SEPARATOR).peekable();
     while let Some(part) = parts.next() {
+        walked += part.len();
         check(part)?;
         if part.is_empty() {
             return NtStatus::OBJECT_NAME_INVALID.fail();
@@ -61,15 +74,17 @@ pub(crate) fn walk(volume: &Volume, start: Option<Start>, name: &[u16], exact: b
                 Some((name, node)) => (name, Some(node)),
                 None => (part.to_vec(), None),
             };
-            return Ok(Place { parent: Some(at), name, found, base, trail });
+            return Ok(Walk::Place(Place { parent: Some(at), name, found, base, trail }));
         }
         match found {
-            Some((_, node)) if node.object.is_reparse_point() => {
-                return NtStatus::IO_REPARSE_TAG_NOT_HANDLED.fail();
+            Some((_, node)) if is_link(&node)? => {
+                rule!(NT_REP_20);
+                return Ok(Walk::Through(node, whole.len() - walked));
             }
             Some((name, node)) => trail.push((std::mem::replace(&mut at, node), name)),
             None => return NtStatus::OBJECT_PATH_NOT_FOUND.fail(),
         }
+        walked += 1;
     }
     NtStatus::OBJECT_NAME_INVALID.fail()
 }

@@ -1,17 +1,27 @@
 //! FSCTL_SET, GET and DELETE_REPARSE_POINT: what may be put on a file, and how it is taken off.
 //!
 //! Room: drivers/memfs. Called by: `fsctl`. IRQL: PASSIVE_LEVEL. Locks: the tree while a file becomes another kind of thing.
-//! Source: FSCTL_SET_REPARSE_POINT and kin, REPARSE_DATA_BUFFER; rules NT-REP-01 to NT-REP-19, NT-REP-33.
-//! Not here: following one. A name that leads through a reparse point ends in IO_REPARSE_TAG_NOT_HANDLED.
+//! Source: FSCTL_SET_REPARSE_POINT and kin, REPARSE_DATA_BUFFER; rules NT-REP-01 to NT-REP-21, NT-REP-32 to NT-REP-34.
+//! A file system follows nothing: it hands its data up, and the I/O manager (`nt_io::reparse`) starts the open again.
 
+use crate::backing::Change;
 use crate::naming::is_filled;
-use crate::node::{Open, Volume};
+use crate::node::{Node, Open, Volume};
+use nt_abi::io::{
+    FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_REPARSE_POINT, IRP,
+};
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Fault, Region};
+use nt_ex::pool;
+use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
+use nt_io::reparse::{SYMLINK_DIRECTORY, SYMLINK_FILE};
+use nt_trace::rule;
 
 const MOUNT_POINT: u32 = 0xA000_0003;
 const SYMLINK: u32 = 0xA000_000C;
+/// LX_SYMLINK, AF_UNIX, LX_FIFO, LX_CHR, LX_BLK.
+const OF_LINUX: [u32; 5] = [0xA000_001D, 0x8000_0023, 0x8000_0024, 0x8000_0025, 0x8000_0026];
 const MICROSOFT: u32 = 0x8000_0000;
 const ON_DIRECTORIES: u32 = 0x1000_0000;
 /// Bits of a tag that mean something.
@@ -55,6 +65,52 @@ fn same_kind(there: &[u8], new: &[u8]) -> NtResult<()> {
     Ok(())
 }
 
+/// Does an open of this file, or through it, end here? A directory's tag of the kind that filled directories may have is
+/// for filters above: the directory is walked through as any other (NT-REP-08).
+pub(crate) fn is_link(node: &Node) -> NtResult<bool> {
+    if !node.object.is_reparse_point() {
+        return Ok(false);
+    }
+    let data = node.object.reparse()?;
+    Ok(data.is_some_and(|data| !node.is_directory() || word(&data, 0) & ON_DIRECTORIES == 0))
+}
+
+/// Ends a create at a reparse point: STATUS_REPARSE, the tag, and the data with `rest`, the units of the name behind it.
+pub(crate) fn hand_up(irp: &OwnedIrp, node: &Node, rest: usize, stops: bool) -> NtResult<IoStatus> {
+    const FLAGS: usize = 16;
+    rule!(NT_REP_21);
+    let mut data = node.object.reparse()?.ok_or(NtStatus::NOT_A_REPARSE_POINT.error())?;
+    let tag = word(&data, 0);
+    if stops && tag == SYMLINK {
+        return NtStatus::STOPPED_ON_SYMLINK.fail();
+    }
+    let bytes = u16::try_from(rest * 2).map_err(|_| NtStatus::OBJECT_NAME_INVALID.error())?;
+    data[6..8].copy_from_slice(&bytes.to_le_bytes());
+    if tag == SYMLINK && data.len() >= FLAGS + 4 {
+        let kind = if node.is_directory() { SYMLINK_DIRECTORY } else { SYMLINK_FILE };
+        let flags = word(&data, FLAGS) & !(SYMLINK_DIRECTORY | SYMLINK_FILE) | kind;
+        data[FLAGS..FLAGS + 4].copy_from_slice(&flags.to_le_bytes());
+    }
+    let block = pool::allocate(data.len(), pool::tag(b"RamR"), pool::PoolKind::NonPaged);
+    let block = block.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
+    Region::pool(block, data.len()).write_from(&data).map_err(bad)?;
+    irp.irp().set_ptr(IRP::Tail_AuxiliaryBuffer, Some(block));
+    Ok(IoStatus::new(NtStatus::REPARSE, u64::from(tag)))
+}
+
+/// What changes on a file beside its data: NT-REP-32. A link that is the host's own the host has dated.
+fn note(node: &Node, tag: u32) -> NtResult<()> {
+    if node.object.is_shared_with_the_host() && OF_LINUX.contains(&tag) {
+        return Ok(());
+    }
+    let now = Some(nt_ke::current().kernel.clock.system_time());
+    let meta = node.object.meta()?;
+    let archive = if node.is_directory() { 0 } else { FILE_ATTRIBUTE_ARCHIVE };
+    let kept = meta.attributes & !(FILE_ATTRIBUTE_REPARSE_POINT | FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_NORMAL);
+    let attributes = Some(kept | archive).filter(|_| meta.attributes & archive != archive);
+    node.object.change(&Change { attributes, written: now, changed: now, ..Change::default() })
+}
+
 pub(crate) fn set(volume: &Volume, open: &Open, input: Region) -> NtResult<IoStatus> {
     may_write(open)?;
     if !(HEADER..=LARGEST).contains(&input.len()) {
@@ -87,6 +143,7 @@ pub(crate) fn set(volume: &Volume, open: &Open, input: Region) -> NtResult<IoSta
         same_kind(&there, &data)?; // NT-REP-11
     }
     node.object.set_reparse(node, place.as_ref(), Some(data))?;
+    note(node, tag)?;
     Ok(IoStatus::new(NtStatus::SUCCESS, 0))
 }
 
@@ -120,5 +177,6 @@ pub(crate) fn delete(volume: &Volume, open: &Open, input: Region) -> NtResult<Io
     let there = open.node.object.reparse()?.ok_or(NtStatus::NOT_A_REPARSE_POINT.error())?;
     same_kind(&there, &data)?;
     open.node.object.set_reparse(&open.node, place.as_ref(), None)?;
+    note(&open.node, word(&data, 0))?;
     Ok(IoStatus::new(NtStatus::SUCCESS, 0))
 }

@@ -15,9 +15,9 @@ use crate::port;
 use crate::system::System;
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FO_SKIP_SET_EVENT, FO_SYNCHRONOUS_IO, IO_STACK_LOCATION, IRP, IRP_ASSOCIATED_IRP,
-    IRP_BUFFERED_IO, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION, IRP_PAGING_IO, IRP_READ_OPERATION,
-    IRP_SYNCHRONOUS_API, SL_ERROR_RETURNED, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
-    SL_PENDING_RETURNED,
+    IRP_BUFFERED_IO, IRP_CREATE_OPERATION, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION, IRP_PAGING_IO,
+    IRP_READ_OPERATION, IRP_SYNCHRONOUS_API, SL_ERROR_RETURNED, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR,
+    SL_INVOKE_ON_SUCCESS, SL_PENDING_RETURNED,
 };
 use nt_abi::ke::KEVENT;
 use nt_abi::{Bytes, NtStatus};
@@ -211,7 +211,9 @@ fn free_buffers(packet: Irp, result: IoStatus) -> IoStatus {
             packet.set_ptr(IRP::AssociatedIrp_SystemBuffer, None);
         }
     }
-    crate::lock::free_auxiliary(packet);
+    if flags & IRP_CREATE_OPERATION == 0 {
+        crate::lock::free_auxiliary(packet); // of a create it is reparse data, which who sent it takes
+    }
     let mut next = packet.ptr(IRP::MdlAddress);
     while let Some(mdl) = next {
         next = mdl.ptr(nt_abi::mm::MDL::Next);

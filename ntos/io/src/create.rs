@@ -6,19 +6,20 @@
 use crate::device::{self, Device};
 use crate::irp::{self, IoStatus};
 use crate::observe::{Request, Scope};
+use crate::reparse::{self, Promise, Restart};
 use crate::system::System;
 use crate::{event, file, observe};
 use nt_abi::io::{
     DEVICE_OBJECT, DO_DEVICE_INITIALIZING, FILE_APPEND_DATA, FILE_DELETE_ON_CLOSE, FILE_NO_INTERMEDIATE_BUFFERING,
-    FILE_OBJECT, FILE_RANDOM_ACCESS, FILE_SEQUENTIAL_ONLY, FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT,
-    FILE_WRITE_THROUGH, FO_ALERTABLE_IO, FO_DELETE_ON_CLOSE, FO_HANDLE_CREATED, FO_NO_INTERMEDIATE_BUFFERING,
-    FO_OPENED_CASE_SENSITIVE, FO_RANDOM_ACCESS, FO_SEQUENTIAL_ONLY, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH,
-    IO_SECURITY_CONTEXT, IO_STACK_LOCATION, IRP, IRP_CREATE_OPERATION, IRP_MJ_CREATE, IRP_SYNCHRONOUS_API,
-    SL_CASE_SENSITIVE, SL_OPEN_TARGET_DIRECTORY,
+    FILE_OBJECT, FILE_OPEN_BY_FILE_ID, FILE_RANDOM_ACCESS, FILE_SEQUENTIAL_ONLY, FILE_SYNCHRONOUS_IO_ALERT,
+    FILE_SYNCHRONOUS_IO_NONALERT, FILE_WRITE_THROUGH, FO_ALERTABLE_IO, FO_DELETE_ON_CLOSE, FO_HANDLE_CREATED,
+    FO_NO_INTERMEDIATE_BUFFERING, FO_OPENED_CASE_SENSITIVE, FO_RANDOM_ACCESS, FO_SEQUENTIAL_ONLY, FO_SYNCHRONOUS_IO,
+    FO_WRITE_THROUGH, IO_SECURITY_CONTEXT, IO_STACK_LOCATION, IRP, IRP_CREATE_OPERATION, IRP_MJ_CREATE,
+    IRP_SYNCHRONOUS_API, SL_CASE_SENSITIVE, SL_OPEN_TARGET_DIRECTORY, SL_STOP_ON_SYMLINK,
 };
-use nt_abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE};
+use nt_abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_DONT_REPARSE, OBJ_KERNEL_HANDLE};
 use nt_abi::{Bytes, NtResult, NtStatus};
-use nt_cell::Region;
+use nt_cell::{Foreign, Region};
 use nt_ex::pool;
 use nt_ke::{Frame, Mode};
 use nt_ob::access::SYNCHRONIZE;
@@ -58,6 +59,8 @@ pub struct CreateSpec {
     pub ea: Option<Vec<u8>>,
     /// SL_OPEN_TARGET_DIRECTORY: the directory of the name is wanted.
     pub target_directory: bool,
+    /// IO_STOP_ON_SYMLINK: a symbolic link on the way ends the open with STOPPED_ON_SYMLINK.
+    pub stop_on_symlink: bool,
 }
 
 impl Default for CreateSpec {
@@ -74,8 +77,18 @@ impl Default for CreateSpec {
             allocation: 0,
             ea: None,
             target_directory: false,
+            stop_on_symlink: false,
         }
     }
+}
+
+/// An open that goes to a device inside the stack instead of its top (FLT-G-08).
+#[derive(Clone, Copy)]
+pub struct Below<'a> {
+    /// The device.
+    pub device: Device,
+    /// Told before the create that follows a reparse point.
+    pub again: &'a dyn Fn(),
 }
 
 /// The checks of user-mode callers (NT-A-08 to NT-A-11).
@@ -126,10 +139,10 @@ fn file_flags(options: u32) -> u32 {
 }
 
 /// Where an open starts: the device, the name it parses, the file object that the name is relative to.
-struct Target {
-    device: Device,
-    rest: Vec<u16>,
-    related: Option<ObjectRef<FILE_OBJECT>>,
+pub(crate) struct Target {
+    pub(crate) device: Device,
+    pub(crate) rest: Vec<u16>,
+    pub(crate) related: Option<ObjectRef<FILE_OBJECT>>,
 }
 
 fn resolve(frame: &Frame, spec: &CreateSpec) -> NtResult<Target> {
@@ -139,7 +152,11 @@ fn resolve(frame: &Frame, spec: &CreateSpec) -> NtResult<Target> {
         let device = related.ptr(FILE_OBJECT::DeviceObject).ok_or(NtStatus::INVALID_HANDLE.error())?;
         return Ok(Target { device, rest: spec.name.clone(), related: Some(related) });
     }
-    let found = System::of(&frame.kernel).namespace.lookup(&spec.name)?;
+    let names = &System::of(&frame.kernel).namespace;
+    let found = match spec.attributes & OBJ_DONT_REPARSE {
+        0 => names.lookup(&spec.name)?,
+        _ => names.lookup_without_links(&spec.name)?,
+    };
     if found.kind != ObjectType::Device {
         return NtStatus::OBJECT_TYPE_MISMATCH.fail();
     }
@@ -191,13 +208,13 @@ pub fn nt_delete_file(frame: &Frame, root: Handle, name: &[u16], attributes: u32
     })
 }
 
-/// Opens without a handle. `start`: send the create to this device of the stack instead of the top (FLT-G-08).
-pub fn open(frame: &Frame, spec: &CreateSpec, start: Option<Device>) -> NtResult<(file::FileObject, IoStatus, u32)> {
+/// Opens without a handle. `below`: send the create to this device of the stack instead of the top (FLT-G-08).
+pub fn open(frame: &Frame, spec: &CreateSpec, below: Option<Below<'_>>) -> NtResult<(file::FileObject, IoStatus, u32)> {
     let _scope = Scope::start(frame);
-    parse(frame, spec, start)
+    parse(frame, spec, below)
 }
 
-fn parse(frame: &Frame, spec: &CreateSpec, start: Option<Device>) -> NtResult<(file::FileObject, IoStatus, u32)> {
+fn parse(frame: &Frame, spec: &CreateSpec, below: Option<Below<'_>>) -> NtResult<(file::FileObject, IoStatus, u32)> {
     if spec.name.len() > LONGEST_NAME {
         return NtStatus::OBJECT_NAME_INVALID.fail();
     }
@@ -206,12 +223,61 @@ fn parse(frame: &Frame, spec: &CreateSpec, start: Option<Device>) -> NtResult<(f
     {
         return NtStatus::EA_LIST_INCONSISTENT.fail(); // NT-EA-20
     }
+    let granted = ObjectType::File.routines().mapping.map(spec.access);
     let target = resolve(frame, spec)?;
+    match attempt(frame, spec, granted, target, below)? {
+        Step::Open(opened, result) => Ok((opened, result, granted)),
+        Step::Again(restart) => follow(frame, spec, granted, restart, below),
+    }
+}
+
+/// The open met a reparse point: it starts again, from the top and with another name, until it ends.
+#[cold]
+fn follow(
+    frame: &Frame,
+    spec: &CreateSpec,
+    granted: u32,
+    first: Restart,
+    below: Option<Below<'_>>,
+) -> NtResult<(file::FileObject, IoStatus, u32)> {
+    let original = CreateSpec { options: spec.options & !FILE_OPEN_BY_FILE_ID, ..spec.clone() };
+    let mut promise: Option<Promise> = None;
+    let mut next = first;
+    for _ in 0..reparse::MOST {
+        if let Some(below) = below {
+            (below.again)();
+        }
+        promise = next.promise.or(promise).filter(|_| Promise::counts(frame));
+        let held_by = promise.map_or(0, |promise| promise.option(&original));
+        let spec = CreateSpec { options: original.options | held_by, ..original.clone() };
+        match attempt(frame, &spec, granted, next.target, below)? {
+            Step::Again(restart) => next = restart,
+            Step::Open(opened, result) => {
+                if let Some(promise) = promise.filter(|_| held_by == 0)
+                    && let Err(error) = promise.check(frame, &spec, *opened, result)
+                {
+                    abandon(opened);
+                    return Err(error);
+                }
+                return Ok((opened, result, granted));
+            }
+        }
+    }
+    rule!(NT_REP_23);
+    NtStatus::REPARSE_POINT_NOT_RESOLVED.fail()
+}
+
+enum Step {
+    Open(file::FileObject, IoStatus),
+    /// A driver answered STATUS_REPARSE.
+    Again(Restart),
+}
+
+fn attempt(frame: &Frame, spec: &CreateSpec, granted: u32, target: Target, below: Option<Below<'_>>) -> NtResult<Step> {
     if target.device.get(DEVICE_OBJECT::Flags) & DO_DEVICE_INITIALIZING != 0 {
         rule!(NT_M_13);
         return NtStatus::NO_SUCH_DEVICE.fail();
     }
-    let granted = ObjectType::File.routines().mapping.map(spec.access);
     let opened = file::create(frame, target.device)?;
     let sensitive = if spec.attributes & OBJ_CASE_INSENSITIVE == 0 { FO_OPENED_CASE_SENSITIVE } else { 0 };
     opened.set(FILE_OBJECT::Flags, file_flags(spec.options) | sensitive);
@@ -222,10 +288,15 @@ fn parse(frame: &Frame, spec: &CreateSpec, start: Option<Device>) -> NtResult<(f
     if let Some(related) = target.related {
         opened.set_ptr(FILE_OBJECT::RelatedFileObject, Some(related.into_raw()));
     }
+    let start = below.map(|below| below.device);
     let top = start.or_else(|| device::related(*opened)).ok_or(NtStatus::NO_SUCH_DEVICE.error())?;
-    let result = send_create(frame, spec, granted, &opened, top)?;
+    let (result, data) = send_create(frame, spec, granted, &opened, top)?;
+    if result.status == NtStatus::REPARSE {
+        let restart = reparse::restart(frame, spec, *opened, result.information, data.as_deref(), below.is_some())?;
+        return Ok(Step::Again(restart));
+    }
     opened.or32(FILE_OBJECT::Flags, FO_HANDLE_CREATED);
-    Ok((opened, result, granted))
+    Ok(Step::Open(opened, result))
 }
 
 fn send_create(
@@ -234,7 +305,7 @@ fn send_create(
     granted: u32,
     opened: &file::FileObject,
     top: Device,
-) -> NtResult<IoStatus> {
+) -> NtResult<(IoStatus, Option<Vec<u8>>)> {
     let system = System::of(&frame.kernel);
     let security = pool::zeroed::<IO_SECURITY_CONTEXT>(pool::tag(b"IoSc"));
     let security = security.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
@@ -260,7 +331,8 @@ fn send_create(
     stack.set(IO_STACK_LOCATION::MajorFunction, IRP_MJ_CREATE);
     let bit = |set: bool, flag: u8| if set { flag } else { 0 };
     let sensitive = bit(spec.attributes & OBJ_CASE_INSENSITIVE == 0, SL_CASE_SENSITIVE);
-    stack.set(IO_STACK_LOCATION::Flags, sensitive | bit(spec.target_directory, SL_OPEN_TARGET_DIRECTORY));
+    let asked = bit(spec.target_directory, SL_OPEN_TARGET_DIRECTORY) | bit(spec.stop_on_symlink, SL_STOP_ON_SYMLINK);
+    stack.set(IO_STACK_LOCATION::Flags, sensitive | asked);
     stack.set_ptr(IO_STACK_LOCATION::FileObject, Some(opened.body()));
     stack.set_ptr(IO_STACK_LOCATION::Create_SecurityContext, Some(security.view()));
     stack.set(IO_STACK_LOCATION::Create_Options, (spec.disposition << 24) | (spec.options & 0x00FF_FFFF));
@@ -272,7 +344,10 @@ fn send_create(
         ..file::request(frame, opened.body(), IRP_MJ_CREATE)
     });
     irp::set_span(packet, span);
+    irp::hold(packet);
     let result = file::send_for_result(frame, packet, top);
+    let data = take_reparse_data(packet);
+    irp::release(packet);
     system.end(span, result.status, result.information);
     pool::free(security);
     if let Some(ea) = ea {
@@ -281,7 +356,17 @@ fn send_create(
     if !result.status.is_success() {
         return if result.status == NtStatus::PENDING { NtStatus::UNSUCCESSFUL.fail() } else { result.status.fail() };
     }
-    Ok(result)
+    Ok((result, data))
+}
+
+/// What a driver left in the auxiliary buffer of a create: reparse data, which is the I/O manager's to free.
+fn take_reparse_data(packet: irp::Irp) -> Option<Vec<u8>> {
+    let block = packet.ptr(IRP::Tail_AuxiliaryBuffer)?;
+    packet.set_ptr(IRP::Tail_AuxiliaryBuffer, None::<Foreign<Bytes>>);
+    let size = pool::size_of_block(block.addr())?;
+    let data = Region::pool(block, size).to_vec().ok();
+    pool::free(block);
+    data
 }
 
 /// Sends CLEANUP and CLOSE for a file object that never got a handle (failed insert, FltClose).

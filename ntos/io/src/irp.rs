@@ -134,6 +134,13 @@ pub fn release(irp: Irp) {
     release_holds(irp, 1);
 }
 
+/// Takes a hold on a packet: it stays readable after its completion, until [`release`].
+pub fn hold(irp: Irp) {
+    if let Some(prefix) = prefix(irp) {
+        prefix.add32(IRP_PREFIX::Holders, 1);
+    }
+}
+
 /// Notes the observer's number of the request in the packet.
 pub fn set_span(irp: Irp, span: u64) {
     if let Some(prefix) = prefix(irp) {

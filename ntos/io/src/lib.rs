@@ -33,6 +33,7 @@ pub mod pnp;
 pub mod port;
 pub mod read;
 pub mod registry;
+pub mod reparse;
 pub mod rw;
 pub mod send;
 pub mod service;

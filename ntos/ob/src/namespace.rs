@@ -123,6 +123,14 @@ impl Namespace {
         NtStatus::OBJECT_PATH_NOT_FOUND.fail()
     }
 
+    /// As [`Namespace::lookup`], for an open that follows nothing (OBJ_DONT_REPARSE): REPARSE_POINT_ENCOUNTERED at a link.
+    pub fn lookup_without_links(&self, path: &[u16]) -> NtResult<Lookup> {
+        match self.step(path)? {
+            Step::Found(found) => Ok(found),
+            Step::Follow(_) => NtStatus::REPARSE_POINT_ENCOUNTERED.fail(),
+        }
+    }
+
     fn step(&self, path: &[u16]) -> NtResult<Step> {
         const SEPARATOR: u16 = b'\\' as u16;
         if path.first() != Some(&SEPARATOR) {

@@ -5,7 +5,7 @@
 //! FltReuseCallbackData, FltReissueSynchronousIo pages; rules FLT-G-01 to FLT-G-06, FLT-V-12.
 
 use super::{packet_for, volume_of};
-use crate::data::{self, BLOCK};
+use crate::data::{self, BLOCK, CallbackData};
 use crate::filter::Instance;
 use crate::generated::{Completed, Launch, first_below};
 use crate::operation::{Operation, PreEnd};
@@ -220,6 +220,19 @@ pub fn cancel(data: Foreign<FLT_CALLBACK_DATA>) -> bool {
     let Some((_, own)) = own_of(data) else { return false };
     let packet = *own.packet.lock();
     packet.is_some_and(nt_io::complete::cancel_irp)
+}
+
+/// FltReissueSynchronousIo for a filter written in Rust: the operation of its callback goes below its instance once more, with
+/// the parameters as they stand now; the result is the operation's.
+///
+/// # Errors
+/// INVALID_PARAMETER for fast I/O, for a cancelled open and for callback data of no operation under way.
+/// IRQL: PASSIVE_LEVEL. Source: FltReissueSynchronousIo page.
+pub fn reissue_synchronously(data: CallbackData) -> NtResult<IoStatus> {
+    let invalid = NtStatus::INVALID_PARAMETER.error();
+    let operation = data::block_of(data.data()).and_then(crate::operation::of_block).ok_or(invalid)?;
+    let instance = data.target_instance().ok_or(invalid)?;
+    reissue(&nt_ke::current(), &instance, &operation)
 }
 
 /// FltReissueSynchronousIo: a callback's operation goes below the instance once more (FLT-G-05).

@@ -13,7 +13,7 @@ use nt_abi::io::{
 use nt_abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE};
 use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::{Foreign, Region};
-use nt_io::create::{self, CreateSpec};
+use nt_io::create::{self, Below, CreateSpec};
 use nt_io::file::FileObject;
 use nt_io::info::class;
 use nt_io::irp::IoStatus;
@@ -61,7 +61,8 @@ pub fn create(frame: &Frame, instance: Option<&Arc<Instance>>, spec: &CreateSpec
             let volume = instance.volume.upgrade().ok_or(NtStatus::FLT_DELETING_OBJECT.error())?;
             check_volume(frame, &volume, spec)?;
             let aimed = volume.aim(instance);
-            let opened = create::open(frame, spec, Some(volume.device));
+            let below = Below { device: volume.device, again: &|| aimed.again() };
+            let opened = create::open(frame, spec, Some(below));
             aimed.done(opened.is_ok());
             opened
         }
