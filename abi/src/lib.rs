@@ -20,6 +20,7 @@ pub mod mm;
 pub mod ob;
 pub mod oracle;
 pub mod pe;
+pub mod se;
 pub mod status;
 
 pub use field::{Bytes, Code, Field, Ptr, Word};

@@ -5,13 +5,14 @@
 //! and KTIMER.Period, because it lacks the members for 64-bit targets (Reserved2, Processor). The layout tables of the ledgers decide there.
 
 use core::mem::{offset_of, size_of};
-use nt_abi::{flt, io, ke, ks, mm, ob, pe};
+use nt_abi::{flt, io, ke, ks, mm, ob, pe, se};
 use windows_sys::Wdk::Foundation as wf;
 use windows_sys::Wdk::Storage::FileSystem as wfs;
 use windows_sys::Wdk::Storage::FileSystem::Minifilters as wm;
 use windows_sys::Wdk::System::SystemServices as ws;
 use windows_sys::Win32::Foundation as w;
 use windows_sys::Win32::Media::KernelStreaming as wks;
+use windows_sys::Win32::Security as wsec;
 use windows_sys::Win32::System::Diagnostics::Debug as wd;
 use windows_sys::Win32::System::IO as wio;
 use windows_sys::Win32::System::Kernel as wk;
@@ -83,6 +84,39 @@ agree! {
         }
         ob::IO_SECURITY_CONTEXT = wf::IO_SECURITY_CONTEXT {
             AccessState = AccessState, DesiredAccess = DesiredAccess, FullCreateOptions = FullCreateOptions,
+        }
+    }
+
+    nt_sec_records_agree_with_the_metadata {
+        se::SID = wsec::SID { SubAuthorityCount = SubAuthorityCount, IdentifierAuthority = IdentifierAuthority, SubAuthority = SubAuthority }
+        se::ACL = wsec::ACL { AclRevision = AclRevision, AclSize = AclSize, AceCount = AceCount }
+        se::ACE_HEADER = wsec::ACE_HEADER { AceType = AceType, AceFlags = AceFlags, AceSize = AceSize }
+        se::ACCESS_ALLOWED_ACE = wsec::ACCESS_ALLOWED_ACE { Mask = Mask, SidStart = SidStart }
+        se::SECURITY_DESCRIPTOR = wsec::SECURITY_DESCRIPTOR {
+            Control = Control, Owner = Owner, Group = Group, Sacl = Sacl, Dacl = Dacl,
+        }
+        se::SECURITY_DESCRIPTOR_RELATIVE = wsec::SECURITY_DESCRIPTOR_RELATIVE {
+            Control = Control, Owner = Owner, Group = Group, Sacl = Sacl, Dacl = Dacl,
+        }
+        se::PRIVILEGE_SET = wsec::PRIVILEGE_SET { PrivilegeCount = PrivilegeCount, Control = Control, Privilege = Privilege }
+        se::TOKEN_PRIVILEGES = wsec::TOKEN_PRIVILEGES { Privileges = Privileges }
+        se::TOKEN_GROUPS = wsec::TOKEN_GROUPS { Groups = Groups }
+        se::TOKEN_SOURCE = wsec::TOKEN_SOURCE { SourceName = SourceName, SourceIdentifier = SourceIdentifier }
+        se::TOKEN_STATISTICS = wsec::TOKEN_STATISTICS {
+            AuthenticationId = AuthenticationId, ExpirationTime = ExpirationTime, TokenType = TokenType,
+            ImpersonationLevel = ImpersonationLevel, GroupCount = GroupCount, ModifiedId = ModifiedId,
+        }
+        se::GENERIC_MAPPING = wsec::GENERIC_MAPPING { GenericWrite = GenericWrite, GenericAll = GenericAll }
+        se::SE_EXPORTS = wfs::SE_EXPORTS {
+            SeTcbPrivilege = SeTcbPrivilege, SeSecurityPrivilege = SeSecurityPrivilege,
+            SeChangeNotifyPrivilege = SeChangeNotifyPrivilege, SeNullSid = SeNullSid, SeWorldSid = SeWorldSid,
+            SeInteractiveSid = SeInteractiveSid, SeLocalSystemSid = SeLocalSystemSid, SeAliasAdminsSid = SeAliasAdminsSid,
+            SeAliasUsersSid = SeAliasUsersSid, SeAuthenticatedUsersSid = SeAuthenticatedUsersSid,
+            SeUndockPrivilege = SeUndockPrivilege, SeLocalServiceSid = SeLocalServiceSid,
+            SeManageVolumePrivilege = SeManageVolumePrivilege,
+            SeCreateSymbolicLinkPrivilege = SeCreateSymbolicLinkPrivilege, SeIUserSid = SeIUserSid,
+            SeUntrustedMandatorySid = SeUntrustedMandatorySid, SeSystemMandatorySid = SeSystemMandatorySid,
+            SeOwnerRightsSid = SeOwnerRightsSid,
         }
     }
 

@@ -227,10 +227,10 @@ impl Machine {
 }
 
 /// Returns what a machine has in the pool. Tags of kernel objects that live as long as somebody holds the machine's own
-/// values (threads, processes) are not leaks of a driver and are left out.
+/// values (threads, processes, tokens) are not leaks of a driver and are left out.
 fn pool_left(kernel: &Kernel) -> Vec<(String, usize, usize)> {
     let left = nt_ex::pool::outstanding(kernel.id()).into_iter();
-    let left = left.filter(|(tag, ..)| !matches!(&tag.to_le_bytes(), b"Proc" | b"Thre"));
+    let left = left.filter(|(tag, ..)| !matches!(&tag.to_le_bytes(), b"Proc" | b"Thre" | b"Toke"));
     left.map(|(tag, blocks, bytes)| (tag_text(tag), blocks, bytes)).collect()
 }
 

@@ -45,8 +45,10 @@ pub enum Slot {
     Cm,
     /// `nt_cc`: the cache manager.
     Cc,
+    /// `nt_se`: the tokens of processes.
+    Se,
 }
-const SLOTS: usize = 8;
+const SLOTS: usize = 9;
 
 /// Receives the lines that drivers print.
 pub type DebugSink = Box<dyn Fn(&str) + Send + Sync>;

@@ -39,10 +39,12 @@ pub enum ObjectType {
     Filter,
     /// A communication port of the Filter Manager.
     FilterPort,
+    /// A token.
+    Token,
 }
 
 /// One more than the largest type number.
-pub const TYPES: usize = 14;
+pub const TYPES: usize = 15;
 
 impl ObjectType {
     /// Sorts a header's type number.
@@ -62,6 +64,7 @@ impl ObjectType {
             11 => Self::Section,
             12 => Self::Filter,
             13 => Self::FilterPort,
+            14 => Self::Token,
             _ => return None,
         })
     }
@@ -83,6 +86,7 @@ impl ObjectType {
             Self::Section => b"Sect",
             Self::Filter => b"FltO",
             Self::FilterPort => b"FltP",
+            Self::Token => b"Toke",
         })
     }
 

@@ -26,6 +26,8 @@ pub struct Process {
     pub handles: HandleTable,
     /// Its I/O counters.
     pub counters: ProcessCounters,
+    /// Its primary token, as `nt_se` knows it; none stands for the default one.
+    token: Mutex<Option<ObjectRef<Bytes>>>,
 }
 
 /// A thread that runs here: its object's address, its object, itself.
@@ -56,6 +58,7 @@ impl Process {
             object,
             handles: HandleTable::new(kernel),
             counters: ProcessCounters::default(),
+            token: Mutex::new(None),
         }))
     }
 
@@ -75,6 +78,18 @@ impl Process {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns the object of its primary token, if it was given one.
+    #[must_use]
+    pub fn token(&self) -> Option<ObjectRef<Bytes>> {
+        self.token.lock().clone()
+    }
+
+    /// Gives it another primary token.
+    pub fn set_token(&self, token: Option<ObjectRef<Bytes>>) {
+        let former = std::mem::replace(&mut *self.token.lock(), token);
+        drop(former); // with the lock let go: the last reference deletes the object
     }
 
     /// Returns the process object (PEPROCESS).

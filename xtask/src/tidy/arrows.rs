@@ -7,12 +7,13 @@ use std::path::Path;
 use std::process::Command;
 
 /// Crates by storey, the lowest first. A crate may use those of lower storeys.
-const STOREYS: [&[&str]; 11] = [
+const STOREYS: [&[&str]; 12] = [
     &["nt_spec", "nt_pe", "nt_abi"],
     &["nt_trace", "nt_cell"],
     &["nt_ke"],
     &["nt_ex"],
     &["nt_ob", "nt_mm", "nt_ps", "nt_rtl"],
+    &["nt_se"],
     &["nt_io"],
     &["nt_fsrtl", "nt_cc"],
     &["nt_fltmgr", "nt_ks", "nt_memfs", "nt_ldr"],
