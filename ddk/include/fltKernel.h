@@ -614,6 +614,11 @@ NTSTATUS FLTAPI FltBuildDefaultSecurityDescriptor(PSECURITY_DESCRIPTOR *Security
 VOID FLTAPI FltFreeSecurityDescriptor(PSECURITY_DESCRIPTOR SecurityDescriptor);
 VOID FLTAPI FltAcquireResourceExclusive(PERESOURCE Resource);
 VOID FLTAPI FltAcquireResourceShared(PERESOURCE Resource);
+VOID FLTAPI FltInitializePushLock(PEX_PUSH_LOCK PushLock);
+VOID FLTAPI FltDeletePushLock(PEX_PUSH_LOCK PushLock);
+VOID FLTAPI FltAcquirePushLockExclusive(PEX_PUSH_LOCK PushLock);
+VOID FLTAPI FltAcquirePushLockShared(PEX_PUSH_LOCK PushLock);
+VOID FLTAPI FltReleasePushLock(PEX_PUSH_LOCK PushLock);
 VOID FLTAPI FltReleaseResource(PERESOURCE Resource);
 NTSTATUS FLTAPI FltSetTransactionContext(PFLT_INSTANCE Instance, PKTRANSACTION Transaction, FLT_SET_CONTEXT_OPERATION Operation, PFLT_CONTEXT NewContext,
     PFLT_CONTEXT *OldContext);

@@ -182,7 +182,7 @@ impl Machine {
             pnp::remove(entered.frame(), added);
         }
         let returned = callout::call(routine, &[object.body().addr()]);
-        self.kernel().work.drain();
+        self.kernel().drain();
         nt_io::driver::remove(self.kernel(), &driver.object);
         match returned {
             Ok(_) => Unloaded::Yes,

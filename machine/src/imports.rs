@@ -9,7 +9,11 @@ use nt_cell::Export;
 pub fn exports() -> Vec<&'static [Export]> {
     vec![
         nt_ke::exports::EXPORTS,
+        nt_ke::later::exports::EXPORTS,
         nt_ex::exports::EXPORTS,
+        nt_ex::locks::exports::EXPORTS,
+        nt_ex::lists::exports::EXPORTS,
+        nt_ex::extimer::exports::EXPORTS,
         nt_mm::exports::EXPORTS,
         nt_rtl::exports::EXPORTS,
         nt_io::exports::EXPORTS,

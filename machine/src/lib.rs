@@ -193,7 +193,7 @@ impl Machine {
     #[must_use]
     pub fn shutdown(self) -> Leaks {
         let entered = self.enter_system();
-        self.kernel.work.drain();
+        self.kernel.drain();
         let mut leaks = Leaks::default();
         for process in self.processes.all() {
             let open = process.handles.handles().len();
@@ -208,9 +208,9 @@ impl Machine {
                 self.processes.end(&process);
             }
         }
-        self.kernel.work.drain();
+        self.kernel.drain();
         nt_cc::Manager::of(&self.kernel).shutdown();
-        self.kernel.work.drain();
+        self.kernel.drain();
         leaks.requests = self.processes.in_flight();
         self.kernel.stop();
         if let Ok(manager) = nt_fltmgr::FltMgr::of(&self.kernel) {

@@ -493,6 +493,24 @@ static VOID Ports(VOID)
     FltFreeSecurityDescriptor(descriptor);
 }
 
+static VOID PushLocks(VOID)
+{
+    static EX_PUSH_LOCK lock;
+    FltInitializePushLock(&lock);
+    FltAcquirePushLockExclusive(&lock);
+    OK(lock != 0 && KeAreApcsDisabled() && !KeAreAllApcsDisabled(), "nt_kr_16_an_exclusive_push_lock_of_fltmgr_enters_a_critical_region");
+    FltReleasePushLock(&lock);
+    OK(lock == 0 && !KeAreApcsDisabled(), "nt_kr_16_its_release_leaves_the_region");
+    FltAcquirePushLockShared(&lock);
+    FltAcquirePushLockShared(&lock);
+    OK(KeAreApcsDisabled(), "nt_kr_16_a_shared_one_enters_a_critical_region_too");
+    FltReleasePushLock(&lock);
+    OK(lock != 0 && KeAreApcsDisabled(), "nt_kr_16_each_release_leaves_one");
+    FltReleasePushLock(&lock);
+    OK(lock == 0 && !KeAreApcsDisabled(), "nt_kr_16_the_last_release_leaves_the_last");
+    FltDeletePushLock(&lock);
+}
+
 DRIVER_INITIALIZE DriverEntry;
 
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
@@ -511,6 +529,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING Registry
     if (!NT_SUCCESS(status)) return status;
     OK(FltGetRoutineAddress("FltGetStreamContext") != NULL, "flt_s_09_a_routine_that_is_there_is_found");
     OK(FltGetRoutineAddress("FltSetTransactionContext") == NULL, "flt_s_09_transactions_are_not_found");
+    PushLocks();
     Ports();
     KeInitializeSpinLock(&QueueLock);
     InitializeListHead(&QueueList);

@@ -363,7 +363,7 @@ fn flt_g_03_the_callback_of_an_asynchronous_request_always_runs_and_the_status_s
     complete.store(0, Ordering::SeqCst);
     world.policy(nt_io::system::AsyncPolicy::Worker);
     assert_eq!(send(), NtStatus::PENDING);
-    world.kernel.work.drain();
+    world.kernel.drain();
     assert_eq!(std::mem::take(&mut *told.lock()), [good]);
     world.policy(nt_io::system::AsyncPolicy::Inline);
     let iopb = made.ptr(FLT_CALLBACK_DATA::Iopb).expect("a block");

@@ -264,7 +264,7 @@ fn flt_c_12_the_cleanup_of_a_release_at_dispatch_level_runs_in_a_worker() {
         context::release(made);
         assert!(own.watch.cleaned.lock().is_empty(), "not at DISPATCH_LEVEL");
     }
-    world.kernel.work.drain();
+    world.kernel.drain();
     assert_eq!(*own.watch.cleaned.lock(), [FLT_STREAM_CONTEXT]);
 }
 

@@ -457,7 +457,7 @@ fn asynchronous(world: &World, from: &Arc<Instance>, file: &File<'_>) -> (bool, 
     };
     let (thread, irql, after_return) = receiver.recv().expect("called");
     assert_eq!(status == NtStatus::PENDING, after_return);
-    world.kernel.work.drain();
+    world.kernel.drain();
     nt_ex::pool::free(block);
     (thread == world.frame().thread.object(), after_return, irql)
 }

@@ -56,7 +56,7 @@ fn flt_o_05_pre_callbacks_run_at_passive_level_in_the_requesting_thread() {
     let file = world.async_file("o05");
     world.policy(nt_io::system::AsyncPolicy::Dispatch);
     assert_eq!(file.write(b"data", Some(0)).returned, NtStatus::PENDING);
-    world.kernel.work.drain();
+    world.kernel.drain();
     world.policy(nt_io::system::AsyncPolicy::Inline);
     let seen = std::mem::take(&mut *seen.lock());
     assert_eq!(seen[0], (irql::PASSIVE_LEVEL, me));
@@ -506,7 +506,7 @@ fn flt_tr_09_an_asynchronous_own_write_calls_back_once_and_nobody_else() {
         });
         transfer(&nt_ke::current(), &instance, &request, Some(done)).expect("sent");
     });
-    world.kernel.work.drain();
+    world.kernel.drain();
     world.policy(nt_io::system::AsyncPolicy::Inline);
     assert_eq!(*told.lock(), [IoStatus::new(NtStatus::SUCCESS, 6)]);
     assert_eq!((a.watch.pres().len(), b.watch.pres().len()), (0, 0));

@@ -335,7 +335,7 @@ fn flt_d_10_a_swapped_buffer_is_not_drained_the_teardown_waits_for_the_end() {
     let post = told.iter().position(|line| line.starts_with("B post") && !line.contains("draining"));
     let complete = told.iter().position(|line| line == "B complete 1");
     assert!(post.is_some() && post < complete, "the real post, before TeardownComplete: {told:?}");
-    world.kernel.work.drain();
+    world.kernel.drain();
     assert_eq!(file.iosb(), Iosb::Is(NtStatus::SUCCESS, 4));
 }
 

@@ -279,7 +279,7 @@ fn signal(entry: Entry) -> NtStatus {
         KSEVENTF_DPC => {
             let data = entry.addr_at(KSEVENT_ENTRY::EventData);
             let _queued_already =
-                nt_ke::timer::queue_dpc(&nt_ke::current().kernel, Foreign::<KDPC>::of_table(target), data, 0);
+                nt_ke::dpc::insert(&nt_ke::current().kernel, Foreign::<KDPC>::of_table(target), data, 0);
         }
         KSEVENTF_WORKITEM => run_item(Foreign::of_table(target)),
         _ => return NtStatus::INVALID_PARAMETER,

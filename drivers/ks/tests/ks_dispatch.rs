@@ -129,7 +129,7 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        self.world.kernel.work.drain();
+        self.world.kernel.drain();
         dispatch::free_header(self.header);
     }
 }

@@ -182,7 +182,7 @@ fn ks_s_13_an_event_object_is_counted_once_and_given_back_once() {
     assert_eq!(counts().0, before.0 + 1);
     held.lock().pop().expect("pended").complete(NtStatus::SUCCESS, 8);
     wait_for(&world, *event);
-    world.kernel.work.drain();
+    world.kernel.drain();
     assert_eq!(counts(), before);
     drop(stream);
     let world = World::new();
@@ -205,12 +205,12 @@ fn ks_s_19_the_port_gets_one_packet_for_a_port_context() {
     port::associate(&frame, *stream.file, queue, 0xAB).expect("association");
     assert_eq!(with(0), NtStatus::PENDING);
     wait_for(&world, stream.file_event());
-    world.kernel.work.drain();
+    world.kernel.drain();
     assert_eq!(port::remove(&frame, queue, Some(0)).expect("port"), Err(NtStatus::TIMEOUT), "no context: no packet");
     assert_eq!(with(0x77), NtStatus::PENDING);
     let packet = port::Packet { key: 0xAB, context: 0x77, result: IoStatus::new(NtStatus::SUCCESS, 8) };
     assert_eq!(port::remove(&frame, queue, None).expect("port"), Ok(packet));
-    world.kernel.work.drain();
+    world.kernel.drain();
     assert_eq!(port::remove(&frame, queue, Some(0)).expect("port"), Err(NtStatus::TIMEOUT), "one");
 }
 

@@ -286,7 +286,7 @@ fn ks_i_16_queued_requests_are_cancelled_by_their_thread_and_by_the_close() {
             pins.state(pin, KSSTATE_RUN);
             nt_io::event::close(&frame, pin).expect("close");
         }
-        pins.world.kernel.work.drain();
+        pins.world.kernel.drain();
         assert_eq!(pins.world.processes.in_flight(), 0, "{by_close}");
         nt_ex::pool::free(iosb);
     }
@@ -391,7 +391,7 @@ fn ks_x_02_a_port_gets_no_packet_for_the_user_form() {
     let none = (Addr::NULL, 0);
     let answer = userio::synchronous_device_control(&frame, stream.handle, IOCTL_KS_WRITE_STREAM, none, none);
     assert_eq!(answer, (HResult::NOERROR, 8));
-    world.kernel.work.drain();
+    world.kernel.drain();
     assert_eq!(nt_io::port::remove(&frame, queue, Some(0)).expect("port"), Err(NtStatus::TIMEOUT));
     assert!(!stream.file_signalled(), "the event was the call's own");
 }

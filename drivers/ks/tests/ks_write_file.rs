@@ -199,7 +199,7 @@ fn ks_w_19_the_event_is_counted_once_and_the_count_is_dropped() {
     assert_eq!(caller.go(&request), NtStatus::PENDING);
     let header = event.at(KEVENT::Header);
     let _done = nt_ke::wait::wait_for_single(&world.frame(), header, Mode::Kernel, false, None);
-    world.kernel.work.drain();
+    world.kernel.drain();
     assert_eq!((object::pointer_count(*event), caller.result()), (before, (NtStatus::SUCCESS, 4)));
 }
 

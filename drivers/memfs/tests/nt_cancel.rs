@@ -59,7 +59,7 @@ fn nt_x_08_a_write_that_waits_for_the_cache_can_be_cancelled_and_then_nothing_is
     nt_io::event::close(&frame, second.handle).expect("open");
     assert_eq!((world.processes.in_flight(), second.iosb()), (0, Iosb::Untouched));
     gate.shut.store(false, Ordering::SeqCst);
-    world.kernel.work.drain();
+    world.kernel.drain();
     assert!(gate.waiting.load(Ordering::SeqCst) > 0, "the lazy writer had to wait");
     manager.set_dirty_limit(1 << 16);
     assert_eq!(file.bytes_of("x08"), vec![b'.'; 64 << 10], "nothing of either");
@@ -71,7 +71,7 @@ fn nt_x_08_a_write_that_waits_for_the_cache_can_be_cancelled_and_then_nothing_is
     let late = third.write(b"done", Some(4));
     assert_eq!(late, Done { returned: NtStatus::PENDING, iosb: Iosb::Untouched });
     gate.shut.store(false, Ordering::SeqCst);
-    world.kernel.work.drain();
+    world.kernel.drain();
     assert_eq!(third.iosb(), Iosb::Is(NtStatus::SUCCESS, 4));
     assert_eq!(file.bytes_of("x08")[..12], *b"----done----");
     drop((file, third));

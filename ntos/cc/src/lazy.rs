@@ -13,7 +13,7 @@ use nt_cell::Foreign;
 use nt_ex::pool;
 use nt_io::{System, paging};
 use nt_ke::work::WorkQueue;
-use nt_ke::{Kernel, timer};
+use nt_ke::{Kernel, dpc, timer};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -38,13 +38,13 @@ impl Timer {
             return Err(short);
         };
         timer::initialize(armed, 0);
-        timer::initialize_dpc(dpc, Some(crate::exports::lazy_scan()), 0);
+        dpc::initialize(dpc, Some(crate::exports::lazy_scan()), 0, false);
         Ok(Self { timer: armed, dpc })
     }
     /// Disarms and frees the timer; a DPC of it that is queued has run.
     pub(crate) fn end(self, kernel: &Kernel) {
         timer::cancel(kernel, self.timer);
-        kernel.work.drain();
+        kernel.drain();
         pool::free(self.timer);
         pool::free(self.dpc);
     }

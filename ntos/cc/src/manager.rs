@@ -211,7 +211,7 @@ impl Manager {
         // A page is given up at its third failure, so that a dead medium does not keep the machine.
         for _ in 0..8 {
             self.write_all();
-            kernel.work.drain();
+            kernel.drain();
             if self.dirty_pages() == 0 && self.maps.lock().iter().all(|map| map.opens() != 0) {
                 break;
             }

@@ -212,6 +212,21 @@ impl<T> Foreign<T> {
         self.atomic64(field.offset()).compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
     }
 
+    /// Compares and exchanges sixteen bytes that start here, as two words; `Err` holds what was there.
+    ///
+    /// # Panics
+    /// If the address is not aligned to 16, or the processor is older than 2005 and lacks the instruction.
+    #[inline]
+    pub fn cas128(self, from: [u64; 2], to: [u64; 2]) -> Result<(), [u64; 2]> {
+        assert!(self.addr.is_multiple_of(16) && size_of::<T>() >= 16, "sixteen aligned bytes");
+        assert!(std::arch::is_x86_feature_detected!("cmpxchg16b"), "a processor with cmpxchg16b");
+        let wide = |words: [u64; 2]| u128::from(words[0]) | u128::from(words[1]) << 64;
+        // SAFETY: aligned and inside the `T` that `from_raw`'s contract keeps live (first assertion), no reference to it
+        // exists (S-2), and the processor has the instruction (second assertion).
+        let was = unsafe { exchange16(self.addr as *mut u128, wide(from), wide(to)) };
+        if was == wide(from) { Ok(()) } else { Err([was as u64, (was >> 64) as u64]) }
+    }
+
     /// Names the structure that this one is embedded in, for a room that knows from a type tag that it is
     /// (`DISPATCHER_HEADER` of a `KMUTANT`, `IRP` of a list entry).
     #[inline(always)]
@@ -301,6 +316,13 @@ impl<T> Foreign<T> {
         // SAFETY: as `atomic16`.
         unsafe { AtomicU64::from_ptr((self.addr as usize + offset) as *mut u64) }
     }
+}
+
+/// One `lock cmpxchg16b`; a function of its own, because only code that is compiled for the instruction may hold it.
+#[target_feature(enable = "cmpxchg16b")]
+unsafe fn exchange16(at: *mut u128, from: u128, to: u128) -> u128 {
+    // SAFETY: the caller's: sixteen live, aligned bytes that are reached by atomics only.
+    unsafe { core::arch::x86_64::cmpxchg16b(at, from, to, Ordering::AcqRel, Ordering::Acquire) }
 }
 
 macro_rules! routines {

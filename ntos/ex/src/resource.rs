@@ -25,18 +25,34 @@ struct State {
 static OWNERS: Mutex<Option<HashMap<u64, State>>> = Mutex::new(None);
 static CHANGED: Condvar = Condvar::new();
 
+/// How a resource is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum How {
+    /// ExAcquireResourceExclusiveLite.
+    Exclusive,
+    /// ExAcquireResourceSharedLite: a new share queues behind waiting writers, one more of the same thread does not.
+    Shared,
+    /// ExAcquireSharedStarveExclusive: passes waiting writers.
+    Starve,
+    /// ExAcquireSharedWaitForExclusive: queues behind waiting writers, whatever the thread holds.
+    WaitForExclusive,
+}
+
 /// A resource: the driver's memory.
 pub type Resource = Foreign<ERESOURCE>;
 
 impl State {
+    fn waiting(&mut self, how: How) -> &mut u32 {
+        if how == How::Exclusive { &mut self.waiting_exclusive } else { &mut self.waiting_shared }
+    }
     fn shares(&self, thread: u64) -> u32 {
         self.shared.iter().find(|(owner, _)| *owner == thread).map_or(0, |(_, count)| *count)
     }
-    fn take(&mut self, thread: u64, exclusive: bool, starve: bool) -> bool {
+    fn take(&mut self, thread: u64, how: How) -> bool {
         match &mut self.exclusive {
             Some((owner, count)) if *owner == thread => *count += 1, // a share of an owner is one more exclusive one
             Some(_) => return false,
-            None if exclusive => {
+            None if how == How::Exclusive => {
                 if !self.shared.is_empty() {
                     return false;
                 }
@@ -44,9 +60,15 @@ impl State {
             }
             None => {
                 let again = self.shared.iter_mut().find(|(owner, _)| *owner == thread);
+                // A share may not queue behind its own thread's wish for more, unless it asks for that.
+                let queues = match how {
+                    How::Starve => false,
+                    How::WaitForExclusive => true,
+                    _ => again.is_none(),
+                };
                 match again {
+                    _ if queues && self.waiting_exclusive != 0 => return false,
                     Some((_, count)) => *count += 1,
-                    None if self.waiting_exclusive != 0 && !starve => return false,
                     None => self.shared.push((thread, 1)),
                 }
             }
@@ -83,31 +105,53 @@ pub fn delete(resource: Resource) {
 
 /// ExAcquireResourceExclusiveLite, ExAcquireResourceSharedLite: `false` only without `wait`.
 pub fn acquire(resource: Resource, thread: u64, exclusive: bool, wait: bool) -> bool {
-    acquire_as(resource, thread, exclusive, wait, false)
+    acquire_as(resource, thread, if exclusive { How::Exclusive } else { How::Shared }, wait)
 }
 
-/// As [`acquire`]; `starve`: a share does not queue behind waiting writers (ExAcquireSharedStarveExclusive).
-pub fn acquire_as(resource: Resource, thread: u64, exclusive: bool, wait: bool, starve: bool) -> bool {
+/// As [`acquire`], in any of the four ways.
+pub fn acquire_as(resource: Resource, thread: u64, how: How, wait: bool) -> bool {
     let mut owners = OWNERS.lock();
     let mut waited = false;
     loop {
         let state = owners.get_or_insert_default().entry(resource.addr()).or_default();
         if waited {
-            let waiting = if exclusive { &mut state.waiting_exclusive } else { &mut state.waiting_shared };
-            *waiting -= 1;
+            *state.waiting(how) -= 1;
         }
-        // A share may not queue behind its own thread's wish for more.
-        let granted = state.take(thread, exclusive, starve || state.shares(thread) != 0);
+        let granted = state.take(thread, how);
         if granted || !wait {
             state.publish(resource);
             return granted;
         }
-        let waiting = if exclusive { &mut state.waiting_exclusive } else { &mut state.waiting_shared };
-        *waiting += 1;
+        if !waited {
+            resource.add_u32(ERESOURCE::ContentionCount, 1);
+        }
+        *state.waiting(how) += 1;
         waited = true;
         state.publish(resource);
         CHANGED.wait(&mut owners);
     }
+}
+
+/// ExSetResourceOwnerPointer: the thread's hold becomes that of `owner`, an address with its two low bits set, so that any
+/// thread can end it by ExReleaseResourceForThreadLite.
+pub fn set_owner(resource: Resource, thread: u64, owner: u64) {
+    let mut owners = OWNERS.lock();
+    let Some(state) = owners.as_mut().and_then(|table| table.get_mut(&resource.addr())) else { return };
+    match &mut state.exclusive {
+        Some((own, _)) if *own == thread => *own = owner,
+        _ => {
+            if let Some((own, _)) = state.shared.iter_mut().find(|(own, _)| *own == thread) {
+                *own = owner;
+            }
+        }
+    }
+    state.publish(resource);
+}
+
+/// ExGetExclusiveWaiterCount, ExGetSharedWaiterCount.
+#[must_use]
+pub fn waiters(resource: Resource, exclusive: bool) -> u32 {
+    resource.get(if exclusive { ERESOURCE::NumberOfExclusiveWaiters } else { ERESOURCE::NumberOfSharedWaiters })
 }
 
 /// ExReleaseResourceLite: `false` when the thread does not own it.
@@ -200,7 +244,7 @@ mod tests {
                 std::thread::yield_now();
             }
             assert!(!acquire(resource, 3, false, false), "a new reader queues");
-            assert!(acquire_as(resource, 3, false, false, true), "unless it starves writers");
+            assert!(acquire_as(resource, 3, How::Starve, false), "unless it starves writers");
             assert!(acquire(resource, 1, false, false), "a reader again does not");
             for thread in [3, 1, 1] {
                 assert!(release(resource, thread));

@@ -64,6 +64,13 @@ pub fn set_event(event: Foreign<KEVENT>) -> i32 {
     was
 }
 
+/// KePulseEvent: releases who waits now, and leaves the event not signalled; returns the former state.
+pub fn pulse_event(event: Foreign<KEVENT>) -> i32 {
+    let was = set_event(event);
+    reset_event(event);
+    was
+}
+
 /// KeResetEvent: returns the former state.
 pub fn reset_event(event: Foreign<KEVENT>) -> i32 {
     event.at(KEVENT::Header).swap32(DISPATCHER_HEADER::SignalState, 0)

@@ -67,6 +67,8 @@ pub struct Kernel {
     verifying: std::sync::atomic::AtomicBool,
     /// Timers.
     pub timers: crate::timer::Timers,
+    /// Deferred procedure calls.
+    pub dpcs: crate::dpc::Dpcs,
     rooms: [OnceLock<Arc<dyn Any + Send + Sync>>; SLOTS],
     system_thread: OnceLock<SystemThread>,
     debug: Mutex<Option<Arc<DebugSink>>>,
@@ -90,6 +92,7 @@ impl Kernel {
             work: WorkQueue::default(),
             verifying: std::sync::atomic::AtomicBool::new(false),
             timers: crate::timer::Timers::default(),
+            dpcs: crate::dpc::Dpcs::default(),
             rooms: [const { OnceLock::new() }; SLOTS],
             system_thread: OnceLock::new(),
             debug: Mutex::new(None),
@@ -173,10 +176,17 @@ impl Kernel {
         std::mem::replace(&mut *self.debug.lock(), sink.map(Arc::new))
     }
 
-    /// Ends the machine's own threads: timers, then workers.
+    /// Ends the machine's own threads: timers, DPCs, then workers.
     pub fn stop(&self) {
         self.timers.stop();
+        self.dpcs.stop();
         self.work.stop();
+    }
+
+    /// Waits until no DPC and no work item is queued or running.
+    pub fn drain(&self) {
+        self.dpcs.flush();
+        self.work.drain();
     }
 
     /// Prints a driver's text.

@@ -15,14 +15,17 @@ pub mod exports;
 pub mod host;
 pub mod irql;
 pub mod kernel;
+pub mod later;
 pub mod lock;
+pub mod park;
+pub mod spin;
 pub mod thread;
-pub mod timer;
 pub mod wait;
 pub mod work;
 
 pub use context::{Entered, Frame, Mode, current, enter, try_current};
 pub use host::host_call;
 pub use kernel::{Kernel, WindowsVersion};
+pub use later::{dpc, timer};
 pub use lock::{Mutex, RwLock};
 pub use thread::Thread;

@@ -10,6 +10,7 @@ use crate::volume::Volume;
 use nt_abi::io::{DEVICE_OBJECT, FILE_OBJECT};
 use nt_abi::{Bytes, NtError, NtResult, NtStatus};
 use nt_cell::{Export, Foreign, exports};
+use nt_ex::pushlock;
 use nt_io::info::class;
 use nt_ob::object;
 use std::sync::Arc;
@@ -350,6 +351,14 @@ exports! { "fltmgr.sys" =>
     Full code FltGetRoutineAddress(name: u64) -> u64 { routine(name) }
     Full code FltAcquireResourceExclusive(resource: u64) { acquire(resource, true); }
     Full code FltAcquireResourceShared(resource: u64) { acquire(resource, false); }
+    Full code FltInitializePushLock(lock: u64) { if let Some(lock) = at(lock) { pushlock::initialize(lock); } }
+    Full code FltDeletePushLock(_lock: u64) { }
+    Full code FltAcquirePushLockExclusive(lock: u64) { push(lock, true); }
+    Full code FltAcquirePushLockExclusiveEx(lock: u64, _flags: u32) { push(lock, true); }
+    Full code FltAcquirePushLockShared(lock: u64) { push(lock, false); }
+    Full code FltAcquirePushLockSharedEx(lock: u64, _flags: u32) { push(lock, false); }
+    Full code FltReleasePushLock(lock: u64) { release_push(lock); }
+    Full code FltReleasePushLockEx(lock: u64, _flags: u32) { release_push(lock); }
     Full code FltReleaseResource(resource: u64) {
         if let Some(resource) = at(resource) {
             let frame = nt_ke::current();
@@ -365,5 +374,20 @@ fn acquire(resource: u64, exclusive: bool) {
         let frame = nt_ke::current();
         frame.thread.enter_critical_region();
         let _granted = nt_ex::resource::acquire(resource, frame.thread.object(), exclusive, true);
+    }
+}
+
+/// FltAcquirePushLockExclusive, FltAcquirePushLockShared (NT-KR-16).
+fn push(lock: u64, exclusive: bool) {
+    if let Some(lock) = at(lock) {
+        nt_ke::current().thread.enter_critical_region();
+        pushlock::acquire(lock, exclusive);
+    }
+}
+
+fn release_push(lock: u64) {
+    if let Some(lock) = at(lock) {
+        pushlock::release(lock);
+        nt_ke::current().leave_critical_region();
     }
 }

@@ -138,7 +138,7 @@ fn nt_cc_07_the_creators_callbacks_are_called() {
     for at in 0..4 {
         second.read(0x1000, Some(at * 0x1000));
     }
-    scene.world.kernel.work.drain();
+    scene.world.kernel.drain();
     assert_eq!(mine.0.lock()[2..4], ["acquire ahead", "release ahead"]);
     assert!(other.0.lock().is_empty(), "a later file object's routines are not");
     scene.manager().set_read_ahead(false);

@@ -175,7 +175,7 @@ fn nt_cc_15_too_much_dirty_data_puts_writers_off() {
     let done = ran.clone();
     scene.round();
     nt_cc::defer_write(object, 0x1000, false, move || *done.lock() = true);
-    scene.world.kernel.work.drain();
+    scene.world.kernel.drain();
     assert!(*ran.lock());
 }
 
@@ -197,12 +197,12 @@ fn nt_cc_16_deferred_writes_run_in_order_and_a_retry_first() {
         };
         nt_cc::defer_write(object, 0x1000, retry, post);
     }
-    scene.world.kernel.work.drain();
+    scene.world.kernel.drain();
     assert!(order.lock().is_empty());
     let queue = scene.manager().deferred();
     scene.off();
     scene.round();
-    scene.world.kernel.work.drain();
+    scene.world.kernel.drain();
     assert_eq!((queue, order.lock().clone()), (4, vec![0, 1, 2, 3]));
 }
 

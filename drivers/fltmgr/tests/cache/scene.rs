@@ -228,7 +228,7 @@ impl Scene {
     }
     /// The same, in full.
     pub fn events(&self) -> Vec<Event> {
-        self.world.kernel.work.drain();
+        self.world.kernel.drain();
         std::mem::take(&mut *self.tape.events.lock())
     }
     /// The paging writes since the last call, before they went down.

@@ -176,7 +176,7 @@ impl<'a> Target<'a> {
 impl Drop for Target<'_> {
     fn drop(&mut self) {
         let _closed = nt_io::event::close(&self.world.frame(), self.handle);
-        self.world.kernel.work.drain();
+        self.world.kernel.drain();
         nt_ex::pool::free(self.iosb);
         nt_ex::pool::free(self.buffer);
     }

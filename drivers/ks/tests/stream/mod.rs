@@ -235,7 +235,7 @@ impl<'a> Stream<'a> {
 impl Drop for Stream<'_> {
     fn drop(&mut self) {
         let _closed = nt_io::event::close(&self.world.frame(), self.handle);
-        self.world.kernel.work.drain();
+        self.world.kernel.drain();
         nt_ex::pool::free(self.iosb);
     }
 }
