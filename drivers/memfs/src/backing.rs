@@ -105,6 +105,26 @@ pub(crate) trait Object: Send + Sync {
     /// Makes data and metadata durable.
     fn sync(&self) -> NtResult<()>;
     fn directory(&self) -> Option<&dyn Directory>;
+    /// Its named streams; what is a stream itself has none.
+    fn streams(&self) -> Option<&dyn Streams>;
+}
+
+/// The named streams of a file or directory. Of one stream all callers get the same node as long as anybody has it open.
+pub(crate) trait Streams {
+    /// Every stream: its name as it was made, and its lengths.
+    fn streams_listed(&self) -> NtResult<Vec<(Units, Sizes)>>;
+    /// Those that have a node.
+    fn streams_live(&self) -> Vec<Arc<Node>>;
+    /// The stream of `file`, which this object is of, that has the name; `exact`: in this case.
+    fn find_stream(&self, file: &Arc<Node>, name: &[u16], exact: bool) -> NtResult<Option<Arc<Node>>>;
+    /// Makes an empty stream under a free name.
+    fn make_stream(&self, file: &Arc<Node>, name: &[u16]) -> NtResult<Arc<Node>>;
+    /// Takes a stream away: its opens keep its bytes.
+    fn remove_stream(&self, stream: &Arc<Node>) -> NtResult<()>;
+    /// Takes all away but these.
+    fn remove_streams_but(&self, kept: &[Arc<Node>]) -> NtResult<()>;
+    /// Gives a stream a free name.
+    fn rename_stream(&self, stream: &Arc<Node>, to: &[u16]) -> NtResult<()>;
 }
 
 /// The names in a directory. Of one file all callers get the same node as long as anybody holds it.

@@ -6,6 +6,7 @@ use crate::create::unshare;
 use crate::link::Mark;
 use crate::naming;
 use crate::node::{CCB, Node, OPENS, Open, Volume, open_any, open_of};
+use crate::stream;
 use nt_abi::io::{FILE_OBJECT, FO_FILE_MODIFIED, FO_NO_INTERMEDIATE_BUFFERING, FO_VOLUME_OPEN};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
@@ -41,6 +42,7 @@ pub(crate) fn cleanup(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
 const FILE_REMAINS: u64 = 2;
 const FILE_GONE: u64 = 4;
 const LINK_GONE: u64 = 8;
+const STREAM_GONE: u64 = 0x10;
 const POSIX_STYLE: u64 = 0x20;
 
 /// Sharing goes; a name that is to go goes with its last open, or with the open that marked it (NT-DEL-03, NT-DEL-13).
@@ -49,23 +51,27 @@ fn names(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open) -> NtResult<u
     let _tree = volume.tree.lock();
     unshare(open);
     open.freeze(0);
-    let Some(link) = &open.link else { return Ok(FILE_REMAINS) };
+    let dead = open.generation != volume.mount.generation();
+    let stream = stream::leave(file, open, dead);
+    let gone = || Ok(if stream? { STREAM_GONE } else { FILE_REMAINS });
+    let Some(link) = &open.link else { return gone() };
     let last = link.leave(open.hinders);
-    if open.generation != volume.mount.generation() {
+    if dead {
         return Ok(0); // of a mount that is gone
     }
-    if *open.delete_on_close.lock() && !link.is_pending() && !naming::is_filled(&open.node)? {
-        naming::mark(link, &open.node, Mark::Classic); // NT-DEL-24, NT-DEL-26
+    let node = open.file();
+    if open.node.named.is_none() && *open.delete_on_close.lock() && !link.is_pending() && !naming::is_filled(node)? {
+        naming::mark(link, node, Mark::Classic); // NT-DEL-24, NT-DEL-26
     }
     let posix = link.mark() == Mark::Posix(file.addr());
     if link.is_gone() || link.mark() == Mark::None || !(last || posix) {
-        return Ok(FILE_REMAINS);
+        return gone();
     }
     let style = if matches!(link.mark(), Mark::Posix(_)) { POSIX_STYLE } else { 0 };
-    if !naming::unlink(link, &open.node)? {
-        return Ok(FILE_REMAINS);
+    if !naming::unlink(link, node)? {
+        return gone();
     }
-    let kind = if open.node.is_directory() || open.node.object.links()? == 0 { FILE_GONE } else { LINK_GONE };
+    let kind = if node.is_directory() || node.object.links()? == 0 { FILE_GONE } else { LINK_GONE };
     Ok(kind | style)
 }
 
@@ -75,7 +81,7 @@ fn off_the_cache(file: Foreign<FILE_OBJECT>, node: &Node, last: bool, uncached: 
     if node.is_directory() {
         return Ok(());
     }
-    let gone = last && node.object.links()? == 0;
+    let gone = last && node.is_gone()?;
     // What has no name on the host any more may still be open there: that is the host's to free.
     if gone && !node.object.is_shared_with_the_host() {
         let _main = node.main.exclusive()?;

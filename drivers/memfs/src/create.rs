@@ -5,9 +5,10 @@
 
 use crate::backing::{Attribute, Change, New};
 use crate::link::{Link, Spot};
-use crate::node::{CCB, FCB, Node, OPENS, Open, Scan, Sharing, Volume, open_of};
+use crate::node::{CCB, FCB, Node, OPENS, Open, Scan, Sharing, Units, Volume, open_of};
 use crate::path::{self, Start, Walk};
 use crate::reparse::is_link;
+use crate::stream::{self, Part};
 use nt_abi::io::*;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
@@ -25,6 +26,7 @@ const WRITES: u32 = FILE_WRITE_DATA | FILE_APPEND_DATA;
 const SETTABLE: u32 = 0x31A7 & !FILE_ATTRIBUTE_DIRECTORY;
 
 /// The parameters of a create.
+#[derive(Clone, Copy)]
 struct Request {
     access: u32,
     share: u32,
@@ -66,7 +68,8 @@ pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         None => None,
         Some(related) => {
             let open = open_of(related)?;
-            Some((Arc::clone(&open.node), open.link.clone()))
+            let stream = open.node.named.as_ref().map(|named| named.name());
+            Some(((Arc::clone(open.file()), open.link.clone()), stream))
         }
     };
     let _tree = volume.tree.lock();
@@ -98,9 +101,9 @@ fn open_file(
     volume: &Volume,
     file: Foreign<FILE_OBJECT>,
     request: &Request,
-    related: Option<Start>,
+    related: Option<(Start, Option<Units>)>,
     name: &[u16],
-    mut eas: Vec<Attribute>,
+    eas: Vec<Attribute>,
 ) -> NtResult<Made> {
     if request.options & FILE_NO_EA_KNOWLEDGE != 0 && !eas.is_empty() {
         return NtStatus::ACCESS_DENIED.fail(); // NT-EA-18
@@ -108,10 +111,20 @@ fn open_file(
     if request.options & FILE_OPEN_BY_FILE_ID != 0 {
         return open_by_id(volume, file, request, name);
     }
+    let (related, beside) = related.map_or((None, None), |(start, stream)| (Some(start), stream));
     let lost = related.as_ref().and_then(|(_, link)| link.as_ref()).is_some_and(|link| link.is_gone());
     if lost && !name.is_empty() {
         return NtStatus::DELETE_PENDING.fail(); // NT-DEL-17
     }
+    let whole = name;
+    let (name, part) = if request.target { (name, Part::Whole) } else { stream::split(name)? };
+    let part = match (part, beside) {
+        (Part::Whole, Some(stream)) if name.is_empty() => Part::Stream(stream),
+        (Part::Whole, Some(_)) => return NtStatus::OBJECT_PATH_NOT_FOUND.fail(), // NT-NAM-08
+        (part, _) => part,
+    };
+    let behind = whole.len() - name.len();
+    let request = &meant(*request, &part)?;
     let itself = request.options & FILE_OPEN_REPARSE_POINT != 0;
     if let Some((node, _)) = &related
         && is_link(node)?
@@ -125,7 +138,7 @@ fn open_file(
     }
     let place = match path::walk(volume, related, name, request.exact)? {
         Walk::Place(place) => place,
-        Walk::Through(node, rest) => return Ok(Made::Link(node, rest)),
+        Walk::Through(node, rest) => return Ok(Made::Link(node, rest + behind)),
     };
     let trailing = name.last() == Some(&(b'\\' as u16)) && name.len() > 1;
     let up = volume.links.along(place.base, place.trail);
@@ -139,14 +152,91 @@ fn open_file(
             Some(volume.links.get(Spot { parent, name, up: up.clone() }))
         }
     };
-    let (node, information) = match (&place.found, &place.parent) {
-        (Some(_), _) if link.as_ref().is_some_and(|link| link.is_pending()) => return NtStatus::DELETE_PENDING.fail(),
-        (Some(node), _) if !itself && is_link(node)? => return Ok(Made::Link(Arc::clone(node), usize::from(trailing))),
-        (Some(node), _) => existing(node, request, trailing)?,
-        (None, Some(_)) if up.is_some_and(|up| up.is_pending()) => return NtStatus::DELETE_PENDING.fail(), // NT-DEL-33
-        (None, Some(parent)) => (make(parent, &place.name, request, trailing, std::mem::take(&mut eas))?, FILE_CREATED),
+    let there = if place.found.is_some() { &link } else { &up };
+    if there.as_ref().is_some_and(|link| link.is_pending()) {
+        return NtStatus::DELETE_PENDING.fail(); // NT-DEL-33, NT-STR-15
+    }
+    if let Some(node) = &place.found
+        && !itself
+        && is_link(node)?
+    {
+        return Ok(Made::Link(Arc::clone(node), usize::from(trailing) + behind));
+    }
+    if let Part::Stream(stream) = part {
+        let parent = place.parent.as_deref();
+        return open_stream(volume, file, request, (parent, &place.name, place.found.as_ref()), link, &stream, eas)
+            .map(Made::Open);
+    }
+    let result = match (&place.found, &place.parent) {
+        (Some(node), _) => {
+            let (node, information) = existing(node, request, trailing)?;
+            enter(volume, file, node, link, request, information, eas)
+        }
+        (None, Some(parent)) => {
+            let node = make(parent, &place.name, request, trailing, eas)?;
+            enter(volume, file, node, link, request, FILE_CREATED, Vec::new())
+        }
+        (None, None) => NtStatus::OBJECT_NAME_INVALID.fail(),
+    };
+    result.map(Made::Open)
+}
+
+/// What the type in a name says of the kind of file that is wanted (NT-STR-03, NT-STR-06).
+fn meant(mut request: Request, part: &Part) -> NtResult<Request> {
+    let (wanted, other, status) = match part {
+        Part::Whole => return Ok(request),
+        Part::Index => (FILE_DIRECTORY_FILE, FILE_NON_DIRECTORY_FILE, NtStatus::FILE_IS_A_DIRECTORY),
+        _ => (FILE_NON_DIRECTORY_FILE, FILE_DIRECTORY_FILE, NtStatus::NOT_A_DIRECTORY),
+    };
+    if request.options & other != 0 {
+        return status.fail();
+    }
+    request.options |= wanted;
+    Ok(request)
+}
+
+/// An open of a named stream, of a file that is there or is made with it (NT-STR-04).
+fn open_stream(
+    volume: &Volume,
+    file: Foreign<FILE_OBJECT>,
+    request: &Request,
+    (parent, name, found): (Option<&Node>, &[u16], Option<&Arc<Node>>),
+    link: Option<Arc<Link>>,
+    stream: &[u16],
+    eas: Vec<Attribute>,
+) -> NtResult<IoStatus> {
+    let owner = match (found, parent) {
+        (Some(node), _) => Arc::clone(node),
+        (None, Some(parent)) => make(parent, name, request, false, eas)?,
         (None, None) => return NtStatus::OBJECT_NAME_INVALID.fail(),
     };
+    let opened = (|| {
+        let (node, made) = stream::find_or_make(&owner, stream, request.exact, request.disposition)?;
+        let entered = match made {
+            true => enter(volume, file, Arc::clone(&node), link, request, FILE_CREATED, Vec::new()),
+            false => {
+                let (node, information) = existing(&node, request, false)?;
+                return enter(volume, file, node, link, request, information, Vec::new());
+            }
+        };
+        entered.inspect_err(|_| stream::unmake(&owner, &node))
+    })();
+    if let (Err(_), None, Some(parent)) = (&opened, found, parent) {
+        parent.directory()?.remove(name, &owner)?;
+    }
+    opened
+}
+
+/// The end of a create: sharing, overwriting, and what the file object gets.
+fn enter(
+    volume: &Volume,
+    file: Foreign<FILE_OBJECT>,
+    node: Arc<Node>,
+    link: Option<Arc<Link>>,
+    request: &Request,
+    information: u32,
+    eas: Vec<Attribute>,
+) -> NtResult<IoStatus> {
     node.object.open(request.access & READS != 0, request.access & WRITES != 0 || information != FILE_OPENED)?;
     share(&node, request)?;
     if matches!(information, FILE_OVERWRITTEN | FILE_SUPERSEDED) {
@@ -161,7 +251,7 @@ fn open_file(
         }
     }
     attach(volume, file, node, link, request)?;
-    Ok(Made::Open(IoStatus::new(NtStatus::SUCCESS, u64::from(information))))
+    Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(information)))
 }
 
 /// An open by file id: the name is its bytes (NT-NAM-11, NT-NAM-12).
@@ -262,7 +352,7 @@ fn existing(node: &Arc<Node>, request: &Request, trailing: bool) -> NtResult<(Ar
             NtStatus::OBJECT_NAME_COLLISION.fail()
         };
     }
-    if attributes & FILE_ATTRIBUTE_READONLY != 0 && !directory {
+    if attributes & FILE_ATTRIBUTE_READONLY != 0 && !directory && !node.is_of_directory() {
         if request.options & FILE_DELETE_ON_CLOSE != 0 {
             return NtStatus::CANNOT_DELETE.fail();
         }
@@ -273,7 +363,7 @@ fn existing(node: &Arc<Node>, request: &Request, trailing: bool) -> NtResult<(Ar
         }
     }
     let special = attributes & (FILE_ATTRIBUTE_HIDDEN | FILE_ATTRIBUTE_SYSTEM);
-    if replaces && special & !request.attributes != 0 {
+    if replaces && node.named.is_none() && special & !request.attributes != 0 {
         return NtStatus::ACCESS_DENIED.fail(); // NT-QRY-13
     }
     rule!(NT_A_18);
@@ -320,6 +410,10 @@ fn overwrite(node: &Node, request: &Request, eas: Vec<Attribute>) -> NtResult<()
         drop(data);
         node.tell_cache();
     }
+    if node.named.is_some() {
+        return node.object.modified(false); // NT-STR-10: the rest is the file's
+    }
+    stream::drop_all(node)?;
     let attributes = (request.attributes & SETTABLE & !FILE_ATTRIBUTE_NORMAL) | FILE_ATTRIBUTE_ARCHIVE;
     node.object.set_eas(eas, true)?;
     let created = (request.disposition == FILE_SUPERSEDE).then(|| nt_ke::current().kernel.clock.system_time());
@@ -333,9 +427,10 @@ fn share(node: &Node, request: &Request) -> NtResult<()> {
     if !(wants.0 || wants.1 || wants.2) {
         return Ok(());
     }
+    let allows = |bit: u32| request.share & bit != 0;
+    stream::couples(node, wants.2, allows(FILE_SHARE_DELETE))?;
     let mut sharing = node.sharing.lock();
     let s: &mut Sharing = &mut sharing;
-    let allows = |bit: u32| request.share & bit != 0;
     let conflict = (wants.0 && s.share_read < s.opens)
         || (wants.1 && s.share_write < s.opens)
         || (wants.2 && s.share_delete < s.opens)
@@ -381,7 +476,9 @@ fn attach(
 ) -> NtResult<()> {
     let ccb = pool::zeroed::<CCB>(pool::tag(b"RamC")).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
     let fcb = node.fcb;
+    let of = node.named.as_ref().map(|named| named.file()).transpose()?;
     let open = Open {
+        file: of,
         link,
         hinders: !request.exact,
         access: request.access,
@@ -405,6 +502,9 @@ fn attach(
     let caches = request.options & FILE_NO_INTERMEDIATE_BUFFERING == 0 && !open.node.is_directory();
     if caches {
         file.or32(FILE_OBJECT::Flags, FO_CACHE_SUPPORTED); // NT-CC-04
+    }
+    if let Some(named) = &open.node.named {
+        named.enter();
     }
     if let Some(link) = &open.link {
         link.enter(open.hinders);

@@ -127,7 +127,7 @@ pub(crate) fn query(irp: &OwnedIrp) -> NtResult<IoStatus> {
     }
     let flags = stack.get(IO_STACK_LOCATION::Flags);
     let mut cursor = open.ea.lock();
-    let changes = open.node.ea_changes.load(Ordering::Relaxed);
+    let changes = open.file().ea_changes.load(Ordering::Relaxed);
     if flags & SL_INDEX_SPECIFIED != 0 {
         // NT-EA-07
         match stack.get(IO_STACK_LOCATION::QueryEa_EaIndex) as usize {
@@ -186,6 +186,6 @@ pub(crate) fn set(irp: &OwnedIrp) -> NtResult<IoStatus> {
         entries.retain(|entry| !entry.0.starts_with(KERNEL)); // NT-EA-23: silently
     }
     open.node.object.set_eas(entries, false)?;
-    open.node.ea_changes.fetch_add(1, Ordering::Relaxed);
+    open.file().ea_changes.fetch_add(1, Ordering::Relaxed);
     Ok(IoStatus::new(NtStatus::SUCCESS, 0))
 }

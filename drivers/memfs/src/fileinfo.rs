@@ -7,6 +7,7 @@ use crate::backing::{Change, Meta};
 use crate::identity;
 use crate::naming::{self, Kind, Target};
 use crate::node::{Node, Open, Volume, open_of};
+use crate::stream;
 use nt_abi::io::{
     FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_HIDDEN, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_SYSTEM,
     FILE_ATTRIBUTE_TEMPORARY, FILE_OBJECT, IO_STACK_LOCATION, IRP,
@@ -48,6 +49,7 @@ pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             4
         }
         class::NAME | class::NORMALIZED_NAME => return name(&open, out),
+        class::STREAM => return crate::stream::list(volume, &open, out),
         class::STANDARD_LINK => identity::standard_link(&open, out)?,
         class::ID => identity::id(volume, node, out)?,
         class::STAT => identity::stat(&open, out, false)?,
@@ -120,15 +122,20 @@ fn standard(open: &Open, out: Region) -> NtResult<u64> {
 
 /// NumberOfLinks: names that are not marked to go (NT-LNK-15); a directory has one (NT-LNK-16).
 pub(crate) fn accessible(open: &Open) -> NtResult<u32> {
-    if open.node.is_directory() {
-        return Ok(u32::from(!open.is_pending()));
+    let file = open.file();
+    if file.is_directory() {
+        return Ok(u32::from(!open.link.as_ref().is_some_and(|link| link.is_pending())));
     }
-    Ok(open.node.object.links()?.saturating_sub(open.node.marked.load(Ordering::Relaxed)))
+    Ok(file.object.links()?.saturating_sub(file.marked.load(Ordering::Relaxed)))
 }
 
 /// The path from the volume's root; BUFFER_OVERFLOW with what fits when it does not fit.
 fn name(open: &Open, out: Region) -> NtResult<IoStatus> {
-    let path = open.link.as_ref().map_or_else(|| vec![u16::from(b'\\')], |link| link.path());
+    let mut path = open.link.as_ref().map_or_else(|| vec![u16::from(b'\\')], |link| link.path());
+    if let Some(named) = &open.node.named {
+        path.push(u16::from(b':')); // NT-STR-13
+        path.extend(named.name());
+    }
     let bytes: Vec<u8> = path.iter().flat_map(|unit| unit.to_le_bytes()).collect();
     out.store::<u32>(0, bytes.len() as u32).map_err(bad)?;
     let fits = bytes.len().min(out.len() - 4) & !1;
@@ -168,6 +175,10 @@ pub(crate) fn set(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             };
             let kind = if matches!(class, class::LINK | class::LINK_EX) { Kind::Link } else { Kind::Rename };
             let name = target_name(input)?;
+            if stream::concerns(&open, &name) {
+                stream::rename(volume, &open, &name, flags, kind)?;
+                return Ok(IoStatus::new(NtStatus::SUCCESS, 0));
+            }
             let directory = stack.ptr(IO_STACK_LOCATION::SetFile_FileObject);
             let target = || match directory {
                 None => Target::beside(&open, &name),

@@ -23,7 +23,7 @@ pub(crate) fn tag(node: &Node, attributes: u32) -> NtResult<u32> {
 
 /// FileStandardLinkInformation: names that lead here, and those with the marked ones.
 pub(crate) fn standard_link(open: &Open, out: Region) -> NtResult<u64> {
-    let total = if open.node.is_directory() { 1 } else { open.node.object.links()? };
+    let total = if open.file().is_directory() { 1 } else { open.node.object.links()? };
     out.store::<u32>(0, accessible(open)?).map_err(bad)?;
     out.store::<u32>(4, total).map_err(bad)?;
     out.store::<u8>(8, u8::from(open.is_pending())).map_err(bad)?;
@@ -107,7 +107,7 @@ pub(crate) fn find(volume: &Volume, id: u64) -> NtResult<Option<crate::path::Sta
 
 /// Every name of a file, with the id of its directory.
 fn names_of(open: &Open, volume: &Volume) -> NtResult<Vec<(u64, Units)>> {
-    if let Some(link) = open.link.as_ref().filter(|_| open.node.is_directory()) {
+    if let Some(link) = open.link.as_ref().filter(|_| open.file().is_directory()) {
         let spot = link.spot();
         return Ok(vec![(spot.parent.id(), spot.name)]);
     }

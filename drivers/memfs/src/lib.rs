@@ -5,7 +5,7 @@
 //! Touches: FCB headers, CCBs and data chunks in pool; FILE_OBJECT members that are a file system's to change.
 //! IRQL: PASSIVE_LEVEL; paging requests up to APC_LEVEL. Locks: the tree, then one node's data.
 //! Source: nt-io.md section 18 (order of checks), house rule 8. Rules: NT-S-*, NT-A-13, NT-A-14, NT-A-18, NT-R-*.
-//! Not here: named streams, oplocks, change notification; each is refused by the status NTFS gives.
+//! Not here: oplocks, change notification; each is refused by the status NTFS gives.
 
 mod backing;
 mod cached;
@@ -30,6 +30,7 @@ mod ram;
 mod read;
 mod reparse;
 mod straight;
+mod stream;
 mod volinfo;
 mod write;
 mod zero;

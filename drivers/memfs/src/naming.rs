@@ -66,17 +66,23 @@ pub(crate) fn dispose(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open, 
     if link.is_some_and(|link| link.is_gone()) {
         return NtStatus::FILE_DELETED.fail(); // NT-DEL-15
     }
-    if delete {
-        let link = link.ok_or(NtStatus::CANNOT_DELETE.error())?; // NT-DEL-37
-        if flags & IGNORE_READONLY == 0 && is_readonly(&open.node)? {
+    if open.node.named.is_some() && flags & ON_CLOSE == 0 {
+        if delete && flags & IGNORE_READONLY == 0 && !open.file().is_directory() && is_readonly(open.file())? {
             return NtStatus::CANNOT_DELETE.fail();
         }
-        if is_filled(&open.node)? {
+        return crate::stream::dispose(file, open, delete, flags & DELETE_POSIX != 0); // NT-DEL-31
+    }
+    if delete && open.node.named.is_none() {
+        let link = link.ok_or(NtStatus::CANNOT_DELETE.error())?; // NT-DEL-37
+        if flags & IGNORE_READONLY == 0 && is_readonly(open.file())? {
+            return NtStatus::CANNOT_DELETE.fail();
+        }
+        if is_filled(open.file())? {
             return NtStatus::DIRECTORY_NOT_EMPTY.fail();
         }
         if flags & ON_CLOSE == 0 {
             let posix = flags & DELETE_POSIX != 0;
-            mark(link, &open.node, if posix { Mark::Posix(file.addr()) } else { Mark::Classic });
+            mark(link, open.file(), if posix { Mark::Posix(file.addr()) } else { Mark::Classic });
             return Ok(());
         }
     }
@@ -89,7 +95,7 @@ pub(crate) fn dispose(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open, 
         return Ok(());
     }
     if let Some(link) = link {
-        mark(link, &open.node, Mark::None);
+        mark(link, open.file(), Mark::None);
     }
     Ok(())
 }
@@ -135,7 +141,7 @@ pub(crate) fn rename(
         return NtStatus::INVALID_PARAMETER.fail(); // NT-REN-35
     }
     let _tree = volume.tree.lock();
-    if kind == Kind::Link && open.node.is_directory() {
+    if kind == Kind::Link && open.file().is_directory() {
         return NtStatus::FILE_IS_A_DIRECTORY.fail(); // NT-LNK-04
     }
     let source = open.link.clone().ok_or(NtStatus::INVALID_PARAMETER.error())?; // NT-REN-25
@@ -148,7 +154,7 @@ pub(crate) fn rename(
         return NtStatus::DELETE_PENDING.fail();
     }
     let inside = target.link.as_ref().is_some_and(|link| link.is_under(&source));
-    if kind == Kind::Rename && open.node.is_directory() && (inside || source.is_held_below()) {
+    if kind == Kind::Rename && open.file().is_directory() && (inside || source.is_held_below()) {
         return NtStatus::ACCESS_DENIED.fail(); // NT-REN-23, NT-REN-26
     }
     let exact = file.get(FILE_OBJECT::Flags) & FO_OPENED_CASE_SENSITIVE != 0;
@@ -173,17 +179,17 @@ struct Step<'a> {
 impl Step<'_> {
     fn is_source(&self, name: &[u16], node: &Arc<Node>) -> bool {
         let spot = self.source.spot();
-        Arc::ptr_eq(node, &self.open.node) && Arc::ptr_eq(&spot.parent, &self.target.directory) && spot.name == name
+        Arc::ptr_eq(node, self.open.file()) && Arc::ptr_eq(&spot.parent, &self.target.directory) && spot.name == name
     }
 
     fn link(&self, replaced: Option<&Arc<Node>>) -> NtResult<()> {
-        self.target.directory.directory()?.link(&self.target.name, &self.open.node, replaced)
+        self.target.directory.directory()?.link(&self.target.name, self.open.file(), replaced)
     }
 
     /// Moves the source to the free name; `replaced` gives its place up in the same step.
     fn move_to(&self, replaced: Option<&Arc<Node>>) -> NtResult<()> {
         let (spot, to) = (self.source.spot(), &self.target);
-        spot.parent.directory()?.rename(&spot.name, &self.open.node, &to.directory, &to.name, replaced)?;
+        spot.parent.directory()?.rename(&spot.name, self.open.file(), &to.directory, &to.name, replaced)?;
         let (parent, up) = (Arc::clone(&to.directory), to.link.clone());
         self.source.relocate(Spot { parent, name: to.name.clone(), up });
         Ok(())
@@ -203,7 +209,7 @@ impl Step<'_> {
             return NtStatus::OBJECT_NAME_COLLISION.fail();
         }
         let directory = self.target.directory.directory()?;
-        if Arc::ptr_eq(node, &self.open.node) {
+        if Arc::ptr_eq(node, self.open.file()) {
             return self.onto_sibling(name, kind);
         }
         self.replaceable(node)?;
@@ -226,12 +232,12 @@ impl Step<'_> {
     fn onto_sibling(&self, name: &[u16], kind: Kind) -> NtResult<()> {
         let (spot, to) = (self.source.spot(), &self.target);
         if kind == Kind::Rename {
-            spot.parent.directory()?.remove(&spot.name, &self.open.node)?;
+            spot.parent.directory()?.remove(&spot.name, self.open.file())?;
             let (parent, up) = (Arc::clone(&to.directory), to.link.clone());
             self.source.relocate(Spot { parent, name: name.to_vec(), up });
         }
         if to.name != name {
-            to.directory.directory()?.rename(name, &self.open.node, &to.directory, &to.name, None)?;
+            to.directory.directory()?.rename(name, self.open.file(), &to.directory, &to.name, None)?;
         }
         Ok(())
     }
@@ -239,7 +245,7 @@ impl Step<'_> {
     /// May `there` make way?
     fn replaceable(&self, there: &Node) -> NtResult<()> {
         let posix = self.flags & POSIX != 0;
-        match (self.open.node.is_directory(), there.is_directory()) {
+        match (self.open.file().is_directory(), there.is_directory()) {
             (_, true) if !posix => return NtStatus::ACCESS_DENIED.fail(), // NT-REN-08
             (false, true) => return NtStatus::FILE_IS_A_DIRECTORY.fail(), // NT-REN-14
             (true, false) if posix => return NtStatus::NOT_A_DIRECTORY.fail(),
@@ -249,6 +255,7 @@ impl Step<'_> {
         if self.flags & IGNORE_READONLY_TARGET == 0 && is_readonly(there)? {
             return NtStatus::ACCESS_DENIED.fail(); // NT-REN-09
         }
+        crate::stream::may_be_replaced(there, posix)?;
         let sharing = there.sharing.lock();
         if posix && sharing.share_delete < sharing.opens {
             return NtStatus::SHARING_VIOLATION.fail(); // NT-REN-10, NT-REN-11

@@ -9,6 +9,7 @@ use crate::dasd::Sectors;
 use crate::ea::Cursor;
 use crate::link::{Link, Links};
 use crate::main_lock::Main;
+use crate::stream::{Kept, Named, StreamObject};
 use nt_abi::io::FILE_OBJECT;
 use nt_abi::mm::{FILE_LOCK, FSRTL_ADVANCED_FCB_HEADER, SECTION_OBJECT_POINTERS};
 use nt_abi::{NtResult, NtStatus};
@@ -107,12 +108,18 @@ pub(crate) struct Node {
     pub(crate) freezers: AtomicU32,
     pub(crate) sharing: Mutex<Sharing>,
     pub(crate) fcb: Foreign<FCB>,
+    /// What makes it a named stream.
+    pub(crate) named: Option<Box<Named>>,
+    /// Some named stream of the file was opened or made.
+    pub(crate) streamed: AtomicBool,
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         contexts::tear_down(self.header());
-        contexts::tear_down_for_file(self.fcb.at(FCB::FileContexts));
+        if self.named.is_none() {
+            contexts::tear_down_for_file(self.fcb.at(FCB::FileContexts));
+        }
         filelock::uninitialize(self.lock());
         pool::free(self.fcb);
     }
@@ -121,6 +128,8 @@ impl Drop for Node {
 /// One open of a node.
 pub(crate) struct Open {
     pub(crate) node: Arc<Node>,
+    /// The file, where the node is a named stream of it.
+    pub(crate) file: Option<Arc<Node>>,
     /// The name by which it was opened; the root and the volume have none.
     pub(crate) link: Option<Arc<Link>>,
     /// It hinders a rename of a directory above it (NT-REN-23).
@@ -175,9 +184,10 @@ impl Open {
         Ok(result)
     }
 
-    /// Is its name to go, or gone?
+    /// Is its name to go, or gone; or the stream?
     pub(crate) fn is_pending(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.is_pending())
+        let stream = self.node.named.as_ref().is_some_and(|named| named.is_pending());
+        stream || self.link.as_ref().is_some_and(|link| link.is_pending())
     }
 }
 
@@ -210,12 +220,36 @@ pub(crate) fn open_any(file: Foreign<FILE_OBJECT>) -> NtResult<Guard<'static, Ar
 impl Node {
     /// Makes a node of what a backing holds.
     pub(crate) fn new(object: Box<dyn Object>, content: Box<dyn Content>, sizes: Sizes) -> NtResult<Arc<Self>> {
+        Self::build(object, content, sizes, None)
+    }
+
+    /// Makes the node of a named stream.
+    pub(crate) fn new_stream<K: Kept>(
+        file: &Arc<Self>,
+        name: &[u16],
+        kept: K,
+        content: Box<dyn Content>,
+        sizes: Sizes,
+    ) -> NtResult<Arc<Self>> {
+        let object = Box::new(StreamObject::new(file, kept));
+        // Contexts of the file are found from each of its streams (FLT-C-14).
+        let slot = file.fcb.at(FCB::FileContexts);
+        Self::build(object, content, sizes, Some((Box::new(Named::new(file, name)), slot)))
+    }
+
+    fn build(
+        object: Box<dyn Object>,
+        content: Box<dyn Content>,
+        sizes: Sizes,
+        stream: Option<(Box<Named>, Foreign<FILE_CONTEXTS>)>,
+    ) -> NtResult<Arc<Self>> {
         let fcb = pool::zeroed::<FCB>(pool::tag(b"FsFc")).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
         let header = fcb.at(FCB::Header);
         header.set(FSRTL_ADVANCED_FCB_HEADER::NodeTypeCode, 0x0701);
         header.set(FSRTL_ADVANCED_FCB_HEADER::NodeByteSize, FCB::SIZE as i16);
         header.set(FSRTL_ADVANCED_FCB_HEADER::IsFastIoPossible, u8::from(object.directory().is_none()));
-        contexts::setup(header, Some(fcb.at(FCB::FileContexts)));
+        let (named, slot) = stream.unzip();
+        contexts::setup(header, Some(slot.unwrap_or(fcb.at(FCB::FileContexts))));
         let data = Data { content, eof: sizes.eof, valid: sizes.eof, allocation: sizes.allocation };
         let node = Self {
             object,
@@ -227,6 +261,8 @@ impl Node {
             freezers: AtomicU32::new(0),
             sharing: Mutex::new(Sharing::default()),
             fcb,
+            named,
+            streamed: AtomicBool::new(false),
         };
         node.publish(&node.data.read());
         filelock::initialize(node.lock(), None, None);
@@ -238,8 +274,19 @@ impl Node {
         self.fcb.at(FCB::Header)
     }
 
-    /// Dates what was written since it was last dated (NT-S-09).
+    /// Dates the file for what was written, to any of its streams, since it was last dated (NT-S-09).
     pub(crate) fn date(&self) -> NtResult<()> {
+        if let Some(named) = &self.named {
+            return named.file()?.date();
+        }
+        self.date_own()?;
+        if self.streamed.load(Ordering::Relaxed) {
+            self.live_streams().iter().try_for_each(|stream| stream.date_own())?;
+        }
+        Ok(())
+    }
+
+    fn date_own(&self) -> NtResult<()> {
         if self.fcb.get(FCB::Undated) != 0 && self.fcb.swap32(FCB::Undated, 0) != 0 {
             self.object.modified(self.is_dirty())
         } else {

@@ -123,7 +123,7 @@ pub(crate) fn set(volume: &Volume, open: &Open, input: Region) -> NtResult<IoSta
         return NtStatus::IO_REPARSE_DATA_INVALID.fail();
     }
     check_tag(tag)?; // NT-REP-06
-    let node = &open.node;
+    let node = open.file();
     if tag == MOUNT_POINT && !node.is_directory() {
         return NtStatus::NOT_A_DIRECTORY.fail(); // NT-REP-07
     }
@@ -176,7 +176,7 @@ pub(crate) fn delete(volume: &Volume, open: &Open, input: Region) -> NtResult<Io
     let _tree = volume.tree.lock();
     let there = open.node.object.reparse()?.ok_or(NtStatus::NOT_A_REPARSE_POINT.error())?;
     same_kind(&there, &data)?;
-    open.node.object.set_reparse(&open.node, place.as_ref(), None)?;
-    note(&open.node, word(&data, 0))?;
+    open.file().object.set_reparse(open.file(), place.as_ref(), None)?;
+    note(open.file(), word(&data, 0))?;
     Ok(IoStatus::new(NtStatus::SUCCESS, 0))
 }

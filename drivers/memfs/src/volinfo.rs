@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 const CLUSTER: u64 = 4096;
 /// Case-sensitive search, case-preserved names, Unicode on disk, reparse points, results of cleanups, POSIX unlink and
-/// rename, hard links, EAs, open by file id.
-const ATTRIBUTES: u32 = 0x1 | 0x2 | 0x4 | 0x80 | 0x200 | 0x400 | 0x40_0000 | 0x80_0000 | 0x100_0000;
+/// rename, named streams, hard links, EAs, open by file id.
+const ATTRIBUTES: u32 = 0x1 | 0x2 | 0x4 | 0x80 | 0x200 | 0x400 | 0x4_0000 | 0x40_0000 | 0x80_0000 | 0x100_0000;
 /// Units of a label.
 const LONGEST_LABEL: usize = 32;
 

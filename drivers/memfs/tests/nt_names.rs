@@ -210,8 +210,11 @@ fn nt_nam_13_illegal_characters() {
         let name = full(&format!("a{c}b"));
         (raw(&world, &name, 0, 3), raw(&world, &name, DIR, 1))
     };
-    for c in (0..32_u8).map(char::from).chain("\"*/<>?|:".chars()) {
+    for c in (0..32_u8).map(char::from).chain("\"*/<>?|".chars()) {
         assert_eq!(legal(c), (Err(INVALID), Err(INVALID)), "{c:?}");
+    }
+    for name in ["a:b\\c", "a:b:c", ":a\\b"] {
+        assert_eq!(raw(&world, &full(name), 0, 3), Err(INVALID), "{name}: a colon outside the stream part");
     }
     for c in [' ', '.', '+', '[', ';', '\u{7f}', '\u{f03a}'] {
         if !(on_dir() && c == '\u{f03a}') {

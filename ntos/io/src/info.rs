@@ -56,6 +56,8 @@ pub mod class {
     pub const ALLOCATION: u32 = 19;
     /// FileEndOfFileInformation.
     pub const END_OF_FILE: u32 = 20;
+    /// FileStreamInformation.
+    pub const STREAM: u32 = 22;
     /// FileCompletionInformation.
     pub const COMPLETION: u32 = 30;
     /// FileNetworkOpenInformation.
@@ -103,6 +105,7 @@ const fn query_shape(class: u32) -> Option<Shape> {
         class::INTERNAL => (8, 0),
         class::EA | class::ACCESS | class::MODE | class::ALIGNMENT => (4, 0),
         class::NAME | class::NORMALIZED_NAME => (8, 0),
+        class::STREAM => (32, 0),
         class::STANDARD_LINK => (12, 0),
         class::ID => (24, 0),
         class::HARD_LINK | class::HARD_LINK_FULL_ID => (32, 0),

@@ -56,7 +56,7 @@ fn kind(stat: &Statx) -> FileType {
 }
 
 /// May the host keep extended attributes of users for this kind of file?
-fn has_room(kind: FileType) -> bool {
+pub(super) fn has_room(kind: FileType) -> bool {
     matches!(kind, FileType::RegularFile | FileType::Directory)
 }
 
@@ -81,7 +81,7 @@ impl Spot {
         path.extend_from_slice(name);
         Self { path, open: false }
     }
-    fn get(&self, name: &[u8], value: &mut [u8]) -> Result<usize, Errno> {
+    pub(super) fn get(&self, name: &[u8], value: &mut [u8]) -> Result<usize, Errno> {
         // The handle's own path is a link to the file; a name is not followed if it is one.
         let path = self.path.as_slice();
         if self.open {
@@ -101,7 +101,7 @@ impl Spot {
 }
 
 /// Nothing is kept, nothing of ours is, or nothing of it may be read.
-fn nothing(errno: Errno) -> bool {
+pub(super) fn nothing(errno: Errno) -> bool {
     matches!(errno, Errno::NODATA | Errno::OPNOTSUPP | Errno::ACCESS | Errno::PERM | Errno::RANGE | Errno::NOENT)
 }
 
@@ -271,7 +271,7 @@ pub(super) fn list(stat: &Statx, spot: &Spot) -> NtResult<Vec<Attribute>> {
     };
     let mut value = Vec::new();
     for name in buffer[..used].split(|&byte| byte == 0) {
-        if name == RECORD || !name.starts_with(b"user.") {
+        if name == RECORD || name == super::streams::OWNER || !name.starts_with(b"user.") {
             continue;
         }
         value.resize(64 << 10, 0);

@@ -8,6 +8,7 @@ use super::attributes::{self, Spot};
 use super::host::{Access, CONFINED, Host, call, name, stat};
 use super::object::{DirObject, node, of};
 use super::status::error;
+use super::streams;
 use crate::backing::{Directory, Entry, New, Sizes};
 use crate::node::{Node, Units, upcase};
 use nt_abi::{NtResult, NtStatus};
@@ -16,7 +17,15 @@ use rustix::io::Errno;
 use std::sync::Arc;
 
 impl DirObject {
+    /// Is it the volume's own: where streams lie?
+    fn is_hidden(&self, name: &[u8]) -> bool {
+        name == streams::FOLDER && self.0.id() == self.0.shared.root_id
+    }
+
     fn lookup(&self, name: &[u8]) -> NtResult<Option<Arc<Node>>> {
+        if self.is_hidden(name) {
+            return NtStatus::ACCESS_DENIED.fail();
+        }
         match self.0.find(name)? {
             None => Ok(None),
             Some((fd, stat)) => node(&Host::new(&self.0.shared, fd, Access::Path, &stat), &stat).map(Some),
@@ -35,7 +44,7 @@ impl DirObject {
             match entry {
                 Ok(entry) => {
                     let name = entry.file_name().to_bytes();
-                    if name != b"." && name != b".." && !each(name) {
+                    if name != b"." && name != b".." && !self.is_hidden(name) && !each(name) {
                         return Ok(());
                     }
                 }
@@ -92,6 +101,9 @@ impl Directory for DirObject {
 
     fn entry(&self, units: &[u16]) -> NtResult<Option<Entry>> {
         let name = name(units)?;
+        if self.is_hidden(&name) {
+            return Ok(None);
+        }
         let base = self.0.base();
         let stat = match stat(&base, name.as_slice()) {
             Ok(stat) => stat,
@@ -149,7 +161,7 @@ impl Directory for DirObject {
         let flags = if host.is_directory() { AtFlags::REMOVEDIR } else { AtFlags::empty() };
         let base = self.0.base();
         match call(|| rustix::fs::unlinkat(&base, name.as_slice(), flags)) {
-            Ok(()) => Ok(true),
+            Ok(()) => streams::unlinked(host).map(|()| true),
             Err(Errno::NOENT) => Ok(false),
             Err(errno) => Err(self.0.refused(errno)),
         }
@@ -175,7 +187,7 @@ impl Directory for DirObject {
         };
         done.map_err(|errno| self.0.refused(errno))?;
         host.named(&self.0);
-        Ok(())
+        replaced.map_or(Ok(()), |there| streams::unlinked(of(there)?))
     }
 
     fn rename(
@@ -201,6 +213,6 @@ impl Directory for DirObject {
         .map_err(|errno| target.refused(errno))?;
         host.named(target);
         host.named(&self.0);
-        Ok(())
+        replaced.map_or(Ok(()), |there| streams::unlinked(of(there)?))
     }
 }

@@ -73,8 +73,8 @@ pub(crate) const CONFINED: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_XDEV);
 
 impl Host {
-    pub(crate) fn new(shared: &Arc<Shared>, fd: OwnedFd, access: Access, stat: &Statx) -> Arc<Self> {
-        let fd = Arc::new(fd);
+    pub(crate) fn new(shared: &Arc<Shared>, fd: impl Into<Arc<OwnedFd>>, access: Access, stat: &Statx) -> Arc<Self> {
+        let fd = fd.into();
         let opened = Opened::default();
         if access != Access::Path {
             opened.reading.get_or_init(|| Arc::clone(&fd));

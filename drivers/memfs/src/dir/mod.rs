@@ -12,6 +12,7 @@ mod host;
 mod object;
 mod reparse;
 mod status;
+mod streams;
 
 use crate::backing::{Backing, Space};
 use crate::node::Node;
@@ -33,6 +34,8 @@ struct Shared {
     /// Nodes that somebody holds, by inode number; each pins its inode, so a number means one file as long as it is here.
     nodes: Mutex<HashMap<u64, Weak<Node>>>,
     next_temporary: AtomicU64,
+    /// Where named streams lie.
+    side: streams::Store,
 }
 
 impl Shared {
@@ -55,12 +58,14 @@ impl Dir {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = call(|| rustix::fs::openat(CWD, path, flags, Mode::empty())).map_err(status::error)?;
         let stat = host::stat(&fd, "").map_err(status::error)?;
+        let fd = Arc::new(fd);
         let shared = Arc::new(Shared {
             mount: stat.stx_mnt_id,
             device: (stat.stx_dev_major, stat.stx_dev_minor),
             root_id: stat.stx_ino,
             nodes: Mutex::new(HashMap::new()),
             next_temporary: AtomicU64::new(0),
+            side: streams::Store::new(&fd)?,
         });
         let host = Host::new(&shared, fd, host::Access::Read, &stat);
         let root = object::node(&host, &stat)?;

@@ -6,13 +6,15 @@ use super::attributes::{self, Spot};
 use super::content::DirContent;
 use super::host::Host;
 use super::status::error;
-use crate::backing::{Attribute, Change, Directory, Meta, Object, Sizes};
+use super::streams::Live;
+use crate::backing::{Attribute, Change, Directory, Meta, Object, Sizes, Streams};
 use crate::node::{Node, Units};
 use nt_abi::{NtResult, NtStatus};
 use rustix::fs::{FileType, Statx};
 use std::sync::Arc;
 
-pub(super) struct DirObject(pub(super) Arc<Host>);
+/// The host file, and the streams of it that have a node.
+pub(super) struct DirObject(pub(super) Arc<Host>, pub(super) Live);
 
 impl Drop for DirObject {
     fn drop(&mut self) {
@@ -35,7 +37,7 @@ pub(super) fn node(host: &Arc<Host>, stat: &Statx) -> NtResult<Arc<Node>> {
         FileType::RegularFile => Sizes { eof: stat.stx_size, allocation: stat.stx_blocks * 512 },
         _ => Sizes::default(),
     };
-    let object = Box::new(DirObject(Arc::clone(host)));
+    let object = Box::new(DirObject(Arc::clone(host), Live::default()));
     let node = Node::new(object, Box::new(DirContent(Arc::clone(host))), sizes)?;
     host.shared.nodes.lock().insert(stat.stx_ino, Arc::downgrade(&node));
     Ok(node)
@@ -107,5 +109,8 @@ impl Object for DirObject {
     }
     fn directory(&self) -> Option<&dyn Directory> {
         self.0.is_directory().then_some(self as &dyn Directory)
+    }
+    fn streams(&self) -> Option<&dyn Streams> {
+        Some(self)
     }
 }

@@ -59,7 +59,9 @@ pub(super) fn set(
     let (parent, units) = place.ok_or(NtStatus::ACCESS_DENIED.error())?;
     let (parent, name) = (of(parent)?, name(units)?);
     let old = host.stat()?;
-    if host.is_directory() || (host.kind() == FileType::RegularFile && old.stx_size != 0) {
+    // What takes its place could not keep its streams.
+    if super::streams::any(host)? || host.is_directory() || (host.kind() == FileType::RegularFile && old.stx_size != 0)
+    {
         return NtStatus::NOT_SUPPORTED.fail();
     }
     if !parent.leads_to(&name, host.id())? {

@@ -5,9 +5,10 @@
 //! back when its last name and its last open are gone.
 
 mod store;
+mod streams;
 
 use crate::SECTOR;
-use crate::backing::{Attribute, Backing, Change, Content, Directory, Entry, Meta, New, Object, Sizes, Space};
+use crate::backing::{Attribute, Backing, Change, Content, Directory, Entry, Meta, New, Object, Sizes, Space, Streams};
 use crate::node::{Node, Units, now, upcase};
 use nt_abi::io::{FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_REPARSE_POINT};
 use nt_abi::{NtResult, NtStatus};
@@ -40,6 +41,7 @@ struct Inner {
     meta: Meta,
     eas: Vec<Attribute>,
     reparse: Option<Vec<u8>>,
+    streams: Vec<Arc<Node>>,
 }
 
 /// A file or directory.
@@ -78,7 +80,7 @@ fn node(shared: &Arc<Shared>, id: u64, new: New) -> NtResult<Arc<Node>> {
     let object = RamObject {
         id,
         links: AtomicU32::new(1),
-        inner: Mutex::new(Inner { meta, eas: new.eas, reparse: None }),
+        inner: Mutex::new(Inner { meta, eas: new.eas, ..Inner::default() }),
         children: new.directory.then(|| RwLock::new(BTreeMap::new())),
         shared: Arc::clone(shared),
     };
@@ -209,6 +211,9 @@ impl Object for RamObject {
     }
     fn directory(&self) -> Option<&dyn Directory> {
         self.children.is_some().then_some(self as &dyn Directory)
+    }
+    fn streams(&self) -> Option<&dyn Streams> {
+        Some(self)
     }
 }
 
