@@ -9,6 +9,7 @@ use crate::spec::{KsSpec, VolumeSpec};
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cc::Policy as CachePolicy;
 use nt_io::system::AsyncPolicy;
+use nt_io::twice::DriverStacks;
 use nt_ke::kernel::DebugSink;
 use nt_ke::{Kernel, Mode, WindowsVersion};
 use nt_ks::device::BuiltIn;
@@ -91,6 +92,7 @@ impl MachineBuilder {
         kernel.set_debug_sink(self.debug);
         let io = nt_io::System::install(&kernel);
         nt_io::keys::set_routines(crate::imports::routine);
+        nt_io::twice::set_driver_stacks(DriverStacks { capture: nt_ldr::driver_stack, name: nt_ldr::symbolize });
         io.set_policy(self.policy);
         nt_cc::Manager::of(&kernel).set_policy(self.cache);
         let processes = Processes::install(&kernel)?;

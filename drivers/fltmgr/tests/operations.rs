@@ -39,6 +39,8 @@ fn own_write(world: &World, own: &Watching, file: &File<'_>, bytes: &[u8], at: i
 #[test]
 fn flt_o_05_pre_callbacks_run_at_passive_level_in_the_requesting_thread() {
     let world = filtered();
+    // A write that extends its file ends in its own thread (NT-S-14): this one does not.
+    assert_eq!(world.sync_file("o05").write(b"DATA", Some(0)), success(4));
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (before, after) = (seen.clone(), seen.clone());
     let _own = world.watch(Watch {

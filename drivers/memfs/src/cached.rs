@@ -3,20 +3,20 @@
 //! Room: drivers/memfs. Called by: `read`, `write`, `cleanup`, `fileinfo`, `create`. Calls: `nt_cc`. IRQL: PASSIVE_LEVEL.
 //! Locks: the node's main lock, exclusively where a size moves; the data lock only between calls of the cache, because a
 //! paging request that a call leads to takes it. Source: cc.md sections 3, 4, 7, 9, 10; rules NT-CC-02, NT-CC-10 to
-//! NT-CC-12, NT-CC-17, NT-CC-45, NT-CC-46, NT-CC-53, NT-CC-55, NT-CC-58, NT-CC-60, NT-S-10, NT-S-11.
+//! NT-CC-12, NT-CC-17, NT-CC-45, NT-CC-46, NT-CC-53, NT-CC-55, NT-CC-58, NT-CC-60, NT-S-10 to NT-S-13, NT-N-07.
 
 use crate::SECTOR;
 use crate::node::{Data, FCB, Node};
 use crate::straight;
 use crate::write::{APPEND, Written, end_of, place};
 use nt_abi::io::{FILE_OBJECT, FO_CLEANUP_COMPLETE};
-use nt_abi::mm::SECTION_OBJECT_POINTERS;
+use nt_abi::mm::{MDL, SECTION_OBJECT_POINTERS};
 use nt_abi::{NtResult, NtStatus};
 use nt_cc::{CacheClient, CacheMap, Callbacks, Policy, Sizes};
 use nt_cell::{Foreign, Region};
-use nt_io::irp::IoStatus;
 use nt_trace::rule;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A gap longer than this is left to the medium, which has zeros there already (NT-CC-17).
 const LONG_GAP: u64 = 1 << 20;
@@ -122,18 +122,23 @@ pub(crate) struct Cached<'a> {
     pub(crate) from: Region,
     /// Followed by a paging write inside the request (NT-CC-45).
     pub(crate) write_through: bool,
+    /// The caller waits for locks and for pages; else CANT_WAIT says that it would have to (NT-S-13).
+    pub(crate) wait: bool,
 }
 
 impl Cached<'_> {
     /// Writes through the cache; `may` asks the byte-range locks once the start is known.
     pub(crate) fn write(self, may: impl Fn(u64) -> NtResult<()>) -> NtResult<Written> {
         let length = self.from.len() as u64;
-        while let Some(main) = straight::enter(self.file, self.node)? {
+        if !self.wait && self.write_through {
+            return NtStatus::CANT_WAIT.fail();
+        }
+        while let Some(main) = straight::enter(self.file, self.node, self.wait)? {
             if let Some(written) = self.write_straight_inside(&may)? {
                 return Ok(written);
             }
             drop(main);
-            let _main = self.node.main.exclusive()?;
+            let _main = self.node.main.exclusive_or(self.wait)?;
             if self.node.way.is_straight() {
                 return self.extend_straight(may);
             }
@@ -141,15 +146,27 @@ impl Cached<'_> {
         if self.offset > APPEND {
             let start = self.offset as u64;
             let end = end_of(start, length)?;
-            let _main = self.node.main.shared()?;
+            let _main = self.node.main.shared_or(self.wait)?;
             if end <= self.node.data.read().valid {
                 may(start)?;
                 self.copy(start)?;
                 return Ok(Written { end, grew: false });
             }
         }
+        if !self.wait {
+            return NtStatus::CANT_WAIT.fail(); // the file was cut meanwhile
+        }
         let _main = self.node.main.exclusive()?;
-        self.extend(length, may)
+        Ok(self.extend(length, may, |at| self.copy(at))?.0)
+    }
+
+    /// Lends the pages of a write that its sender fills by itself (NT-S-12).
+    pub(crate) fn lend(self, length: u64, may: impl Fn(u64) -> NtResult<()>) -> NtResult<(Written, Foreign<MDL>)> {
+        let _main = self.node.main.exclusive()?;
+        if self.node.way.is_straight() {
+            self.node.way.lends_pages();
+        }
+        self.extend(length, may, |at| nt_cc::prepare_mdl_write(self.file, at, length).map(|(chain, _)| chain))
     }
 
     fn copy(self, at: u64) -> NtResult<()> {
@@ -159,7 +176,8 @@ impl Cached<'_> {
                 rule!(NT_B_10);
                 NtStatus::INVALID_USER_BUFFER.error()
             })?,
-            None => nt_cc::copy_write(self.file, at, self.from, true).map(drop)?,
+            None if nt_cc::copy_write(self.file, at, self.from, self.wait)? => {}
+            None => return NtStatus::CANT_WAIT.fail(),
         }
         if self.write_through {
             self.node.flush_range(at, self.from.len() as u64)?;
@@ -168,7 +186,12 @@ impl Cached<'_> {
     }
 
     /// Past the valid data: the end of file moves before the copy, the valid data length after it (NT-CC-10).
-    fn extend(self, length: u64, may: impl Fn(u64) -> NtResult<()>) -> NtResult<Written> {
+    fn extend<R>(
+        self,
+        length: u64,
+        may: impl Fn(u64) -> NtResult<()>,
+        copy: impl FnOnce(u64) -> NtResult<R>,
+    ) -> NtResult<(Written, R)> {
         let node = self.node;
         let (at, end, eof, valid) = {
             let mut data = node.data.write();
@@ -188,24 +211,27 @@ impl Cached<'_> {
         if end > eof {
             node.tell_cache();
         }
-        let copied = start(self.file, node).and_then(|()| self.fill_gap(valid, at)).and_then(|()| self.copy(at));
+        let copied = start(self.file, node).and_then(|()| self.fill_gap(valid, at)).and_then(|()| copy(at));
         let mut data = node.data.write();
-        if let Err(error) = copied {
-            rule!(NT_B_03);
-            // NT-CC-12: the sizes go back; what was copied below the old end stays.
-            data.eof = eof;
-            data.valid = data.valid.min(eof);
-            node.publish(&data);
-            drop(data);
-            node.tell_cache();
-            return Err(error);
-        }
+        let copied = match copied {
+            Ok(copied) => copied,
+            Err(error) => {
+                rule!(NT_B_03);
+                // NT-CC-12: the sizes go back; what was copied below the old end stays.
+                data.eof = eof;
+                data.valid = data.valid.min(eof);
+                node.publish(&data);
+                drop(data);
+                node.tell_cache();
+                return Err(error);
+            }
+        };
         data.valid = data.valid.max(end);
         node.publish(&data);
         if nt_trace::asked() {
             tell_growth(at, end, eof);
         }
-        Ok(Written { end, grew: end > eof })
+        Ok((Written { end, grew: end > eof }, copied))
     }
 
     /// Bytes between the valid data and the write are zero (NT-CC-17): in the cache, or on the medium, which has them.
@@ -239,7 +265,7 @@ pub(crate) fn tell_growth(at: u64, end: u64, eof: u64) {
 /// Reads through the cache what lies below the end of the file (NT-CC-51).
 pub(crate) fn read(file: Foreign<FILE_OBJECT>, node: &Node, at: u64, to: Region) -> NtResult<u64> {
     node.refresh_past(at.saturating_add(to.len() as u64))?;
-    if let Some(_main) = straight::enter(file, node)? {
+    if let Some(_main) = straight::enter(file, node, true)? {
         return straight::read(file, node, at, to);
     }
     let _main = node.main.shared()?;
@@ -258,10 +284,16 @@ pub(crate) fn read(file: Foreign<FILE_OBJECT>, node: &Node, at: u64, to: Region)
 }
 
 /// What the cache holds of a range goes to the medium and out of the cache, before a noncached write (NT-CC-55). The
-/// caller holds the main lock exclusively until the medium is written.
-pub(crate) fn make_way(node: &Node, start: u64, length: u64) {
-    if node.is_cached() {
-        // A page that cannot go, or that could not be written, is let be (NT-CC-57).
-        let _let_be: IoStatus = nt_cc::coherency_flush_and_purge(node.sections(), start, length, false);
+/// caller holds the main lock exclusively until the medium is written. A page that cannot go, or that could not be written,
+/// is let be (NT-CC-57), but for a file in purge-failure mode (NT-N-07).
+pub(crate) fn make_way(node: &Node, start: u64, length: u64) -> NtResult<()> {
+    if !node.is_cached() {
+        return Ok(());
     }
+    let purged = nt_cc::coherency_flush_and_purge(node.sections(), start, length, false);
+    if purged.status != NtStatus::SUCCESS && node.purge_failures.load(Ordering::Relaxed) != 0 {
+        rule!(NT_N_07);
+        return NtStatus::PURGE_FAILED.fail();
+    }
+    Ok(())
 }

@@ -18,7 +18,7 @@ use nt_io::irp::IoStatus;
 use nt_ke::Mutex;
 use nt_trace::rule;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 const READS: u32 = FILE_READ_DATA | FILE_EXECUTE;
 const WRITES: u32 = FILE_WRITE_DATA | FILE_APPEND_DATA;
@@ -372,6 +372,7 @@ fn existing(node: &Arc<Node>, request: &Request, trailing: bool) -> NtResult<(Ar
         FILE_OVERWRITE | FILE_OVERWRITE_IF => FILE_OVERWRITTEN,
         _ => FILE_OPENED,
     };
+    node.temporary.store(attributes & FILE_ATTRIBUTE_TEMPORARY != 0, Ordering::Relaxed);
     node.forget();
     node.refresh()?;
     Ok((Arc::clone(node), information))
@@ -394,7 +395,9 @@ fn make(parent: &Node, name: &[u16], request: &Request, trailing: bool, eas: Vec
     }
     let kind = if directory { FILE_ATTRIBUTE_DIRECTORY } else { FILE_ATTRIBUTE_ARCHIVE };
     let attributes = (request.attributes & SETTABLE & !FILE_ATTRIBUTE_NORMAL) | kind;
-    parent.directory()?.make(name, New { directory, attributes, eas })
+    let node = parent.directory()?.make(name, New { directory, attributes, eas })?;
+    node.temporary.store(attributes & FILE_ATTRIBUTE_TEMPORARY != 0, Ordering::Relaxed);
+    Ok(node)
 }
 
 fn overwrite(node: &Node, request: &Request, eas: Vec<Attribute>) -> NtResult<()> {
@@ -415,6 +418,7 @@ fn overwrite(node: &Node, request: &Request, eas: Vec<Attribute>) -> NtResult<()
     }
     stream::drop_all(node)?;
     let attributes = (request.attributes & SETTABLE & !FILE_ATTRIBUTE_NORMAL) | FILE_ATTRIBUTE_ARCHIVE;
+    node.temporary.store(attributes & FILE_ATTRIBUTE_TEMPORARY != 0, Ordering::Relaxed);
     node.object.set_eas(eas, true)?;
     let created = (request.disposition == FILE_SUPERSEDE).then(|| nt_ke::current().kernel.clock.system_time());
     node.object.change(&Change { attributes: Some(attributes), created, ..Change::default() })?; // NT-QRY-20
@@ -500,6 +504,9 @@ fn attach(
         sharing.uncached += u32::from(request.options & FILE_NO_INTERMEDIATE_BUFFERING != 0);
     }
     let caches = request.options & FILE_NO_INTERMEDIATE_BUFFERING == 0 && !open.node.is_directory();
+    if open.node.temporary.load(Ordering::Relaxed) {
+        file.or32(FILE_OBJECT::Flags, FO_TEMPORARY_FILE);
+    }
     if caches {
         file.or32(FILE_OBJECT::Flags, FO_CACHE_SUPPORTED); // NT-CC-04
     }

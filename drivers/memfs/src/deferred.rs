@@ -1,18 +1,19 @@
-//! Writes that wait until the cache has room.
+//! Writes that another thread does: until the cache has room, or because their own thread must not wait.
 //!
 //! Room: drivers/memfs. Called by: dispatch. Calls: `nt_cc`, `write`. IRQL: PASSIVE_LEVEL; the cancel routine at
-//! DISPATCH_LEVEL. Locks: the cancel lock, by the routine. Source: CcDeferWrite, "Canceling IRPs"; rules NT-CC-15, NT-X-08.
+//! DISPATCH_LEVEL. Locks: the cancel lock, by the routine. Source: CcDeferWrite, "Canceling IRPs"; rules NT-CC-15, NT-S-13, NT-X-08.
 //! Until a worker takes such a write it can be cancelled: nothing of it is done then. Whoever takes the packet's cancel
 //! routine out owns the packet; the worker's hold keeps its memory until the worker has looked.
 
 use crate::node::Volume;
 use crate::write;
-use nt_abi::NtStatus;
 use nt_abi::io::{IO_STACK_LOCATION, IRP};
+use nt_abi::{NtResult, NtStatus};
 use nt_cell::{CodePtr, Foreign};
 use nt_io::driver::{Answer, OwnedIrp};
 use nt_io::irp::{self, IRP_PREFIX, Irp, PREFIX_SERVICE};
 use nt_ke::work::WorkQueue;
+use nt_mm::mdl;
 use nt_trace::rule;
 use std::sync::Weak;
 
@@ -44,13 +45,45 @@ extern "win64" fn cancelled(_device: u64, packet: u64) {
     let _ended = OwnedIrp::arrived(packet).complete(NtStatus::CANCELLED, 0);
 }
 
-/// Puts a write off: the caller gets PENDING, a worker does it when there is room.
-pub(crate) fn put_off(volume: &Weak<Volume>, irp: OwnedIrp) -> Answer {
+/// Locks the caller's buffer, so that another thread reaches it (NT-S-13).
+fn lock_buffer(irp: &OwnedIrp, length: u32) -> NtResult<()> {
+    let packet = irp.irp();
+    if length == 0 || packet.ptr(IRP::MdlAddress).is_some() {
+        return Ok(());
+    }
+    let mdl = mdl::allocate(packet.region_at(IRP::UserBuffer, length as usize))?;
+    if mdl::probe_and_lock(mdl, !irp.from_user(), false).is_err() {
+        mdl::free(mdl);
+        return NtStatus::INVALID_USER_BUFFER.fail();
+    }
+    packet.set_ptr(IRP::MdlAddress, Some(mdl));
+    Ok(())
+}
+
+/// What a write that was put off waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Room in the cache (NT-CC-15).
+    Room,
+    /// A thread that may wait: the request's own may not (NT-S-13).
+    Worker,
+}
+
+/// Puts a write off: the caller gets PENDING, a worker does it.
+pub(crate) fn put_off(volume: &Weak<Volume>, irp: OwnedIrp, until: Until) -> Answer {
     let (length, file) = (irp.stack().get(IO_STACK_LOCATION::Write_Length), irp.file());
+    // The packet of a service takes the MDL along when it ends; another's is its driver's, who knows of none.
+    let hold = Hold::new(irp.irp());
+    if hold.is_some()
+        && let Err(error) = lock_buffer(&irp, length)
+    {
+        return irp.complete(error.status(), 0);
+    }
     let (pended, answer) = irp.pend();
     let (packet, volume) = (pended.irp(), Weak::clone(volume));
-    let hold = Hold::new(packet);
-    if hold.is_some() {
+    // Who waits for room may wait long; what a worker takes up at once is done, and not cancelled.
+    let cancelable = hold.is_some() && until == Until::Room;
+    if cancelable {
         let routine: extern "win64" fn(u64, u64) = cancelled;
         packet.set_code(IRP::CancelRoutine, Some(CodePtr::from(routine)));
         if packet.get(IRP::Cancel) != 0 && packet.swap_code(IRP::CancelRoutine, None).is_some() {
@@ -61,18 +94,20 @@ pub(crate) fn put_off(volume: &Weak<Volume>, irp: OwnedIrp) -> Answer {
     let opened = file.map(nt_ob::object::reference);
     let work = move || {
         let _opened = opened;
-        if hold.is_some() && packet.swap_code(IRP::CancelRoutine, None).is_none() {
+        let _hold = hold;
+        if cancelable && packet.swap_code(IRP::CancelRoutine, None).is_none() {
             return; // cancelled meanwhile
         }
+        rule!(NT_S_13);
         let irp = OwnedIrp::arrived(packet);
-        let result = crate::within(&irp, |irp| write::write(&volume, irp));
+        let result = crate::within(&irp, |irp| write::write(&volume, irp, true));
         pended.complete(result.status, result.information);
     };
     // The routine only posts: the next deferred write waits for its return.
     let post = move || WorkQueue::queue(&nt_ke::current().kernel, work);
     match file {
-        Some(file) => nt_cc::defer_write(file, length.into(), false, post),
-        None => post(),
+        Some(file) if until == Until::Room => nt_cc::defer_write(file, length.into(), false, post),
+        _ => post(),
     }
     answer
 }

@@ -1,4 +1,4 @@
-//! IRP_MJ_FILE_SYSTEM_CONTROL: reparse points, zeroed and allocated ranges.
+//! IRP_MJ_FILE_SYSTEM_CONTROL: reparse points, zeroed and allocated ranges, purge-failure mode.
 //!
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the tree. Source: FSCTL_SET_REPARSE_POINT and kin; rules
 //! NT-REP. Every other code is INVALID_DEVICE_REQUEST (TW-06, NT-L-12 for oplocks).
@@ -10,12 +10,15 @@ use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::Fault;
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
+use std::sync::atomic::Ordering;
 
 const FSCTL_QUERY_ALLOCATED_RANGES: u32 = 0x0009_40CF;
 const FSCTL_SET_ZERO_DATA: u32 = 0x0009_80C8;
 const FSCTL_SET_REPARSE_POINT: u32 = 0x0009_00A4;
 const FSCTL_GET_REPARSE_POINT: u32 = 0x0009_00A8;
 const FSCTL_DELETE_REPARSE_POINT: u32 = 0x0009_00AC;
+
+const FSCTL_SET_PURGE_FAILURE_MODE: u32 = 0x0009_0270;
 
 fn bad(_: Fault) -> NtError {
     NtStatus::INVALID_USER_BUFFER.error()
@@ -58,8 +61,30 @@ pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             zero::set_zero_data(&open.node, start, beyond)?;
             Ok(IoStatus::new(NtStatus::SUCCESS, 0))
         }
+        FSCTL_SET_PURGE_FAILURE_MODE => {
+            if irp.from_user() || open.node.is_directory() {
+                return NtStatus::INVALID_PARAMETER.fail();
+            }
+            if input < 4 {
+                return NtStatus::BUFFER_TOO_SMALL.fail();
+            }
+            set_purge_failure_mode(&open.node, region.load::<u32>(0).map_err(bad)?)
+        }
         FSCTL_QUERY_ALLOCATED_RANGES => allocated_ranges(&open.node, irp, input, output),
         _ => NtStatus::INVALID_DEVICE_REQUEST.fail(),
+    }
+}
+
+/// A count for each who brackets a section by it: enabled (1), disabled (2). For kernel-mode callers (decision).
+fn set_purge_failure_mode(node: &Node, flags: u32) -> NtResult<IoStatus> {
+    let change = match flags {
+        1 => |count: u32| count.checked_add(1),
+        2 => |count: u32| count.checked_sub(1),
+        _ => return NtStatus::INVALID_PARAMETER.fail(),
+    };
+    match node.purge_failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change) {
+        Ok(_) => Ok(IoStatus::new(NtStatus::SUCCESS, 0)),
+        Err(_) => NtStatus::INVALID_PARAMETER.fail(),
     }
 }
 

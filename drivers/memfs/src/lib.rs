@@ -35,6 +35,7 @@ mod volinfo;
 mod write;
 mod zero;
 
+use crate::deferred::Until;
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FO_SYNCHRONOUS_IO, IO_STACK_LOCATION, IRP, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE,
     IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_LOCK_CONTROL, IRP_MJ_QUERY_EA,
@@ -115,15 +116,19 @@ fn mount_on(kernel: &Arc<Kernel>, index: u32, backing: Box<dyn backing::Backing>
     Ok(MountedVolume { name, link, storage, device: volume_device, volume })
 }
 
-/// Completes a transfer: on an asynchronous handle as the machine's policy says (NT-C-13), else at once.
-fn deliver(irp: OwnedIrp, result: IoStatus) -> Answer {
+/// Completes a transfer: on an asynchronous handle as the machine's policy says (NT-C-13), else at once. One that was
+/// `waited` for is at its end when the dispatch routine returns, whatever the policy (NT-N-09, NT-S-14).
+fn deliver(irp: OwnedIrp, result: IoStatus, waited: bool) -> Answer {
     let synchronous = irp.file().is_none_or(|file| file.get(FILE_OBJECT::Flags) & FO_SYNCHRONOUS_IO != 0);
     let paging = irp.irp().get(IRP::Flags) & IRP_PAGING_IO != 0;
     if synchronous || paging {
         return irp.complete(result.status, result.information);
     }
     let frame = nt_ke::current();
-    let policy = System::of(&frame.kernel).policy();
+    let policy = match System::of(&frame.kernel).policy() {
+        AsyncPolicy::Worker | AsyncPolicy::Dispatch if waited => AsyncPolicy::Pend,
+        policy => policy,
+    };
     match policy {
         AsyncPolicy::Inline => irp.complete(result.status, result.information),
         AsyncPolicy::Pend => {
@@ -168,18 +173,22 @@ impl NativeDriver for MemFs {
         match major {
             IRP_MJ_WRITE => {
                 if !write::may_start(&irp) {
-                    return deferred::put_off(&self.volume, irp); // NT-CC-15
+                    return deferred::put_off(&self.volume, irp, Until::Room); // NT-CC-15
                 }
-                let result = within(&irp, |irp| write::write(&self.volume, irp));
-                deliver(irp, result)
+                let wait = write::is_waited_for(&irp);
+                let result = within(&irp, |irp| write::write(&self.volume, irp, wait));
+                if result.status == NtStatus::CANT_WAIT && !wait {
+                    return deferred::put_off(&self.volume, irp, Until::Worker); // NT-S-13
+                }
+                deliver(irp, result, wait)
             }
             IRP_MJ_READ => {
                 let result = within(&irp, |irp| read::read(&self.volume, irp));
-                deliver(irp, result)
+                deliver(irp, result, false)
             }
             IRP_MJ_DIRECTORY_CONTROL => {
                 let result = outcome(mounted(&self.volume).and_then(|volume| directory::query(&volume, &irp)));
-                deliver(irp, result)
+                deliver(irp, result, false)
             }
             IRP_MJ_LOCK_CONTROL => lock::control(irp),
             _ => {

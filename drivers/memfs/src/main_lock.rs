@@ -1,7 +1,7 @@
 //! The main lock of a node: who writes, reads or resizes the stream on behalf of a caller holds it, paging requests do not.
 //!
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: this one, before the data lock; held while paging requests that a
-//! transfer leads to go down. Source: FSRTL_ADVANCED_FCB_HEADER (Resource); rules NT-CC-10, NT-CC-31, NT-CC-86.
+//! transfer leads to go down. Source: FSRTL_ADVANCED_FCB_HEADER (Resource); rules NT-CC-10, NT-CC-31, NT-CC-86, NT-S-13.
 
 use nt_abi::{NtResult, NtStatus};
 use nt_ke::RwLock;
@@ -38,21 +38,37 @@ impl Main {
         Ok(())
     }
 
+    /// As [`Main::not_mine`], and CANT_WAIT for a caller that must not wait for another thread.
+    fn may_wait(&self, wait: bool) -> NtResult<()> {
+        self.not_mine()?;
+        if wait { Ok(()) } else { NtStatus::CANT_WAIT.fail() }
+    }
+
     /// Takes the lock shared; a thread may do so again.
     pub(crate) fn shared(&self) -> NtResult<RwLockReadGuard<'_, ()>> {
+        self.shared_or(true)
+    }
+
+    /// Takes the lock shared; CANT_WAIT when it is not free and `wait` is not given (NT-S-13).
+    pub(crate) fn shared_or(&self, wait: bool) -> NtResult<RwLockReadGuard<'_, ()>> {
         if let Some(guard) = self.lock.try_read_recursive() {
             return Ok(guard);
         }
-        self.not_mine()?;
+        self.may_wait(wait)?;
         Ok(self.lock.read_recursive())
     }
 
     /// Takes the lock exclusively.
     pub(crate) fn exclusive(&self) -> NtResult<Owned<'_>> {
+        self.exclusive_or(true)
+    }
+
+    /// Takes the lock exclusively; CANT_WAIT when it is not free and `wait` is not given (NT-S-13).
+    pub(crate) fn exclusive_or(&self, wait: bool) -> NtResult<Owned<'_>> {
         let held = match self.lock.try_write() {
             Some(held) => held,
             None => {
-                self.not_mine()?;
+                self.may_wait(wait)?;
                 self.lock.write()
             }
         };

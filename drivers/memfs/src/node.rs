@@ -106,6 +106,10 @@ pub(crate) struct Node {
     pub(crate) ea_changes: AtomicU32,
     /// Opens that froze a time: the fast path asks them.
     pub(crate) freezers: AtomicU32,
+    /// It had FILE_ATTRIBUTE_TEMPORARY when it was last opened.
+    pub(crate) temporary: AtomicBool,
+    /// How often purge-failure mode was set and not taken back (NT-N-07).
+    pub(crate) purge_failures: AtomicU32,
     pub(crate) sharing: Mutex<Sharing>,
     pub(crate) fcb: Foreign<FCB>,
     /// What makes it a named stream.
@@ -259,6 +263,8 @@ impl Node {
             marked: AtomicU32::new(0),
             ea_changes: AtomicU32::new(0),
             freezers: AtomicU32::new(0),
+            temporary: AtomicBool::new(false),
+            purge_failures: AtomicU32::new(0),
             sharing: Mutex::new(Sharing::default()),
             fcb,
             named,

@@ -8,8 +8,8 @@
 use crate::cached::{self, Cached};
 use crate::node::{FCB, Node};
 use crate::write::{APPEND, Written, end_of, place};
-use nt_abi::NtResult;
 use nt_abi::io::FILE_OBJECT;
+use nt_abi::{NtResult, NtStatus};
 use nt_cc::Policy;
 use nt_cell::{Foreign, Region};
 use nt_io::device;
@@ -32,6 +32,12 @@ impl Way {
         self.straight.load(Ordering::Acquire)
     }
 
+    /// Notes that the cache is about to hold pages of the stream; the next transfer writes and drops them first. The caller
+    /// holds the main lock exclusively.
+    pub(crate) fn lends_pages(&self) {
+        self.pages.store(true, Ordering::SeqCst);
+    }
+
     /// Noted before a paging read looks at the medium: a write that it misses sees the note, and drops the page.
     pub(crate) fn note_paging_read(&self) {
         if self.is_straight() {
@@ -44,14 +50,15 @@ fn is_wanted(file: Foreign<FILE_OBJECT>, node: &Node) -> bool {
     cached::policy(node) == Policy::Through && device::base(file).is_some_and(|base| !device::is_paging_seen(base))
 }
 
-/// Takes the main lock shared for a transfer that goes straight; `None` for one that goes through the cache.
-pub(crate) fn enter(file: Foreign<FILE_OBJECT>, node: &Node) -> NtResult<Option<RwLockReadGuard<'_, ()>>> {
+/// Takes the main lock shared for a transfer that goes straight; `None` for one that goes through the cache. Without `wait`
+/// CANT_WAIT where somebody else holds the lock, or the way has to be changed.
+pub(crate) fn enter(file: Foreign<FILE_OBJECT>, node: &Node, wait: bool) -> NtResult<Option<RwLockReadGuard<'_, ()>>> {
     if !node.object.is_shared_with_the_host() {
         return Ok(None);
     }
     let way = &node.way;
     {
-        let main = node.main.shared()?;
+        let main = node.main.shared_or(wait)?;
         if way.decided.load(Ordering::Acquire) == device::changes() {
             match way.is_straight() {
                 true if !way.pages.load(Ordering::SeqCst) => return Ok(Some(main)),
@@ -60,7 +67,7 @@ pub(crate) fn enter(file: Foreign<FILE_OBJECT>, node: &Node) -> NtResult<Option<
             }
         }
     }
-    change(file, node)
+    if wait { change(file, node) } else { NtStatus::CANT_WAIT.fail() }
 }
 
 /// Finds out which way is right now, and takes it.

@@ -8,10 +8,10 @@ use crate::node::{self, Data, FCB, Node, Open, Volume, open_of};
 use crate::{SECTOR, dasd, lock, set_position};
 use nt_abi::io::{
     FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_SYNCHRONOUS_IO, FO_VOLUME_OPEN,
-    FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_MJ_WRITE, IRP_MN_MDL, IRP_NOCACHE, IRP_PAGING_IO,
+    FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_MJ_WRITE, IRP_MN_COMPLETE, IRP_MN_MDL, IRP_NOCACHE, IRP_PAGING_IO,
     IRP_SYNCHRONOUS_PAGING_IO, SL_WRITE_THROUGH,
 };
-use nt_abi::mm::{FSRTL_ADVANCED_FCB_HEADER, FastIoIsNotPossible, FastIoIsPossible};
+use nt_abi::mm::{FSRTL_ADVANCED_FCB_HEADER, FastIoIsNotPossible, FastIoIsPossible, MDL};
 use nt_abi::{NtResult, NtStatus};
 use nt_cc::client::{CACHE_TOP_LEVEL, FAST_IO_TOP_LEVEL, LAST_TOP_LEVEL};
 use nt_cell::{Foreign, Region};
@@ -48,7 +48,62 @@ pub(crate) fn may_start(irp: &OwnedIrp) -> bool {
     nt_cc::can_write(file, length, flags & FO_SYNCHRONOUS_IO != 0, false)
 }
 
-pub(crate) fn write(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus> {
+/// Whether a write may wait inside its request: its file is synchronous, it is paging, or it moves a size of the file, which
+/// only its own thread does (NT-N-09, NT-S-14).
+pub(crate) fn is_waited_for(irp: &OwnedIrp) -> bool {
+    let Some(file) = irp.file() else { return true };
+    let flags = file.get(FILE_OBJECT::Flags);
+    if flags & (FO_SYNCHRONOUS_IO | FO_VOLUME_OPEN) != 0 || irp.irp().get(IRP::Flags) & IRP_PAGING_IO != 0 {
+        return flags & FO_VOLUME_OPEN == 0;
+    }
+    let stack = irp.stack();
+    let offset = stack.get(IO_STACK_LOCATION::Write_ByteOffset);
+    let end = offset.checked_add(stack.get(IO_STACK_LOCATION::Write_Length).into());
+    let extends = file.ptr(FILE_OBJECT::FsContext).is_some_and(|fcb| {
+        let header = fcb.view::<FCB>().at(FCB::Header);
+        offset == APPEND || end.is_none_or(|end| end > header.get(FSRTL_ADVANCED_FCB_HEADER::ValidDataLength))
+    });
+    if extends {
+        rule!(NT_S_14);
+        if irp.irp().get(IRP::Flags) & IRP_NOCACHE != 0 {
+            rule!(NT_N_09);
+        }
+    }
+    extends
+}
+
+/// Lends the pages of a cached write, or takes them back filled (NT-S-12).
+fn write_by_mdl(open: &Open, irp: &OwnedIrp, file: Foreign<FILE_OBJECT>) -> NtResult<IoStatus> {
+    let (stack, packet, node) = (irp.stack(), irp.irp(), &*open.node);
+    let length = u64::from(stack.get(IO_STACK_LOCATION::Write_Length));
+    let offset = stack.get(IO_STACK_LOCATION::Write_ByteOffset);
+    rule!(NT_S_12);
+    if stack.get(IO_STACK_LOCATION::MinorFunction) & IRP_MN_COMPLETE != 0 {
+        let (Some(chain), Ok(start)) = (packet.ptr(IRP::MdlAddress), u64::try_from(offset)) else {
+            return NtStatus::INVALID_PARAMETER.fail();
+        };
+        packet.set_ptr(IRP::MdlAddress, None);
+        let count: u64 = nt_mm::mdl::chain(Some(chain)).map(|mdl| u64::from(mdl.get(MDL::ByteCount))).sum();
+        nt_cc::mdl_write_complete(file, start, chain)?;
+        if node.object.is_shared_with_the_host() {
+            node.flush_range(start, count)?;
+        }
+        return Ok(IoStatus::new(NtStatus::SUCCESS, count));
+    }
+    if packet.get(IRP::Flags) & (IRP_NOCACHE | IRP_PAGING_IO) != 0 || packet.ptr(IRP::MdlAddress).is_some() {
+        return NtStatus::INVALID_PARAMETER.fail(); // only the cache has pages to lend
+    }
+    let may = |start| lock::may_write(node, irp, start);
+    let from = irp.irp().region_at(IRP::UserBuffer, 0);
+    let cached = Cached { file, node, offset, from, write_through: false, wait: true };
+    let (written, chain) = cached.lend(length, may)?;
+    packet.set_ptr(IRP::MdlAddress, Some(chain));
+    done(file, node.fcb, &written, false);
+    Ok(IoStatus::new(NtStatus::SUCCESS, length))
+}
+
+/// Writes; without `wait` the answer is CANT_WAIT where the request would have to, and nothing was done (NT-S-13).
+pub(crate) fn write(volume: &Weak<Volume>, irp: &OwnedIrp, wait: bool) -> NtResult<IoStatus> {
     let stack = irp.stack();
     let file = irp.file().ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
     let flags = irp.irp().get(IRP::Flags);
@@ -57,9 +112,6 @@ pub(crate) fn write(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus>
     let offset = stack.get(IO_STACK_LOCATION::Write_ByteOffset);
     if file.get(FILE_OBJECT::Flags) & FO_VOLUME_OPEN != 0 {
         return dasd::write(&*crate::mounted(volume)?, irp, file);
-    }
-    if stack.get(IO_STACK_LOCATION::MinorFunction) & IRP_MN_MDL != 0 {
-        return NtStatus::INVALID_DEVICE_REQUEST.fail(); // lent pages: no caller of this project asks for them
     }
     let open = open_of(file)?;
     if open.node.is_directory() {
@@ -78,25 +130,35 @@ pub(crate) fn write(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus>
     if offset < APPEND {
         return NtStatus::INVALID_PARAMETER.fail();
     }
+    if stack.get(IO_STACK_LOCATION::MinorFunction) & (IRP_MN_MDL | IRP_MN_COMPLETE) != 0 {
+        return write_by_mdl(&open, irp, file);
+    }
     let from = buffer(irp, length as usize)?;
     if paging {
         return write_paging(&open.node, offset, from, flags & IRP_SYNCHRONOUS_PAGING_IO == 0);
     }
     if open.frozen.load(Ordering::Relaxed) != 0 {
-        return open.keeping_times(|| transfer(&open, irp, file, offset, from));
+        return open.keeping_times(|| transfer(&open, irp, file, offset, from, wait));
     }
-    transfer(&open, irp, file, offset, from)
+    transfer(&open, irp, file, offset, from, wait)
 }
 
 /// A write of a caller, in whatever way its packet asks for.
-fn transfer(open: &Open, irp: &OwnedIrp, file: Foreign<FILE_OBJECT>, offset: i64, from: Region) -> NtResult<IoStatus> {
+fn transfer(
+    open: &Open,
+    irp: &OwnedIrp,
+    file: Foreign<FILE_OBJECT>,
+    offset: i64,
+    from: Region,
+    wait: bool,
+) -> NtResult<IoStatus> {
     let (stack, flags, length) = (irp.stack(), irp.irp().get(IRP::Flags), from.len());
     let may = |start| lock::may_write(&open.node, irp, start);
     let written = if flags & IRP_NOCACHE != 0 {
-        write_noncached(&open.node, offset, from, may)?
+        write_noncached(&open.node, offset, from, wait, may)?
     } else {
         let write_through = stack.get(IO_STACK_LOCATION::Flags) & SL_WRITE_THROUGH != 0;
-        Cached { file, node: &open.node, offset, from, write_through }.write(may)?
+        Cached { file, node: &open.node, offset, from, write_through, wait }.write(may)?
     };
     done(file, open.node.fcb, &written, false);
     Ok(IoStatus::new(NtStatus::SUCCESS, length as u64))
@@ -137,7 +199,13 @@ fn tell(written: &Written, fast: bool) {
 
 /// Writes to the medium, out of the cache's sight (NT-CC-55, NT-CC-58, NT-CC-59). `may` asks the byte-range locks, once
 /// the start is known and before anything grows (NT-L-10).
-fn write_noncached(node: &Node, offset: i64, from: Region, may: impl Fn(u64) -> NtResult<()>) -> NtResult<Written> {
+fn write_noncached(
+    node: &Node,
+    offset: i64,
+    from: Region,
+    wait: bool,
+    may: impl Fn(u64) -> NtResult<()>,
+) -> NtResult<Written> {
     let (sector, length) = (u64::from(SECTOR), from.len() as u64);
     if !length.is_multiple_of(sector) || !(offset.max(0) as u64).is_multiple_of(sector) {
         rule!(NT_N_06);
@@ -145,7 +213,7 @@ fn write_noncached(node: &Node, offset: i64, from: Region, may: impl Fn(u64) -> 
     }
     if offset >= 0 && !node.is_cached() {
         let (start, end) = (offset as u64, end_of(offset as u64, length)?);
-        let _main = node.main.shared()?;
+        let _main = node.main.shared_or(wait)?;
         let data = node.data.read();
         if end <= data.valid && data.content.holds(start, from.len()) {
             may(start)?;
@@ -153,7 +221,7 @@ fn write_noncached(node: &Node, offset: i64, from: Region, may: impl Fn(u64) -> 
             return Ok(Written { end, grew: false });
         }
     }
-    let _main = node.main.exclusive()?;
+    let _main = node.main.exclusive_or(wait)?;
     let start = {
         let mut data = node.data.write();
         if !node.is_dirty() {
@@ -167,7 +235,7 @@ fn write_noncached(node: &Node, offset: i64, from: Region, may: impl Fn(u64) -> 
     }
     let end = end_of(start, length)?;
     may(start)?;
-    cached::make_way(node, start, length);
+    cached::make_way(node, start, length)?;
     let (eof, written) = {
         let mut data = node.data.write();
         data.grow(end)?;
@@ -332,8 +400,8 @@ fn fast_write_slowly(call: &FastCall, straight: bool) -> Option<IoStatus> {
     let may = |start| lock::may_fast_write(&open.node, call, start);
     let thread = &nt_ke::current().thread;
     let outer = thread.set_top_level(FAST_IO_TOP_LEVEL);
-    let cached =
-        Cached { file: call.file, node: &open.node, offset: call.offset, from: call.buffer, write_through: false };
+    let (file, node) = (call.file, &*open.node);
+    let cached = Cached { file, node, offset: call.offset, from: call.buffer, write_through: false, wait: true };
     let written = cached.write(may);
     thread.set_top_level(outer);
     let written = written.ok()?;

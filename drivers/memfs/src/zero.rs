@@ -16,7 +16,7 @@ pub(crate) fn set_zero_data(node: &Node, start: i64, beyond: i64) -> NtResult<()
     }
     {
         let _main = node.main.exclusive()?;
-        cached::make_way(node, start, beyond - start);
+        cached::make_way(node, start, beyond - start)?;
         let mut data = node.data.write();
         if !node.is_dirty() {
             data.refresh()?;

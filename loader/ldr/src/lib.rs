@@ -24,6 +24,6 @@ mod unwind;
 pub use bind::{Binder, ImportRow, imports};
 pub use image::{Image, LoadError, Missing, Options};
 pub use leaves::EXPORTS;
-pub use report::{Ending, set_ending, symbolize, take_report};
+pub use report::{Ending, driver_stack, set_ending, symbolize, take_report};
 pub use rewrite::{Site, SiteKind, scan, set_shared_time, shared_data};
 pub use strings::EXPORTS as STRING_EXPORTS;

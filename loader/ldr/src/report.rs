@@ -6,6 +6,7 @@
 use crate::context::Context;
 use crate::dispatch;
 use crate::image::{self, MissingImport};
+use crate::unwind;
 use core::fmt::Write as _;
 use core::sync::atomic::{AtomicU32, Ordering};
 use nt_cell::fault::RawLine;
@@ -50,6 +51,27 @@ pub fn symbolize(addr: u64) -> String {
         let _ = write!(text, " ({name}+{:#x})", rva - at);
     }
     text
+}
+
+/// How far up a stack is looked for return addresses, and how many are told.
+const STACK_WORDS: u64 = 4096;
+const MOST_FRAMES: usize = 16;
+
+/// Return addresses in driver images on this thread's stack, innermost first: words that lie behind a call instruction. The
+/// frames of Rust between them, which have no Windows unwind data, are passed over; a stale address may be among them.
+#[must_use]
+pub fn driver_stack() -> Vec<u64> {
+    let here = 0_u64;
+    let start = core::ptr::from_ref(&here).addr() as u64;
+    let words = (0..STACK_WORDS).map_while(|index| unwind::load::<u64>(start + index * 8).ok());
+    words.filter(|&word| images::contains(word) && follows_a_call(word)).take(MOST_FRAMES).collect()
+}
+
+/// Is there a call right before an address: E8 with four bytes, or FF /2 with up to seven?
+fn follows_a_call(address: u64) -> bool {
+    let byte = |back: u64| unwind::load::<u8>(address.wrapping_sub(back)).unwrap_or(0);
+    let indirect = |length: u64| byte(length) == 0xFF && byte(length - 1) & 0x38 == 0x10;
+    byte(5) == 0xE8 || (2..=7).any(indirect)
 }
 
 fn name_of(code: u32) -> &'static str {

@@ -13,6 +13,7 @@ use crate::irp::{
 use crate::observe;
 use crate::port;
 use crate::system::System;
+use crate::twice;
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FO_SKIP_SET_EVENT, FO_SYNCHRONOUS_IO, IO_STACK_LOCATION, IRP, IRP_ASSOCIATED_IRP,
     IRP_BUFFERED_IO, IRP_CREATE_OPERATION, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION, IRP_PAGING_IO,
@@ -38,11 +39,12 @@ pub fn complete_request(packet: Irp) {
     if packet.get(IRP::CurrentLocation) > count && resume_kept(packet) {
         return finish(packet, packet.get(IRP::PendingReturned) != 0);
     }
-    assert!(
-        packet.get(IRP::CurrentLocation) <= count && irp::status(packet).status != NtStatus::PENDING,
-        "bug check 0x44 MULTIPLE_IRP_COMPLETE_REQUESTS: IRP {:#x}",
-        packet.addr()
-    );
+    if packet.get(IRP::CurrentLocation) > count || irp::status(packet).status == NtStatus::PENDING {
+        twice::bug_check(packet);
+    }
+    if nt_ke::Kernel::ever_verified() {
+        twice::remember(packet);
+    }
     let mut pended = false;
     while packet.get(IRP::CurrentLocation) <= count {
         let done = irp::current(packet);

@@ -41,6 +41,7 @@ pub mod settle;
 pub mod system;
 pub mod target;
 pub mod thread;
+pub mod twice;
 pub mod verify;
 pub mod write;
 

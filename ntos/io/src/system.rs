@@ -42,6 +42,7 @@ pub struct System {
     observer: RwLock<Option<SharedObserver>>,
     notices: RwLock<Option<Arc<dyn Notices>>>,
     inspector: OnceLock<fn(&System, Irp)>,
+    pub(crate) completions: crate::twice::Completions,
 }
 
 /// Who tells filters what the cache and the memory manager do with a file: operations that are no IRP (FS-filter
@@ -68,6 +69,7 @@ impl System {
             observer: RwLock::new(None),
             notices: RwLock::new(None),
             inspector: OnceLock::new(),
+            completions: crate::twice::Completions::default(),
         });
         kernel.install(Slot::Io, Arc::clone(&system));
         crate::file::register_types();

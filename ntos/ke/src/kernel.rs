@@ -74,6 +74,8 @@ pub struct Kernel {
     debug: Mutex<Option<Arc<DebugSink>>>,
 }
 
+static EVER_VERIFIED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
 impl std::fmt::Debug for Kernel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Kernel#{} ({:?})", self.id, self.windows)
@@ -114,6 +116,15 @@ impl Kernel {
     /// Switches the checks of what callers must keep on or off.
     pub fn verify(&self, on: bool) {
         self.verifying.store(on, Ordering::Relaxed);
+        EVER_VERIFIED.fetch_or(on, Ordering::Relaxed);
+    }
+
+    /// Returns whether the checks were ever on, in any machine of this process: what a hot path asks before it looks for its
+    /// machine.
+    #[inline]
+    #[must_use]
+    pub fn ever_verified() -> bool {
+        EVER_VERIFIED.load(Ordering::Relaxed)
     }
 
     /// Returns whether calls are checked for what callers must keep.

@@ -152,3 +152,45 @@ fn nt_cc_48_a_filters_own_flush_sees_its_paging_writes_from_the_top() {
     assert_eq!(own.watch.pres(), [IRP_MJ_WRITE], "the caller sees its own paging write, not the flush");
     assert!(scene.take().contains(&"U> WRITE F1 0+1000 43".to_owned()));
 }
+
+#[test]
+fn nt_s_22_a_paging_write_under_a_cached_write_is_its_write_through() {
+    let scene = Scene::new();
+    let through = scene.open("F1", "s22", 2);
+    scene.events();
+    let user = scene.world.frame().thread.id();
+    for (at, valid, length) in [(0, 0, 0x1000), (0x1000, 0x1000, 0x800), (0x1800, 0x1800, 0x800)] {
+        let bytes = vec![(at >> 8) as u8 | 1; length];
+        assert_eq!(through.write(&bytes, Some(at)), success(bytes.len() as u64));
+        let events = scene.events();
+        let outer = events.iter().find(|event| event.irp_flags & IRP_PAGING_IO == 0 && !event.fast).expect("the write");
+        assert_ne!(outer.stack_flags & SL_WRITE_THROUGH, 0);
+        let nested: Vec<_> = events
+            .iter()
+            .filter(|event| !event.post && event.major == IRP_MJ_WRITE && event.irp_flags & IRP_PAGING_IO != 0)
+            .collect();
+        assert_eq!(nested.len(), 1, "one, inside the request");
+        let nested = nested[0];
+        let recursive = IRP_NOCACHE | IRP_PAGING_IO | IRP_SYNCHRONOUS_PAGING_IO;
+        assert_eq!(nested.irp_flags & recursive, recursive);
+        assert_eq!(nested.thread, 'U', "in the thread of the write");
+        assert!(nested.top_level > 0xFFFF, "whose packet is the top-level request");
+        assert_eq!(nested.sizes.1, valid, "the valid data length is left to the write");
+        let position =
+            events.iter().position(|event| event.post && event.irp_flags & IRP_PAGING_IO != 0).expect("it ends");
+        assert_eq!(events[position].sizes.1, valid, "and the paging write did not move it");
+        let end = at + bytes.len() as i64;
+        assert_eq!(scene.sizes(&through), (end, end));
+        assert_eq!(scene.medium(&through, at, bytes.len()), bytes, "on the medium when the write returns");
+    }
+    assert_eq!(scene.world.frame().thread.id(), user);
+    // A paging write under no cached write is nobody's write-through: it moves the valid data length itself.
+    assert_eq!(through.set(nt_io::info::class::END_OF_FILE, &0x4000_i64.to_le_bytes()), NtStatus::SUCCESS);
+    let block = pool_buffer(&[9; 4096]);
+    let region = nt_cell::Region::pool(block, 4096);
+    let frame = scene.world.frame();
+    let flags = nt_io::paging::MAPPED;
+    let alone = nt_io::paging::transfer(&frame, *through.object(), IRP_MJ_WRITE, flags, 0x2000, region);
+    assert_eq!((alone.information, scene.sizes(&through)), (4096, (0x4000, 0x3000)));
+    nt_ex::pool::free(block);
+}

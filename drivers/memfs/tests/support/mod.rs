@@ -22,6 +22,7 @@ use nt_ke::{Entered, Frame, Kernel, Mode, WindowsVersion};
 use nt_memfs::MountedVolume;
 use nt_ob::Handle;
 use nt_ps::{Process, Processes};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -148,7 +149,14 @@ impl World {
 
     /// Takes over a handle.
     pub fn adopt(&self, handle: Handle) -> File<'_> {
-        File { world: self, handle, block: UserBlock::new(64).expect("arena"), event: Handle::NULL, context: 0 }
+        File {
+            world: self,
+            handle,
+            block: UserBlock::new(64).expect("arena"),
+            event: Handle::NULL,
+            context: 0,
+            kept: RefCell::default(),
+        }
     }
 
     /// A file handle for synchronous reading and writing, created if absent.
@@ -249,6 +257,8 @@ pub struct File<'a> {
     block: UserBlock,
     pub event: Handle,
     pub context: u64,
+    /// Buffers of requests that were pending when their call returned.
+    kept: RefCell<Vec<UserBlock>>,
 }
 
 impl File<'_> {
@@ -292,7 +302,11 @@ impl File<'_> {
     pub fn write(&self, data: &[u8], offset: Option<i64>) -> Done {
         let buffer = UserBlock::new(data.len().max(1)).expect("arena");
         buffer.region().sub(0, data.len()).write_from(data).expect("buffer");
-        self.raw_write(Addr::user(buffer.addr()), data.len() as u32, offset)
+        let done = self.raw_write(Addr::user(buffer.addr()), data.len() as u32, offset);
+        if done.returned == NtStatus::PENDING {
+            self.kept.borrow_mut().push(buffer);
+        }
+        done
     }
 
     pub fn raw_read(&self, buffer: Addr, length: u32, offset: Option<i64>) -> Done {
@@ -446,6 +460,9 @@ impl File<'_> {
         buffer.region().sub(0, data.len()).write_from(data).expect("buffer");
         let args = self.arguments(Addr::user(buffer.addr()), data.len() as u32, offset, key);
         let returned = write::nt_write_file(&self.world.frame(), &args);
+        if returned == NtStatus::PENDING {
+            self.kept.borrow_mut().push(buffer);
+        }
         Done { returned, iosb: self.iosb() }
     }
 

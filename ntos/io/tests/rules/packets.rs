@@ -377,25 +377,51 @@ fn nt_m_04_a_packet_without_locations_left_is_a_bug_check() {
     let _never = send::call_driver(world.device, packet);
 }
 
-#[test]
-#[should_panic(expected = "0x44")]
-fn nt_m_09_completing_twice_is_a_bug_check() {
-    let world = World::new();
-    world.script.answers(NtStatus::SUCCESS, 0);
-    let packet = own_packet(1);
-    assert_eq!(send::call_driver(world.device, packet), NtStatus::SUCCESS);
+/// Completes a packet: a place that a report can name.
+#[inline(never)]
+fn completes_it_again(packet: irp::Irp) {
     complete::complete_request(packet);
+    std::hint::black_box(packet);
+}
+
+/// What a bug check said, and what was found.
+fn bug_check(world: &World, act: impl FnOnce()) -> String {
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).expect_err("it stops");
+    let text = panic.downcast_ref::<String>().expect("a text").clone();
+    let found = world.findings.take();
+    let told: Vec<_> = found.iter().filter(|f| f.0 == "NT-M-09" && f.1 == "bugcheck").collect();
+    assert_eq!((told.len(), told[0].2.as_str()), (1, text.as_str()), "the report has it too");
+    assert!(text.starts_with("bug check 0x44 MULTIPLE_IRP_COMPLETE_REQUESTS: IRP 0x"), "{text}");
+    text
 }
 
 #[test]
-#[should_panic(expected = "0x44")]
+fn nt_m_09_completing_twice_is_a_bug_check_that_shows_both_stacks() {
+    let world = World::new();
+    for verified in [false, true] {
+        world.kernel.verify(verified);
+        world.script.answers(NtStatus::SUCCESS, 0);
+        let packet = own_packet(1);
+        assert_eq!(send::call_driver(world.device, packet), NtStatus::SUCCESS);
+        let text = bug_check(&world, || completes_it_again(packet));
+        let (first, second) = text.split_once("and again at").expect("two places");
+        assert!(second.contains("completes_it_again"), "{second}");
+        assert!(!first.contains("completes_it_again"), "{first}");
+        // The first place is the script's driver, which the verifier remembers.
+        assert_eq!(first.contains("call_driver"), verified, "{first}");
+        assert_eq!(first.contains("with the verifier on it would be known where"), !verified, "{first}");
+    }
+}
+
+#[test]
 fn nt_m_09_completing_with_pending_is_a_bug_check() {
     let world = World::new();
     world.script.plan(Plan::Hold { cancelable: false });
     let packet = own_packet(1);
     assert_eq!(send::call_driver(world.device, packet), NtStatus::PENDING);
     irp::set_status(packet, IoStatus::new(NtStatus::PENDING, 0));
-    complete::complete_request(packet);
+    let text = bug_check(&world, || completes_it_again(packet));
+    assert!(text.contains("was completed with STATUS_PENDING") && text.contains("completes_it_again"), "{text}");
 }
 
 #[test]

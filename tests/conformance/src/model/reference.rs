@@ -121,6 +121,15 @@ impl Reference {
         there.filter_map(|(name, file)| Some((name, self.files[(*file)?].data.as_slice())))
     }
 
+    /// Whether a worker may do this write: its handle is asynchronous, and its page may have to be read first (NT-S-13).
+    #[must_use]
+    pub fn may_be_posted(&self, op: &Op) -> bool {
+        match op {
+            Op::Write { slot, .. } => self.slots[*slot].is_some_and(|handle| !handle.synchronous),
+            _ => false,
+        }
+    }
+
     /// Is there an open handle?
     #[must_use]
     pub fn is_open(&self, slot: usize) -> bool {
