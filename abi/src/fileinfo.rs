@@ -102,6 +102,12 @@ layout! {
     pub struct FILE_NOTIFY_INFORMATION: 0x10 align 4 {
         NextEntryOffset @ 0x0: u32; Action @ 0x4: u32; FileNameLength @ 0x8: u32; FileName @ 0xC: [u16; 1];
     }
+    pub struct FILE_NOTIFY_EXTENDED_INFORMATION: 0x58 {
+        NextEntryOffset @ 0x0: u32; Action @ 0x4: u32; CreationTime @ 0x8: i64; LastModificationTime @ 0x10: i64;
+        LastChangeTime @ 0x18: i64; LastAccessTime @ 0x20: i64; AllocatedLength @ 0x28: i64; FileSize @ 0x30: i64;
+        FileAttributes @ 0x38: u32; ReparsePointTag @ 0x3C: u32; EaSize @ 0x3C: u32; FileId @ 0x40: i64;
+        ParentFileId @ 0x48: i64; FileNameLength @ 0x50: u32; FileName @ 0x54: [u16; 1];
+    }
     pub struct FILE_FULL_EA_INFORMATION: 0xC align 4 {
         NextEntryOffset @ 0x0: u32; Flags @ 0x4: u8; EaNameLength @ 0x5: u8; EaValueLength @ 0x6: u16; EaName @ 0x8: [u8; 1];
     }

@@ -43,6 +43,7 @@ layout! {
         QueryDirectory_FileInformationClass @ 0x28: u32; QueryDirectory_FileIndex @ 0x30: u32;
         QueryDirectory_DirectoryBuffer @ 0x38: Ptr<Bytes>; QueryDirectory_MdlAddress @ 0x40: Ptr<MDL>;
         NotifyDirectory_Length @ 0x18: u32; NotifyDirectory_CompletionFilter @ 0x20: u32;
+        NotifyDirectoryEx_DirectoryNotifyInformationClass @ 0x28: u32;
         NotifyDirectory_DirectoryBuffer @ 0x38: Ptr<Bytes>; NotifyDirectory_MdlAddress @ 0x40: Ptr<MDL>;
         FileSystemControl_OutputBufferLength @ 0x18: u32; FileSystemControl_InputBufferLength @ 0x20: u32;
         FileSystemControl_FsControlCode @ 0x28: u32; FileSystemControl_Neither_InputBuffer @ 0x30: Ptr<Bytes>;

@@ -70,6 +70,7 @@ layout! {
         QueryDirectory_Length @ 0x8: u32; QueryDirectory_FileName @ 0x10: Ptr<UNICODE_STRING>;
         QueryDirectory_FileInformationClass @ 0x18: u32; QueryDirectory_FileIndex @ 0x20: u32;
         NotifyDirectory_Length @ 0x8: u32; NotifyDirectory_CompletionFilter @ 0x10: u32;
+        NotifyDirectoryEx_DirectoryNotifyInformationClass @ 0x18: u32;
         QueryFile_Length @ 0x8: u32; QueryFile_FileInformationClass @ 0x10: u32;
         SetFile_Length @ 0x8: u32; SetFile_FileInformationClass @ 0x10: u32; SetFile_FileObject @ 0x18: Ptr<FILE_OBJECT>;
         SetFile_ReplaceIfExists @ 0x20: u8; SetFile_AdvanceOnly @ 0x21: u8; SetFile_ClusterCount @ 0x20: u32;

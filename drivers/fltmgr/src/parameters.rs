@@ -18,6 +18,7 @@ use nt_io::rw;
 const UNION: usize = 3;
 const IRP_MN_QUERY_DIRECTORY: u8 = 1;
 const IRP_MN_NOTIFY_CHANGE_DIRECTORY: u8 = 2;
+const IRP_MN_NOTIFY_CHANGE_DIRECTORY_EX: u8 = 3;
 const IRP_MN_MOUNT_VOLUME: u8 = 1;
 const IRP_MN_VERIFY_VOLUME: u8 = 2;
 const IRP_MN_MDL: u8 = 2;
@@ -68,6 +69,7 @@ const fn shape(major: u8, minor: u8, code: u32) -> Shape {
         IRP_MJ_DIRECTORY_CONTROL => match minor {
             IRP_MN_QUERY_DIRECTORY => Shape::one(4, 4, Some(5), Access::Write),
             IRP_MN_NOTIFY_CHANGE_DIRECTORY => Shape::one(2, 4, Some(5), Access::Write),
+            IRP_MN_NOTIFY_CHANGE_DIRECTORY_EX => Shape::one(3, 4, Some(5), Access::Write),
             _ => Shape::bare(4),
         },
         IRP_MJ_FILE_SYSTEM_CONTROL => match minor {

@@ -4,15 +4,19 @@
 
 use crate::create::unshare;
 use crate::link::Mark;
-use crate::naming;
 use crate::node::{CCB, Node, OPENS, Open, Volume, open_any, open_of};
 use crate::stream;
-use nt_abi::io::{FILE_OBJECT, FO_FILE_MODIFIED, FO_NO_INTERMEDIATE_BUFFERING, FO_VOLUME_OPEN};
+use crate::{naming, notice};
+use nt_abi::io::{
+    FILE_ACTION_REMOVED_STREAM, FILE_NOTIFY_CHANGE_LAST_WRITE, FILE_NOTIFY_CHANGE_SIZE, FILE_OBJECT, FO_FILE_MODIFIED,
+    FO_FILE_SIZE_CHANGED, FO_NO_INTERMEDIATE_BUFFERING, FO_VOLUME_OPEN,
+};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
 use nt_ex::pool;
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
+use std::sync::atomic::Ordering;
 
 const DONE: IoStatus = IoStatus::new(NtStatus::SUCCESS, 0);
 
@@ -26,7 +30,12 @@ pub(crate) fn cleanup(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     // refusal is told, but the handle goes all the same.
     let modified = file.get(FILE_OBJECT::Flags) & FO_FILE_MODIFIED != 0;
     let dated = if modified { open.node.date() } else { Ok(()) };
+    let changed = changed(file, &open);
     let named = names(volume, file, &open);
+    if named.as_ref().is_ok_and(|information| information & (FILE_GONE | LINK_GONE | STREAM_GONE) == 0) {
+        notice::written(&open, changed);
+    }
+    notice::unwatch(&open, file.addr_at(FILE_OBJECT::FsContext2));
     let (last, uncached) = {
         let mut sharing = open.node.sharing.lock();
         let own = file.get(FILE_OBJECT::Flags) & FO_NO_INTERMEDIATE_BUFFERING != 0;
@@ -37,6 +46,15 @@ pub(crate) fn cleanup(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     off_the_cache(file, &open.node, last, uncached)?;
     let information = named?;
     dated.map(|()| IoStatus::new(NtStatus::SUCCESS, information))
+}
+
+/// What a writing open changed, that is told when its handle goes (NT-S-09, NT-NFY-19).
+fn changed(file: Foreign<FILE_OBJECT>, open: &Open) -> u32 {
+    const WRITTEN: u8 = 4;
+    let flags = file.get(FILE_OBJECT::Flags);
+    let dated = flags & FO_FILE_MODIFIED != 0 && open.frozen.load(Ordering::Relaxed) & WRITTEN == 0;
+    let grown = flags & FO_FILE_SIZE_CHANGED != 0;
+    (if dated { FILE_NOTIFY_CHANGE_LAST_WRITE } else { 0 }) | if grown { FILE_NOTIFY_CHANGE_SIZE } else { 0 }
 }
 
 const FILE_REMAINS: u64 = 2;
@@ -53,6 +71,9 @@ fn names(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open) -> NtResult<u
     open.freeze(0);
     let dead = open.generation != volume.mount.generation();
     let stream = stream::leave(file, open, dead);
+    if stream == Ok(true) {
+        notice::stream(open, FILE_ACTION_REMOVED_STREAM);
+    }
     let gone = || Ok(if stream? { STREAM_GONE } else { FILE_REMAINS });
     let Some(link) = &open.link else { return gone() };
     let last = link.leave(open.hinders);
@@ -62,15 +83,18 @@ fn names(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open) -> NtResult<u
     let node = open.file();
     if open.node.named.is_none() && *open.delete_on_close.lock() && !link.is_pending() && !naming::is_filled(node)? {
         naming::mark(link, node, Mark::Classic); // NT-DEL-24, NT-DEL-26
+        notice::doomed(&open.mount.changes, node);
     }
     let posix = link.mark() == Mark::Posix(file.addr());
     if link.is_gone() || link.mark() == Mark::None || !(last || posix) {
         return gone();
     }
     let style = if matches!(link.mark(), Mark::Posix(_)) { POSIX_STYLE } else { 0 };
+    let streams = notice::streams_of(&open.mount.changes, node);
     if !naming::unlink(link, node)? {
         return gone();
     }
+    notice::removed(&open.mount.changes, node, Some(link), &streams);
     let kind = if node.is_directory() || node.object.links()? == 0 { FILE_GONE } else { LINK_GONE };
     Ok(kind | style)
 }

@@ -6,6 +6,7 @@
 use crate::backing::{Attribute, Change, New};
 use crate::link::{Link, Spot};
 use crate::node::{CCB, FCB, Node, OPENS, Open, Scan, Sharing, Units, Volume, open_of};
+use crate::notice;
 use crate::path::{self, Start, Walk};
 use crate::reparse::is_link;
 use crate::stream::{self, Part};
@@ -210,8 +211,12 @@ fn open_stream(
         (None, Some(parent)) => make(parent, name, request, false, eas)?,
         (None, None) => return NtStatus::OBJECT_NAME_INVALID.fail(),
     };
+    let up = link.clone();
     let opened = (|| {
         let (node, made) = stream::find_or_make(&owner, stream, request.exact, request.disposition)?;
+        if found.is_none() {
+            announce(volume, &owner, link.as_ref(), FILE_CREATED, &[]);
+        }
         let entered = match made {
             true => enter(volume, file, Arc::clone(&node), link, request, FILE_CREATED, Vec::new()),
             false => {
@@ -223,6 +228,7 @@ fn open_stream(
     })();
     if let (Err(_), None, Some(parent)) = (&opened, found, parent) {
         parent.directory()?.remove(name, &owner)?;
+        notice::removed(&volume.mount.changes, &owner, up.as_ref(), &[]);
     }
     opened
 }
@@ -239,7 +245,9 @@ fn enter(
 ) -> NtResult<IoStatus> {
     node.object.open(request.access & READS != 0, request.access & WRITES != 0 || information != FILE_OPENED)?;
     share(&node, request)?;
+    let mut streams = Vec::new();
     if matches!(information, FILE_OVERWRITTEN | FILE_SUPERSEDED) {
+        streams = notice::streams_of(&volume.mount.changes, &node);
         overwrite(&node, request, eas)?;
     }
     if request.allocation > 0 && information != FILE_OPENED {
@@ -250,8 +258,26 @@ fn enter(
             node.publish(&data);
         }
     }
+    announce(volume, &node, link.as_ref(), information, &streams);
     attach(volume, file, node, link, request)?;
     Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(information)))
+}
+
+/// Tells who watches of a file or stream that was made or overwritten; `streams` were there before.
+fn announce(volume: &Volume, node: &Node, link: Option<&Arc<Link>>, information: u32, streams: &[Units]) {
+    const OVERWRITTEN: u32 = FILE_NOTIFY_CHANGE_SIZE | FILE_NOTIFY_CHANGE_LAST_WRITE | FILE_NOTIFY_CHANGE_ATTRIBUTES;
+    let changes = &volume.mount.changes;
+    match information {
+        FILE_CREATED | FILE_OVERWRITTEN | FILE_SUPERSEDED if node.named.is_some() => {
+            notice::stream_at(changes, node, link, information == FILE_CREATED); // NT-NFY-21
+        }
+        FILE_CREATED => notice::added(changes, node, link),
+        FILE_OVERWRITTEN | FILE_SUPERSEDED => {
+            notice::lost(changes, node, link, streams);
+            notice::modified_at(changes, node, link, OVERWRITTEN); // NT-NFY-22
+        }
+        _ => {}
+    }
 }
 
 /// An open by file id: the name is its bytes (NT-NAM-11, NT-NAM-12).

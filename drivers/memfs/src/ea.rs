@@ -5,7 +5,9 @@
 
 use crate::backing::Attribute;
 use crate::node::{Node, open_of};
-use nt_abi::io::{IO_STACK_LOCATION, IRP, SL_INDEX_SPECIFIED, SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY};
+use nt_abi::io::{
+    FILE_NOTIFY_CHANGE_EA, IO_STACK_LOCATION, IRP, SL_INDEX_SPECIFIED, SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY,
+};
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Fault, Region};
 use nt_io::driver::OwnedIrp;
@@ -187,5 +189,6 @@ pub(crate) fn set(irp: &OwnedIrp) -> NtResult<IoStatus> {
     }
     open.node.object.set_eas(entries, false)?;
     open.file().ea_changes.fetch_add(1, Ordering::Relaxed);
+    crate::notice::modified(&open, FILE_NOTIFY_CHANGE_EA);
     Ok(IoStatus::new(NtStatus::SUCCESS, 0))
 }

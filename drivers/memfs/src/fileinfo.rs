@@ -7,10 +7,13 @@ use crate::backing::{Change, Meta};
 use crate::identity;
 use crate::naming::{self, Kind, Target};
 use crate::node::{Node, Open, Volume, open_of};
+use crate::notice;
 use crate::stream;
 use nt_abi::io::{
     FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_HIDDEN, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_SYSTEM,
-    FILE_ATTRIBUTE_TEMPORARY, FILE_OBJECT, IO_STACK_LOCATION, IRP,
+    FILE_ATTRIBUTE_TEMPORARY, FILE_NOTIFY_CHANGE_ATTRIBUTES, FILE_NOTIFY_CHANGE_CREATION,
+    FILE_NOTIFY_CHANGE_LAST_ACCESS, FILE_NOTIFY_CHANGE_LAST_WRITE, FILE_OBJECT, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED,
+    IO_STACK_LOCATION, IRP,
 };
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Fault, Region};
@@ -156,10 +159,15 @@ pub(crate) fn set(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             let advance = stack.get(IO_STACK_LOCATION::SetFile_AdvanceOnly) != 0;
             let end = input.load::<i64>(0).map_err(bad)?;
             open.keeping_times(|| set_end(&open.node, end, advance))?;
+            if !advance {
+                file.or32(FILE_OBJECT::Flags, FO_FILE_MODIFIED | FO_FILE_SIZE_CHANGED);
+            }
         }
         class::ALLOCATION => {
             let allocation = input.load::<i64>(0).map_err(bad)?;
-            open.keeping_times(|| set_allocation(&open.node, allocation))?;
+            if open.keeping_times(|| set_allocation(&open.node, allocation))? {
+                file.or32(FILE_OBJECT::Flags, FO_FILE_MODIFIED | FO_FILE_SIZE_CHANGED);
+            }
         }
         class::VALID_DATA_LENGTH => return NtStatus::PRIVILEGE_NOT_HELD.fail(), // NT-I-12: no caller holds it here
         class::POSITION => file.set(FILE_OBJECT::CurrentByteOffset, input.load::<i64>(0).map_err(bad)?),
@@ -251,7 +259,15 @@ fn set_basic(volume: &Volume, open: &Open, input: Region) -> NtResult<()> {
         }
         change.attributes = Some(chosen & !FILE_ATTRIBUTE_NORMAL);
     }
-    node.object.change(&change)
+    node.object.change(&change)?;
+    let differs = |to: Option<i64>, from: i64, bit: u32| if to.is_some_and(|to| to != from) { bit } else { 0 };
+    let other = change.attributes.is_some_and(|attributes| attributes != before.attributes);
+    let filter = differs(change.created, before.created, FILE_NOTIFY_CHANGE_CREATION)
+        | differs(change.accessed, before.accessed, FILE_NOTIFY_CHANGE_LAST_ACCESS)
+        | differs(change.written, before.written, FILE_NOTIFY_CHANGE_LAST_WRITE)
+        | if other { FILE_NOTIFY_CHANGE_ATTRIBUTES } else { 0 };
+    notice::modified(open, filter); // NT-NFY-20
+    Ok(())
 }
 
 /// NT-I-08, NT-I-10; pages past a new end go without being written (NT-CC-61).
@@ -288,15 +304,16 @@ fn set_end(node: &Node, end: i64, advance: bool) -> NtResult<()> {
     node.object.modified(false)
 }
 
-/// NT-I-11.
-fn set_allocation(node: &Node, allocation: i64) -> NtResult<()> {
+/// NT-I-11; tells whether the file became shorter.
+fn set_allocation(node: &Node, allocation: i64) -> NtResult<bool> {
     let allocation = u64::try_from(allocation).map_err(|_| NtStatus::INVALID_PARAMETER.error())?;
     let _main = node.main.exclusive()?;
     let mut data = node.data.write();
     if !node.is_dirty() {
         data.refresh()?;
     }
-    if allocation < data.eof {
+    let shorter = allocation < data.eof;
+    if shorter {
         data.content.set_length(allocation)?;
         data.eof = allocation;
         data.valid = data.valid.min(allocation);
@@ -305,5 +322,5 @@ fn set_allocation(node: &Node, allocation: i64) -> NtResult<()> {
     node.publish(&data);
     drop(data);
     node.tell_cache();
-    Ok(())
+    Ok(shorter)
 }

@@ -5,7 +5,7 @@
 
 use crate::node::{Node, Open, Volume, open_of};
 use crate::{dasd, reparse, zero};
-use nt_abi::io::{IO_STACK_LOCATION, IRP};
+use nt_abi::io::{FILE_OBJECT, FO_FILE_MODIFIED, IO_STACK_LOCATION, IRP};
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::Fault;
 use nt_io::driver::OwnedIrp;
@@ -59,6 +59,7 @@ pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             }
             let (start, beyond) = (region.load::<i64>(0).map_err(bad)?, region.load::<i64>(8).map_err(bad)?);
             zero::set_zero_data(&open.node, start, beyond)?;
+            file.or32(FILE_OBJECT::Flags, FO_FILE_MODIFIED);
             Ok(IoStatus::new(NtStatus::SUCCESS, 0))
         }
         FSCTL_SET_PURGE_FAILURE_MODE => {

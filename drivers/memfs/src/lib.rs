@@ -5,7 +5,7 @@
 //! Touches: FCB headers, CCBs and data chunks in pool; FILE_OBJECT members that are a file system's to change.
 //! IRQL: PASSIVE_LEVEL; paging requests up to APC_LEVEL. Locks: the tree, then one node's data.
 //! Source: nt-io.md section 18 (order of checks), house rule 8. Rules: NT-S-*, NT-A-13, NT-A-14, NT-A-18, NT-R-*.
-//! Not here: oplocks, change notification; each is refused by the status NTFS gives.
+//! Not here: oplocks; each is refused by the status NTFS gives.
 
 mod backing;
 mod cached;
@@ -25,6 +25,7 @@ mod main_lock;
 mod mount;
 mod naming;
 mod node;
+mod notice;
 mod path;
 mod ram;
 mod read;
@@ -40,7 +41,8 @@ use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FO_SYNCHRONOUS_IO, IO_STACK_LOCATION, IRP, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE,
     IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_LOCK_CONTROL, IRP_MJ_QUERY_EA,
     IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_EA, IRP_MJ_SET_INFORMATION,
-    IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE, IRP_PAGING_IO,
+    IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE, IRP_MN_NOTIFY_CHANGE_DIRECTORY, IRP_MN_NOTIFY_CHANGE_DIRECTORY_EX,
+    IRP_PAGING_IO,
 };
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
@@ -148,6 +150,12 @@ fn deliver(irp: OwnedIrp, result: IoStatus, waited: bool) -> Answer {
     }
 }
 
+/// Does a directory request ask for changes?
+fn is_watch(irp: &OwnedIrp) -> bool {
+    let minor = irp.stack().get(IO_STACK_LOCATION::MinorFunction);
+    matches!(minor, IRP_MN_NOTIFY_CHANGE_DIRECTORY | IRP_MN_NOTIFY_CHANGE_DIRECTORY_EX)
+}
+
 /// Runs `body` with the packet as the thread's top-level request, unless there is one already (NT-CC-42, NT-CC-45).
 fn within(irp: &OwnedIrp, body: impl FnOnce(&OwnedIrp) -> NtResult<IoStatus>) -> IoStatus {
     let frame = nt_ke::current();
@@ -186,6 +194,7 @@ impl NativeDriver for MemFs {
                 let result = within(&irp, |irp| read::read(&self.volume, irp));
                 deliver(irp, result, false)
             }
+            IRP_MJ_DIRECTORY_CONTROL if is_watch(&irp) => notice::watch(irp),
             IRP_MJ_DIRECTORY_CONTROL => {
                 let result = outcome(mounted(&self.volume).and_then(|volume| directory::query(&volume, &irp)));
                 deliver(irp, result, false)
@@ -211,6 +220,7 @@ impl NativeDriver for MemFs {
                     IRP_MJ_FLUSH_BUFFERS => cleanup::flush(volume, irp),
                     _ => NtStatus::INVALID_DEVICE_REQUEST.fail(),
                 });
+                notice::tell();
                 irp.complete(result.status, result.information)
             }
         }

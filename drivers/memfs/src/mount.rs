@@ -6,6 +6,7 @@ use crate::node::open_any;
 use nt_abi::io::FILE_OBJECT;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
+use nt_fsrtl::notify::Notifier;
 use nt_ke::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +16,8 @@ pub(crate) struct Mount {
     /// Counts dismounts: an open of an earlier mount is dead.
     generation: AtomicU64,
     state: Mutex<State>,
+    /// Who watches which directory.
+    pub(crate) changes: Notifier,
 }
 
 #[derive(Default)]

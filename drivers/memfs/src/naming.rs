@@ -5,8 +5,12 @@
 
 use crate::link::{Link, Mark, Spot};
 use crate::node::{Node, Open, Units, Volume};
+use crate::notice::{self, Named, path_in};
 use crate::path::check;
-use nt_abi::io::{FILE_ATTRIBUTE_READONLY, FILE_OBJECT, FO_OPENED_CASE_SENSITIVE};
+use nt_abi::io::{
+    FILE_ACTION_ADDED, FILE_ACTION_REMOVED, FILE_ACTION_REMOVED_STREAM, FILE_ACTION_RENAMED_NEW_NAME,
+    FILE_ACTION_RENAMED_OLD_NAME, FILE_ATTRIBUTE_READONLY, FILE_OBJECT, FO_OPENED_CASE_SENSITIVE,
+};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
 use std::sync::Arc;
@@ -83,6 +87,7 @@ pub(crate) fn dispose(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open, 
         if flags & ON_CLOSE == 0 {
             let posix = flags & DELETE_POSIX != 0;
             mark(link, open.file(), if posix { Mark::Posix(file.addr()) } else { Mark::Classic });
+            notice::doomed(&open.mount.changes, open.file());
             return Ok(());
         }
     }
@@ -160,12 +165,19 @@ pub(crate) fn rename(
     let exact = file.get(FILE_OBJECT::Flags) & FO_OPENED_CASE_SENSITIVE != 0;
     let found = target.directory.directory()?.child(&target.name, exact)?;
     let step = Step { volume, open, source: &source, target, flags };
+    let before = open.mount.changes.any().then(|| (source.path(), source.parent()));
+    let taken = before.as_ref().and(found.clone());
+    let lost = taken.as_ref().map(|(_, node)| notice::streams_of(&open.mount.changes, node)).unwrap_or_default();
     match (found, kind) {
         (Some((name, node)), _) if step.is_source(&name, &node) => step.onto_itself(&name, kind),
         (Some((name, node)), _) => step.over(&name, &node, kind),
         (None, Kind::Link) => step.link(None),
         (None, Kind::Rename) => step.move_to(None),
+    }?;
+    if let Some((path, parent)) = before {
+        step.tell(&path, &parent, taken, &lost, kind);
     }
+    Ok(())
 }
 
 struct Step<'a> {
@@ -180,6 +192,47 @@ impl Step<'_> {
     fn is_source(&self, name: &[u16], node: &Arc<Node>) -> bool {
         let spot = self.source.spot();
         Arc::ptr_eq(node, self.open.file()) && Arc::ptr_eq(&spot.parent, &self.target.directory) && spot.name == name
+    }
+
+    /// Tells who watches of what the step did to which names (NT-REN-32).
+    fn tell(&self, before: &[u16], parent: &Arc<Node>, taken: Option<(Units, Arc<Node>)>, lost: &[Units], kind: Kind) {
+        let (node, to) = (self.open.file(), &self.target);
+        let after = path_in(to.link.as_ref(), &to.name);
+        let same_directory = Arc::ptr_eq(parent, &to.directory);
+        let mut all = Vec::new();
+        let taken = taken.map(|(name, there)| (path_in(to.link.as_ref(), &name), there));
+        // Another name of the file itself stays where it is, but for its case.
+        let own = taken.as_ref().filter(|(_, there)| Arc::ptr_eq(there, node));
+        let named = |path, node, parent, action| Named { path, node, parent, action, stream: None };
+        if let Some((path, there)) = taken.as_ref().filter(|_| own.is_none()) {
+            all.extend(lost.iter().filter(|_| there.object.links() == Ok(0)).map(|stream| Named {
+                stream: Some(stream),
+                ..named(path, there, &to.directory, FILE_ACTION_REMOVED_STREAM)
+            }));
+            all.push(named(path, there, &to.directory, FILE_ACTION_REMOVED));
+            notice::doomed(&self.open.mount.changes, there);
+        }
+        let from = match (kind, own) {
+            (Kind::Rename, Some((path, _))) if path != before => {
+                all.push(named(before, node, parent, FILE_ACTION_REMOVED));
+                Some(path.as_slice())
+            }
+            (Kind::Rename, _) if same_directory => Some(before),
+            (Kind::Rename, _) => {
+                all.push(named(before, node, parent, FILE_ACTION_REMOVED));
+                None
+            }
+            (Kind::Link, own) => own.map(|(path, _)| path.as_slice()),
+        };
+        match from {
+            Some(path) if path == after => {}
+            Some(path) => {
+                all.push(named(path, node, &to.directory, FILE_ACTION_RENAMED_OLD_NAME));
+                all.push(named(&after, node, &to.directory, FILE_ACTION_RENAMED_NEW_NAME));
+            }
+            None => all.push(named(&after, node, &to.directory, FILE_ACTION_ADDED)),
+        }
+        notice::names(&self.open.mount.changes, &all);
     }
 
     fn link(&self, replaced: Option<&Arc<Node>>) -> NtResult<()> {

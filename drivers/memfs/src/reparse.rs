@@ -8,7 +8,8 @@ use crate::backing::Change;
 use crate::naming::is_filled;
 use crate::node::{Node, Open, Volume};
 use nt_abi::io::{
-    FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_REPARSE_POINT, IRP,
+    FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_REPARSE_POINT,
+    FILE_NOTIFY_CHANGE_ATTRIBUTES, IRP,
 };
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Fault, Region};
@@ -144,6 +145,7 @@ pub(crate) fn set(volume: &Volume, open: &Open, input: Region) -> NtResult<IoSta
     }
     node.object.set_reparse(node, place.as_ref(), Some(data))?;
     note(node, tag)?;
+    crate::notice::modified(open, FILE_NOTIFY_CHANGE_ATTRIBUTES);
     Ok(IoStatus::new(NtStatus::SUCCESS, 0))
 }
 
@@ -178,5 +180,6 @@ pub(crate) fn delete(volume: &Volume, open: &Open, input: Region) -> NtResult<Io
     same_kind(&there, &data)?;
     open.file().object.set_reparse(open.file(), place.as_ref(), None)?;
     note(open.file(), word(&data, 0))?;
+    crate::notice::modified(open, FILE_NOTIFY_CHANGE_ATTRIBUTES);
     Ok(IoStatus::new(NtStatus::SUCCESS, 0))
 }

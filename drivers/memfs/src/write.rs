@@ -5,11 +5,11 @@
 
 use crate::cached::{self, Cached};
 use crate::node::{self, Data, FCB, Node, Open, Volume, open_of};
-use crate::{SECTOR, dasd, lock, set_position};
+use crate::{SECTOR, dasd, lock, notice, set_position};
 use nt_abi::io::{
-    FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_SYNCHRONOUS_IO, FO_VOLUME_OPEN,
-    FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_MJ_WRITE, IRP_MN_COMPLETE, IRP_MN_MDL, IRP_NOCACHE, IRP_PAGING_IO,
-    IRP_SYNCHRONOUS_PAGING_IO, SL_WRITE_THROUGH,
+    FILE_NOTIFY_CHANGE_SIZE, FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED,
+    FO_SYNCHRONOUS_IO, FO_VOLUME_OPEN, FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_MJ_WRITE, IRP_MN_COMPLETE,
+    IRP_MN_MDL, IRP_NOCACHE, IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO, SL_WRITE_THROUGH,
 };
 use nt_abi::mm::{FSRTL_ADVANCED_FCB_HEADER, FastIoIsNotPossible, FastIoIsPossible, MDL};
 use nt_abi::{NtResult, NtStatus};
@@ -160,8 +160,18 @@ fn transfer(
         let write_through = stack.get(IO_STACK_LOCATION::Flags) & SL_WRITE_THROUGH != 0;
         Cached { file, node: &open.node, offset, from, write_through, wait }.write(may)?
     };
-    done(file, open.node.fcb, &written, false);
+    let grew_on_the_medium = written.grew && (flags & IRP_NOCACHE != 0 || is_write_through(file, irp));
+    done(file, open.node.fcb, &Written { grew: written.grew && !grew_on_the_medium, ..written }, false);
+    if grew_on_the_medium {
+        notice::written(open, FILE_NOTIFY_CHANGE_SIZE); // NT-S-08: at once
+        notice::tell();
+    }
     Ok(IoStatus::new(NtStatus::SUCCESS, length as u64))
+}
+
+fn is_write_through(file: Foreign<FILE_OBJECT>, irp: &OwnedIrp) -> bool {
+    irp.stack().get(IO_STACK_LOCATION::Flags) & SL_WRITE_THROUGH != 0
+        || file.get(FILE_OBJECT::Flags) & FO_WRITE_THROUGH != 0
 }
 
 /// What a write did.

@@ -6,13 +6,16 @@
 use crate::irp::{self, IRP_PREFIX, IoStatus, Irp, PREFIX_CLOSED, PREFIX_SERVICE};
 use crate::rw::store_status;
 use crate::{complete, event, file};
-use nt_abi::io::{FILE_OBJECT, IRP, IRP_SYNCHRONOUS_API};
+use nt_abi::io::{
+    FILE_OBJECT, IO_STACK_LOCATION, IRP, IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_SYNCHRONOUS_API,
+};
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Addr, Foreign};
 use nt_ke::{Frame, Mode, Thread, wait};
 use nt_ob::Handle;
 use nt_ob::types::ObjectType;
 use nt_ps::Process;
+use std::cell::Cell;
 use std::sync::Arc;
 
 const THREAD_TERMINATE: u32 = 1;
@@ -113,12 +116,33 @@ pub fn nt_cancel_synchronous_io_file(frame: &Frame, thread: Handle, request: Add
     frame.service(|| cancel().unwrap_or_else(NtError::status))
 }
 
+/// Is it a request that file systems keep for the life of a handle and end at its cleanup: for changes, for an oplock?
+fn ends_at_cleanup(packet: Irp) -> bool {
+    let first = irp::location(packet, packet.get(IRP::StackCount));
+    matches!(first.get(IO_STACK_LOCATION::MajorFunction), IRP_MJ_DIRECTORY_CONTROL | IRP_MJ_FILE_SYSTEM_CONTROL)
+}
+
 /// A process closed its last handle to a file, or `everybody` did: its pended requests are cancelled, and tell nobody but a
-/// port (NT-Q-14).
-pub(crate) fn process_closed(frame: &Frame, file: Foreign<FILE_OBJECT>, everybody: bool) {
+/// port (NT-Q-14). At the last handle of all, those that the cleanup ends are left to it (NT-NFY-13, NT-OPL-11).
+/// Returns whether any were.
+pub(crate) fn process_closed(frame: &Frame, file: Foreign<FILE_OBJECT>, everybody: bool) -> bool {
     let room = nt_ps::process::processes(&frame.kernel);
     let threads = if everybody { room.threads() } else { room.threads_of(nt_ps::current_process(frame)) };
+    let (mine, left) = (is_of(file), Cell::new(false));
+    let wanted = |packet| {
+        let leave = mine(packet) && everybody && ends_at_cleanup(packet);
+        left.set(left.get() || leave);
+        mine(packet) && !leave
+    };
     for thread in threads {
+        cancel_of(&thread, wanted, PREFIX_CLOSED);
+    }
+    left.get()
+}
+
+/// The file's cleanup is over: what is still under way is cancelled.
+pub(crate) fn everybody_closed(frame: &Frame, file: Foreign<FILE_OBJECT>) {
+    for thread in nt_ps::process::processes(&frame.kernel).threads() {
         cancel_of(&thread, is_of(file), PREFIX_CLOSED);
     }
 }

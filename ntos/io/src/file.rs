@@ -170,20 +170,26 @@ pub fn send_for_answer(frame: &Frame, packet: irp::Irp, top: Device) -> (irp::Io
 /// A handle was closed: at the last one the file system gets IRP_MJ_CLEANUP (NT-M-20).
 fn close_handle(body: Foreign<Bytes>, left: Left) {
     let file = body.view::<FILE_OBJECT>();
+    let mut waiting = false;
     if !left.here {
         rule!(NT_Q_14);
-        crate::cancel::process_closed(&nt_ke::current(), file, left.anywhere == 0);
+        waiting = crate::cancel::process_closed(&nt_ke::current(), file, left.anywhere == 0);
     }
     if left.anywhere != 0 || file.or32(FILE_OBJECT::Flags, FO_CLEANUP_COMPLETE) & FO_CLEANUP_COMPLETE != 0 {
         return;
     }
     let frame = nt_ke::current();
-    let Some(top) = device::related(file) else { return };
-    let system = System::of(&frame.kernel);
-    let _scope = Scope::start(&frame);
-    let span = system.begin(|| request(&frame, file, IRP_MJ_CLEANUP));
-    let status = send_and_wait(&frame, file, IRP_MJ_CLEANUP, top);
-    system.end(span, status, 0);
+    if let Some(top) = device::related(file) {
+        let system = System::of(&frame.kernel);
+        let _scope = Scope::start(&frame);
+        let span = system.begin(|| request(&frame, file, IRP_MJ_CLEANUP));
+        let status = send_and_wait(&frame, file, IRP_MJ_CLEANUP, top);
+        system.end(span, status, 0);
+    }
+    if waiting {
+        // What the file system's cleanup should have ended and did not: a filter holds it (NT-NFY-25).
+        crate::cancel::everybody_closed(&frame, file);
+    }
 }
 
 /// The last reference went: IRP_MJ_CLOSE.

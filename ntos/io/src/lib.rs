@@ -27,6 +27,7 @@ pub mod irp;
 pub mod keys;
 pub mod life;
 pub mod lock;
+pub mod notify;
 pub mod observe;
 pub mod paging;
 pub mod pnp;

@@ -51,6 +51,7 @@ pub(crate) fn rename(volume: &Volume, open: &Open, name: &[u16], flags: u32, kin
     }
     streams.rename_stream(stream, &new)?;
     named.set_name(&new);
+    crate::notice::stream_moved(open, &old);
     super::touch(file)
 }
 

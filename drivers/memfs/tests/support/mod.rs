@@ -4,6 +4,7 @@
 pub mod directory;
 mod ground;
 pub mod names;
+pub mod notify;
 pub mod reparse;
 
 pub use ground::Ground;
