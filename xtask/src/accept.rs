@@ -16,6 +16,7 @@ mod pjdfstest;
 mod sqlite;
 mod tar;
 mod threads;
+mod tsan;
 
 pub(crate) use mount::Mount;
 
@@ -46,10 +47,11 @@ const RUNS: &[Run] = &[
     kill::RUN,
     threads::RUN,
     model::RUN,
+    tsan::RUN,
 ];
 
 /// Runs that are about one volume only.
-const ONLY: &[(&str, &str)] = &[("dir-kill", "dir"), ("threads", "ram")];
+const ONLY: &[(&str, &str)] = &[("dir-kill", "dir"), ("threads", "ram"), ("tsan", "ram")];
 
 /// Where a run takes place.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,13 +6,21 @@ use std::process::Command;
 
 type Step = (&'static str, fn() -> Result<(), String>);
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     ("fmt", || cargo(&["fmt", "--all", "--check"])),
     ("tidy", || crate::tidy::run(&[])),
     ("fixtures", || crate::fixtures::run(&["--check".to_owned()])),
     ("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])),
+    ("models", models),
     ("test", || cargo(&["test", "--workspace", "--no-fail-fast"])),
 ];
+
+/// The model checks: the rooms are built for the checker, apart from the workspace's build.
+fn models() -> Result<(), String> {
+    let of = ["-p", "ntio_models", "--features", "shuttle", "--quiet"];
+    cargo(&[&["clippy", "--all-targets"][..], &of[..], &["--", "-D", "warnings"]].concat())?;
+    cargo(&[&["test"][..], &of[..]].concat())
+}
 
 /// Runs the steps.
 ///

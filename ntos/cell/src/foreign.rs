@@ -220,6 +220,7 @@ impl<T> Foreign<T> {
     pub fn cas128(self, from: [u64; 2], to: [u64; 2]) -> Result<(), [u64; 2]> {
         assert!(self.addr.is_multiple_of(16) && size_of::<T>() >= 16, "sixteen aligned bytes");
         assert!(std::arch::is_x86_feature_detected!("cmpxchg16b"), "a processor with cmpxchg16b");
+        crate::sync::point();
         let wide = |words: [u64; 2]| u128::from(words[0]) | u128::from(words[1]) << 64;
         // SAFETY: aligned and inside the `T` that `from_raw`'s contract keeps live (first assertion), no reference to it
         // exists (S-2), and the processor has the instruction (second assertion).
@@ -297,22 +298,26 @@ impl<T> Foreign<T> {
 
     #[inline(always)]
     fn atomic8(&self, offset: usize) -> &AtomicU8 {
+        crate::sync::point();
         // SAFETY: `offset` comes from a `Field` of `T`, so it lies inside memory that `from_raw`'s contract keeps live;
         // no reference to that memory exists elsewhere (S-2), only atomics like this one and a driver's own stores.
         unsafe { AtomicU8::from_ptr((self.addr as usize + offset) as *mut u8) }
     }
     #[inline(always)]
     fn atomic16(&self, offset: usize) -> &AtomicU16 {
+        crate::sync::point();
         // SAFETY: as `atomic8`; `Field::at` checked the member's alignment and `from_raw`'s contract the structure's.
         unsafe { AtomicU16::from_ptr((self.addr as usize + offset) as *mut u16) }
     }
     #[inline(always)]
     fn atomic32(&self, offset: usize) -> &AtomicU32 {
+        crate::sync::point();
         // SAFETY: as `atomic16`.
         unsafe { AtomicU32::from_ptr((self.addr as usize + offset) as *mut u32) }
     }
     #[inline(always)]
     fn atomic64(&self, offset: usize) -> &AtomicU64 {
+        crate::sync::point();
         // SAFETY: as `atomic16`.
         unsafe { AtomicU64::from_ptr((self.addr as usize + offset) as *mut u64) }
     }

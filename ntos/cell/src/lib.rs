@@ -20,6 +20,7 @@ pub mod pool;
 pub mod raise;
 pub mod region;
 pub mod slab;
+pub mod sync;
 mod tally;
 
 pub use addr::Addr;

@@ -11,7 +11,7 @@
 
 use crate::thread::Thread;
 use nt_cell::CodePtr;
-use std::sync::atomic::Ordering;
+use nt_cell::sync::atomic::Ordering;
 
 /// Memory that an APC lies in: given back when the APC has run, or its thread is gone (rundown).
 pub struct Held {

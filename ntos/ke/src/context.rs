@@ -47,6 +47,9 @@ impl std::fmt::Debug for Frame {
     }
 }
 
+#[cfg(feature = "shuttle")]
+use nt_cell::sync::thread_local;
+
 thread_local! {
     static STACK: RefCell<Vec<Rc<Frame>>> = const { RefCell::new(Vec::new()) };
 }
@@ -142,7 +145,7 @@ fn push(
         mode: Cell::new(mode),
         services: Cell::new(services),
     });
-    STACK.with_borrow_mut(|stack| stack.push(Rc::clone(&frame)));
+    STACK.with(|stack| stack.borrow_mut().push(Rc::clone(&frame)));
     let charged = nt_cell::pool::charge(kernel.id() as u32);
     Entered { irql, charged, frame }
 }
@@ -150,7 +153,8 @@ fn push(
 impl Drop for Entered {
     fn drop(&mut self) {
         self.frame.thread.special_apcs_enabled();
-        let outer = STACK.with_borrow_mut(|stack| {
+        let outer = STACK.with(|stack| {
+            let mut stack = stack.borrow_mut();
             stack.pop();
             stack.last().map(|frame| Arc::clone(&frame.thread))
         });
@@ -175,5 +179,5 @@ pub fn current() -> Rc<Frame> {
 /// Returns the current context, or `None` outside every machine.
 #[must_use]
 pub fn try_current() -> Option<Rc<Frame>> {
-    STACK.with_borrow(|stack| stack.last().cloned())
+    STACK.with(|stack| stack.borrow().last().cloned())
 }

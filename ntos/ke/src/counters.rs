@@ -3,7 +3,7 @@
 //! Room: ntos/ke. IRQL: any. Locks: none. Rules: KS-W-11, and NtWriteFile's own statistics.
 //! A thread counts only for itself, so counting is a load and a store; whoever asks for a process or the system sums up.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use nt_cell::sync::atomic::{AtomicU64, Ordering};
 
 /// IO_COUNTERS of one thread, or a sum.
 #[derive(Default, Debug)]

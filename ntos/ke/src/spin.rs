@@ -26,9 +26,9 @@ fn spin(mut taken: impl FnMut() -> bool) {
     while !taken() {
         spins += 1;
         if spins.is_multiple_of(64) {
-            std::thread::yield_now();
+            nt_cell::sync::thread::yield_now();
         } else {
-            std::hint::spin_loop();
+            nt_cell::sync::spin_loop();
         }
     }
 }

@@ -8,9 +8,9 @@ use crate::counters::IoCounters;
 use crate::kernel::Kernel;
 use crate::lock::{Mutex, SpinLock};
 use crate::wait::Parker;
+use nt_cell::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// An NT thread.

@@ -13,8 +13,8 @@ use crate::{apc, irql};
 use nt_abi::NtStatus;
 use nt_abi::ke::{DISPATCHER_HEADER, KMUTANT, KSEMAPHORE};
 use nt_cell::Foreign;
+use nt_cell::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 /// Wait for any or for all objects.

@@ -6,6 +6,7 @@
 use crate::context::{Mode, enter};
 use crate::kernel::Kernel;
 use crate::lock::{Condvar, Mutex};
+use nt_cell::sync::thread;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub struct WorkQueue {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
+    /// Every thread that was started; those of them that still run are counted by `threads`.
+    started: Vec<thread::JoinHandle<()>>,
     threads: usize,
     waiting: usize,
     running: usize,
@@ -42,7 +45,7 @@ impl WorkQueue {
         if state.jobs.len() > state.waiting && state.threads < MOST_THREADS && !state.stop {
             state.threads += 1;
             let weak = Arc::downgrade(kernel);
-            std::thread::Builder::new()
+            let started = thread::Builder::new()
                 .name("nt worker".into())
                 .spawn(move || {
                     let Some(kernel) = weak.upgrade() else { return };
@@ -51,6 +54,7 @@ impl WorkQueue {
                     kernel.work.serve();
                 })
                 .expect("the host refused a worker thread");
+            state.started.push(started);
         }
         drop(state);
         kernel.work.wake.notify_one();
@@ -96,6 +100,12 @@ impl WorkQueue {
         self.wake.notify_all();
         while state.threads > 0 {
             self.idle.wait(&mut state);
+        }
+        let started = std::mem::take(&mut state.started);
+        drop(state);
+        // What a thread gives back as it ends, the pool's blocks among it, is given back when this returns.
+        for each in started.into_iter().filter(|each| each.thread().id() != thread::current().id()) {
+            let _panicked = each.join();
         }
     }
 }

@@ -9,9 +9,9 @@ use crate::object::{self, ObjectRef};
 use crate::types::ObjectType;
 use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::Foreign;
+use nt_cell::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use nt_ke::Mutex;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A HANDLE value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -140,7 +140,7 @@ impl HandleTable {
             {
                 return Some(was);
             }
-            std::hint::spin_loop();
+            nt_cell::sync::spin_loop();
         }
     }
 

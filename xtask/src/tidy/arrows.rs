@@ -18,7 +18,7 @@ const STOREYS: [&[&str]; 12] = [
     &["nt_fsrtl", "nt_cc"],
     &["nt_fltmgr", "nt_ks", "nt_memfs", "nt_ldr"],
     &["nt_machine", "ntio_rules"],
-    &["ntio_fuse", "ntio", "nt_bench", "ntio_fsx", "ntio_crash"],
+    &["ntio_fuse", "ntio", "nt_bench", "ntio_fsx", "ntio_crash", "ntio_models"],
     &["ntio_cli", "ntio_conformance", "xtask"],
 ];
 

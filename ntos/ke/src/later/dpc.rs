@@ -73,7 +73,7 @@ pub fn insert(kernel: &Arc<Kernel>, dpc: Foreign<KDPC>, first: u64, second: u64)
         let weak = Arc::downgrade(kernel);
         let threaded = dpc.get(KDPC::Type) == ThreadedDpcObject;
         let name = if threaded { "nt threaded dpc" } else { "nt dpc" };
-        let spawned = std::thread::Builder::new().name(name.into()).spawn(move || serve(&weak, threaded));
+        let spawned = nt_cell::sync::thread::Builder::new().name(name.into()).spawn(move || serve(&weak, threaded));
         state.thread = spawned.is_ok();
     }
     drop(state);

@@ -78,7 +78,7 @@ pub fn set_every(
         state.armed.push(Armed { timer, due: first, period });
         if !state.running {
             let weak = Arc::downgrade(kernel);
-            let spawned = std::thread::Builder::new().name("nt timer".into()).spawn(move || serve(&weak));
+            let spawned = nt_cell::sync::thread::Builder::new().name("nt timer".into()).spawn(move || serve(&weak));
             state.running = spawned.is_ok();
         }
     }
