@@ -64,9 +64,20 @@ fn settle() {
     }
 }
 
+/// A panic is ntio's fault, or of a driver that wrote where it must not: the report names both.
+fn name_drivers_in_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let mut line = nt_cell::fault::RawLine::new();
+        line.text(&format!("ntio: bugcheck: {panic}"));
+        nt_cell::fault::blame(&mut line);
+        line.text("\n").write();
+    }));
+}
+
 /// Serves one machine to its end; returns the exit code of this process.
 pub(crate) fn serve() -> u8 {
     settle();
+    name_drivers_in_panics();
     let Ok(descriptor) = std::io::stdin().as_fd().try_clone_to_owned() else { return BROKEN };
     let stream = UnixStream::from(descriptor);
     let Ok(reader) = stream.try_clone() else { return BROKEN };

@@ -89,6 +89,8 @@ struct Server {
     child: Child,
     steps: Receiver<Step>,
     prints: Arc<Mutex<Prints>>,
+    /// The driver images that it holds, by name.
+    drivers: String,
 }
 
 impl Drop for Server {
@@ -209,7 +211,18 @@ impl Server {
             }
             let _gone = said.send(Step::Gone);
         });
-        Ok(Self { child, steps, prints })
+        let images = setup.filters.iter().filter_map(|text| match text.parse::<FilterSpec>().ok()?.kind {
+            FilterKind::Image(path) => Some(path),
+            FilterKind::BuiltIn(_) => None,
+        });
+        let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let drivers: Vec<String> = images.chain(setup.load.clone()).filter_map(|path| name(&path)).collect();
+        Ok(Self { child, steps, prints, drivers: drivers.join(", ") })
+    }
+
+    /// What it fell or hangs with.
+    fn with(&self) -> &str {
+        if self.drivers.is_empty() { "no driver image in it" } else { &self.drivers }
     }
 
     /// Waits for the next step; `None` when the time is over or somebody interrupted.
@@ -236,7 +249,10 @@ impl Server {
                 Err(Failure::new(FINDINGS, "the server ended before the machine stood; its last words are above"))
             }
             None if STOPPED.load(Ordering::Relaxed) => Err(Failure::new(INTERRUPTED, "interrupted")),
-            None => Err(Failure::broken(format!("the machine did not stand within {} s", most.as_secs()))),
+            None => {
+                let text = format!("the machine did not stand within {} s, with {}", most.as_secs(), self.with());
+                Err(Failure::broken(text))
+            }
         }
     }
 
@@ -253,9 +269,15 @@ impl Server {
             Some(Step::Failed(failure)) => return Err(failure),
             Some(Step::Gone | Step::Ready(_)) => {
                 let ended = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-                fallen(format!("the machine fell with its drivers ({ended}); what it said last is above"))
+                fallen(
+                    &self.drivers,
+                    format!("the machine fell with {} ({ended}); what it said last is above", self.with()),
+                )
             }
-            None => fallen(format!("the machine did not end within {} s", most.as_secs())),
+            None => fallen(
+                &self.drivers,
+                format!("the machine did not end within {} s, with {}", most.as_secs(), self.with()),
+            ),
         };
         let mut prints = self.prints.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         prints.end();
@@ -269,8 +291,8 @@ impl Server {
     }
 }
 
-fn fallen(message: String) -> Report {
-    let finding = Finding { severity: "error".into(), message, ..Finding::default() };
+fn fallen(drivers: &str, message: String) -> Report {
+    let finding = Finding { severity: "error".into(), driver: drivers.to_owned(), message, ..Finding::default() };
     Report { findings: vec![finding], ..Report::default() }
 }
 

@@ -7,9 +7,9 @@
 use crate::asm::{self, ntldr_fault_entry};
 use crate::context::{Context, Exception, RDI, RSI, RSP};
 use crate::leaves::{self, Leaf};
-use crate::{report, rewrite};
+use crate::{image, report, rewrite};
 use nt_abi::NtStatus;
-use nt_cell::fault::Signal;
+use nt_cell::fault::{RawLine, Signal};
 use nt_cell::{Bugcheck, Raised, callout, images, kpcr};
 
 const UNEXPECTED_KERNEL_MODE_TRAP: u32 = 0x7f;
@@ -59,6 +59,7 @@ pub(crate) fn hook(signal: &mut Signal<'_>) -> bool {
     let fetch = signal.number == libc::SIGSEGV && signal.trap == 14 && signal.address == rip && !mapped_fetch(signal);
     let wild = fetch && on_stack(rsp) && (images::find(word(rsp)).is_some() || word(rsp) == callout::border_return());
     if !(in_image || wild || (leaf.is_some() && images::find(word_if(rsp)).is_some())) {
+        on_behalf(signal, rip, rsp);
         return false;
     }
     let (low, _) = kpcr::stack();
@@ -98,6 +99,47 @@ pub(crate) fn hook(signal: &mut Signal<'_>) -> bool {
     signal.set_register(libc::REG_RSP, at - 64);
     signal.set_register(libc::REG_RIP, asm::address(&ntldr_fault_entry));
     true
+}
+
+/// Finds the newest return address into a driver between `stack` and the border that this thread went through last.
+fn caller(stack: u64) -> Option<u64> {
+    let border = kpcr::current().get(kpcr::BORDER);
+    // A stack pointer that a driver lost says nothing of where its frames are.
+    if !on_stack(stack) || !on_stack(border) {
+        return None;
+    }
+    let mut words = (stack.next_multiple_of(8)..border).step_by(8).map(word);
+    words.find(|&to| image::info_at(to).is_some_and(|info| info.within_function((to - info.base) as u32)))
+}
+
+/// Appends to a report which driver called, or, on a thread that no driver runs on, which are loaded.
+pub(crate) fn blame(stack: u64, line: &mut RawLine) {
+    match caller(stack) {
+        Some(rip) => {
+            line.text(", called from ");
+            report::raw_name(rip, line);
+        }
+        None => {
+            let mut before = "; loaded at the time: ";
+            for info in images::all().filter_map(|image| image::info_at(image.base)) {
+                line.text(before).text(info.name);
+                before = ", ";
+            }
+            let mut before = "; unloaded before: ";
+            for info in image::unloaded() {
+                line.text(before).text(info.name);
+                before = ", ";
+            }
+        }
+    }
+}
+
+/// A fault in no code of a driver's while a driver's call is under way: it passed what it must not, or went where nothing is. Nothing
+/// of it can run on from here, so the process ends with a report that names it.
+fn on_behalf(signal: &Signal<'_>, rip: u64, rsp: u64) {
+    let exception = classify(signal, rip, false);
+    let [first, second, ..] = exception.information;
+    report::raw_on_behalf([u64::from(exception.code), rip, first, second], |line| blame(rsp, line));
 }
 
 fn word_if(addr: u64) -> u64 {

@@ -6,6 +6,7 @@
 use crate::bind::{self, Binder, Bound, STUB};
 use crate::{fault, irql, rewrite};
 use core::fmt;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use nt_cell::images::{self, Mapped};
 use nt_cell::{CodePtr, callout};
 use nt_pe::{Function, Pe, PeError};
@@ -80,6 +81,8 @@ pub(crate) struct MissingImport {
 pub(crate) struct Info {
     pub(crate) name: &'static str,
     pub(crate) base: u64,
+    /// Bytes that belong to it, stubs included.
+    total: u64,
     pub(crate) table: u32,
     functions: Vec<Function>,
     symbols: Vec<(u32, String)>,
@@ -91,6 +94,11 @@ impl Info {
         let index = self.functions.partition_point(|f| f.begin <= rva).checked_sub(1)?;
         let function = self.functions[index];
         (rva < function.end).then_some((index, function))
+    }
+
+    /// Whether a call can return there: in a function, behind its first instruction.
+    pub(crate) fn within_function(&self, rva: u32) -> bool {
+        self.function(rva).is_some_and(|(_, function)| rva > function.begin)
     }
 
     /// Finds the last symbol at or before an address.
@@ -105,6 +113,22 @@ pub(crate) fn info_at(addr: u64) -> Option<&'static Info> {
     let key = images::find(addr)?.key;
     // SAFETY: keys are addresses of leaked `Info`s: only `Image::load` publishes.
     Some(unsafe { &*(key as usize as *const Info) })
+}
+
+/// What was unloaded last, for reports of calls that came too late.
+static UNLOADED: [AtomicU64; 32] = [const { AtomicU64::new(0) }; 32];
+static UNLOADS: AtomicUsize = AtomicUsize::new(0);
+
+/// Returns the images that were unloaded last.
+pub(crate) fn unloaded() -> impl Iterator<Item = &'static Info> {
+    let keys = UNLOADED.iter().map(|slot| slot.load(Ordering::Acquire)).filter(|key| *key != 0);
+    // SAFETY: addresses of leaked `Info`s: only the drop of an `Image` stores here.
+    keys.map(|key| unsafe { &*(key as usize as *const Info) })
+}
+
+/// Finds the unloaded image that an address lay in: addresses of images are not used twice.
+pub(crate) fn unloaded_at(addr: u64) -> Option<&'static Info> {
+    unloaded().find(|info| addr >= info.base && addr - info.base < info.total)
 }
 
 /// A loaded driver image; unloaded when dropped.
@@ -161,6 +185,7 @@ impl Image {
         let info = Info {
             name: Box::leak(name.to_owned().into_boxed_str()),
             base,
+            total,
             table: pe.function_table.start,
             functions: pe.functions.clone(),
             symbols: pe.symbols.clone(),
@@ -176,6 +201,7 @@ impl Image {
         callout::ensure();
         rewrite::warm_up();
         nt_cell::fault::set_hook(fault::hook);
+        nt_cell::fault::set_blame(fault::blame);
         let key = core::ptr::from_ref(info).expose_provenance() as u64;
         let slot = images::publish(Mapped { base, size: total, key }).ok_or_else(no_memory)?;
         let discard = pe.sections.iter().filter(|s| s.discard && s.execute);
@@ -263,6 +289,8 @@ impl Image {
 impl Drop for Image {
     fn drop(&mut self) {
         images::withdraw(self.slot);
+        let place = UNLOADS.fetch_add(1, Ordering::Relaxed) % UNLOADED.len();
+        UNLOADED[place].store(core::ptr::from_ref(self.info).expose_provenance() as u64, Ordering::Release);
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
         let at = self.info.base as usize as *mut libc::c_void;
         // SAFETY: replaces this image's own pages (invariant 1). The owner unloads only when no thread runs its code; a

@@ -4,9 +4,8 @@
 //! that is tolerable because the thread was in driver code, where it can hold no lock of the host's allocator.
 
 use crate::context::Context;
-use crate::dispatch;
 use crate::image::{self, MissingImport};
-use crate::unwind;
+use crate::{dispatch, fault, unwind};
 use core::fmt::Write as _;
 use core::sync::atomic::{AtomicU32, Ordering};
 use nt_cell::fault::RawLine;
@@ -41,12 +40,16 @@ pub fn take_report() -> Option<String> {
     LAST.lock().take()
 }
 
-/// Names an address of driver code: `driver.sys+0x1234 (symbol+0x10)`.
+/// Names an address of driver code: `driver.sys+0x1234 (symbol+0x10)`, and `<unloaded driver.sys>+...` when it came too late.
 #[must_use]
 pub fn symbolize(addr: u64) -> String {
-    let Some(info) = image::info_at(addr) else { return format!("{addr:#x}") };
+    let (info, before, behind) = match (image::info_at(addr), image::unloaded_at(addr)) {
+        (Some(info), _) => (info, "", ""),
+        (None, Some(info)) => (info, "<unloaded ", ">"),
+        _ => return format!("{addr:#x}"),
+    };
     let rva = (addr - info.base) as u32;
-    let mut text = format!("{}+{rva:#x}", info.name);
+    let mut text = format!("{before}{}{behind}+{rva:#x}", info.name);
     if let Some((at, name)) = info.symbol(rva) {
         let _ = write!(text, " ({name}+{:#x})", rva - at);
     }
@@ -94,6 +97,11 @@ pub(crate) fn bugcheck(context: &Context, raised: &Raised, missing: Option<&Miss
         }
         None => write!(text, "{:?} at {}", raised.status, symbolize(raised.address)),
     };
+    if missing.is_none() && image::info_at(raised.address).or_else(|| image::unloaded_at(raised.address)).is_none() {
+        let mut line = RawLine::new();
+        fault::blame(context.rsp(), &mut line);
+        text.push_str(line.as_str());
+    }
     let [a, b, c, d] = dead.parameters;
     let _ = write!(text, "\n  parameters {a:#x} {b:#x} {c:#x} {d:#x}, IRQL {}", kpcr::irql());
     dispatch::trace(context, |rip| {
@@ -112,6 +120,41 @@ pub(crate) fn bugcheck(context: &Context, raised: &Raised, missing: Option<&Miss
     }
 }
 
+/// Appends the name of an address of driver code, as `symbolize` has it, without taking memory.
+pub(crate) fn raw_name(rip: u64, line: &mut RawLine) {
+    let Some(info) = image::info_at(rip) else { return };
+    let rva = (rip - info.base) as u32;
+    line.text(info.name).text("+").hex(u64::from(rva));
+    if let Some((at, name)) = info.symbol(rva) {
+        line.text(" (").text(name).text("+").hex(u64::from(rva - at)).text(")");
+    }
+}
+
+/// Reports, from signal context, a fault that is a driver's doing but not in its code: no memory is taken. Returns only where
+/// bugchecks come back as `Err`, which this one cannot.
+pub(crate) fn raw_on_behalf(parameters: [u64; 4], blame: impl FnOnce(&mut RawLine)) {
+    let code = ENDING.load(Ordering::Relaxed);
+    if code == AS_ERR {
+        return;
+    }
+    let mut line = RawLine::new();
+    line.text("ntio: bugcheck 0x1e (")
+        .text(name_of(0x1e))
+        .text("): ")
+        .hex(parameters[0])
+        .text(" at ")
+        .hex(parameters[1]);
+    line.text(" outside the driver's code");
+    blame(&mut line);
+    line.text("\n  parameters");
+    for parameter in parameters {
+        line.text(" ").hex(parameter);
+    }
+    line.text(", IRQL ").hex(u64::from(kpcr::irql())).text("\n").write();
+    // SAFETY: ends the process at once.
+    unsafe { libc::_exit(code as i32) };
+}
+
 /// Reports a stack overflow from signal context: no memory is taken.
 pub(crate) fn raw_stack_overflow(rip: u64) {
     let code = ENDING.load(Ordering::Relaxed);
@@ -120,9 +163,7 @@ pub(crate) fn raw_stack_overflow(rip: u64) {
     }
     let mut line = RawLine::new();
     line.text("ntio: bugcheck 0x7f (UNEXPECTED_KERNEL_MODE_TRAP): kernel stack used up at ");
-    if let Some(info) = image::info_at(rip) {
-        line.text(info.name).text("+").hex(rip - info.base);
-    }
+    raw_name(rip, &mut line);
     line.text("\n").write();
     // SAFETY: ends the process at once.
     unsafe { libc::_exit(code as i32) };

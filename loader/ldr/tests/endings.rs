@@ -95,4 +95,5 @@ fn a_fault_of_our_own_is_reported_as_such_and_kills_the_process() {
     let output = alone("victim_of_a_host_fault", false);
     assert_eq!(output.status.signal(), Some(11), "{}", text(&output));
     assert!(text(&output).contains("ntio: host fault: signal 0xb"), "{}", text(&output));
+    assert!(text(&output).contains("; loaded at the time: t_seh.sys"), "{}", text(&output));
 }

@@ -67,7 +67,9 @@ fn raised(import: &'static str) -> ! {
     let status = crate::raise::take().unwrap_or_default();
     let mut line = crate::fault::RawLine::new();
     line.text("ntio: bugcheck: the import ").text(import).text(" left status ").hex(u64::from(status.0));
-    line.text(" to raise, but its row does not say `raises`\n").write();
+    line.text(" to raise, but its row does not say `raises`");
+    crate::fault::blame(&mut line);
+    line.text("\n").write();
     std::process::abort()
 }
 
@@ -75,8 +77,9 @@ fn raised(import: &'static str) -> ! {
 fn panicked(import: &'static str, panic: &(dyn core::any::Any + Send)) -> ! {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let mut line = crate::fault::RawLine::new();
-    line.text("ntio: bugcheck: the import ").text(import).text(" panicked: ").text(text.unwrap_or("?")).text("\n");
-    line.write();
+    line.text("ntio: bugcheck: the import ").text(import).text(" panicked: ").text(text.unwrap_or("?"));
+    crate::fault::blame(&mut line);
+    line.text("\n").write();
     std::process::abort()
 }
 

@@ -46,6 +46,31 @@ impl Signal<'_> {
     }
 }
 
+/// The loader's other part: appends which driver called, or which are loaded, to a report. `stack` is where to begin to look.
+pub type Blame = fn(stack: u64, line: &mut RawLine);
+static BLAME: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Registers who names the driver in a report.
+pub fn set_blame(blame: Blame) {
+    BLAME.store(blame as *mut (), Ordering::Release);
+}
+
+/// Appends which driver called the routine that runs on this stack.
+pub fn blame(line: &mut RawLine) {
+    let here = 0u64;
+    let stack = (&raw const here).addr() as u64 & !7;
+    blame_from(stack, line);
+}
+
+fn blame_from(stack: u64, line: &mut RawLine) {
+    let blame = BLAME.load(Ordering::Acquire);
+    if !blame.is_null() {
+        // SAFETY: only `set_blame` stores here, and it stores a `Blame`.
+        let blame: Blame = unsafe { core::mem::transmute::<*mut (), Blame>(blame) };
+        blame(stack, line);
+    }
+}
+
 /// Installs the handler, once.
 #[inline(always)]
 pub fn ensure() {
@@ -83,6 +108,8 @@ fn install() {
 }
 
 extern "C" fn handler(number: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: clears the flag of alignment checks, which the kernel leaves as a driver set it: Rust code does not keep to it.
+    unsafe { core::arch::asm!("pushfq", "and dword ptr [rsp], 0xfffbffff", "popfq") };
     // SAFETY: the kernel passes a ucontext_t that is ours until this handler returns.
     let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
     // SAFETY: the kernel passes a siginfo_t; for these signals si_addr is filled (or 0).
@@ -125,8 +152,9 @@ extern "C" fn handler(number: i32, info: *mut libc::siginfo_t, context: *mut lib
 fn host_fault(signal: &Signal<'_>, rip: u64) {
     let mut line = RawLine::new();
     line.text("ntio: host fault: signal ").hex(signal.number as u64).text(" at RIP ").hex(rip);
-    line.text(", address ").hex(signal.address).text(", RSP ").hex(signal.register(libc::REG_RSP)).text("\n");
-    line.write();
+    line.text(", address ").hex(signal.address).text(", RSP ").hex(signal.register(libc::REG_RSP));
+    blame_from(signal.register(libc::REG_RSP), &mut line);
+    line.text("\n").write();
     let index = SIGNALS.iter().position(|s| *s == signal.number).unwrap_or(0);
     let former = FORMER[index].load(Ordering::Acquire);
     if !former.is_null() {
@@ -174,6 +202,12 @@ impl RawLine {
             self.text(&"0123456789abcdef"[nibble..=nibble]);
         }
         self
+    }
+
+    /// Returns what was appended.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
     }
 
     /// Writes the line to standard error with one system call.

@@ -103,15 +103,16 @@ pub fn find(addr: u64) -> Option<Mapped> {
     if !contains(addr) {
         return None;
     }
-    LIST[..USED.load(Ordering::Acquire) as usize].iter().find_map(|slot| {
+    all().find(|image| addr >= image.base && addr - image.base < image.size)
+}
+
+/// Returns what is mapped.
+pub fn all() -> impl Iterator<Item = Mapped> {
+    LIST[..USED.load(Ordering::Acquire) as usize].iter().filter_map(|slot| {
         let base = slot.base.load(Ordering::Acquire);
         let (size, key) = (slot.size.load(Ordering::Relaxed), slot.key.load(Ordering::Relaxed));
-        // A slot that changed hands between the loads names an image that is being loaded or unloaded: not this one.
+        // A slot that changed hands between the loads names an image that is being loaded or unloaded: none.
         let same = slot.base.load(Ordering::Acquire) == base;
-        (base != 0 && base != u64::MAX && same && addr >= base && addr - base < size).then_some(Mapped {
-            base,
-            size,
-            key,
-        })
+        (base != 0 && base != u64::MAX && same).then_some(Mapped { base, size, key })
     })
 }
