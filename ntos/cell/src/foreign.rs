@@ -323,7 +323,9 @@ impl<T> Foreign<T> {
     }
 }
 
-/// One `lock cmpxchg16b`; a function of its own, because only code that is compiled for the instruction may hold it.
+/// One `lock cmpxchg16b`; a function of its own, because only code that is compiled for the instruction may hold it: inlined
+/// into other code, as an optimised build does, it becomes a call of a library that is not there.
+#[inline(never)]
 #[target_feature(enable = "cmpxchg16b")]
 unsafe fn exchange16(at: *mut u128, from: u128, to: u128) -> u128 {
     // SAFETY: the caller's: sixteen live, aligned bytes that are reached by atomics only.
