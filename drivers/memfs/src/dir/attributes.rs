@@ -15,7 +15,7 @@ use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::hostfile::{self, HostTime};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Gid, Mode, Statx, StatxFlags, StatxTimestamp, Timespec, Timestamps, Uid};
-use rustix::fs::{UTIME_NOW, UTIME_OMIT, XattrFlags};
+use rustix::fs::{UTIME_OMIT, XattrFlags};
 use rustix::io::Errno;
 
 const RECORD: &[u8] = b"user.ntio.basic";
@@ -202,29 +202,6 @@ pub(super) fn change(host: &Host, change: &Change) -> NtResult<()> {
     }
     // The time of change is the host's alone.
     keep(host, change.attributes, change.created)
-}
-
-/// Dates the file: what it is dated for comes to the host later.
-pub(super) fn date(host: &Host) -> NtResult<()> {
-    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-    let _times = host.times.lock();
-    set_written(host, now)
-}
-
-/// Writes what was dated before.
-pub(super) fn keeping_date<R>(host: &Host, write: impl FnOnce() -> NtResult<R>) -> NtResult<R> {
-    let _times = host.times.lock();
-    let before = host.stat()?.stx_mtime;
-    let result = write()?;
-    set_written(host, Timespec { tv_sec: before.tv_sec, tv_nsec: before.tv_nsec.into() })?;
-    Ok(result)
-}
-
-fn set_written(host: &Host, written: Timespec) -> NtResult<()> {
-    let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    let times = Timestamps { last_access, last_modification: written };
-    let opened = host.writing().map_err(error)?;
-    call(|| rustix::fs::futimens(opened, &times)).map_err(error)
 }
 
 /// Data changed: the file is to be archived again.

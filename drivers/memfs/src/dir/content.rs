@@ -73,7 +73,7 @@ impl Content for DirContent {
         Ok(())
     }
     fn write_late(&self, start: u64, from: Region) -> NtResult<()> {
-        super::attributes::keeping_date(&self.0, || self.write(start, from))
+        super::late::keeping_date(&self.0, || self.write(start, from))
     }
     fn zero(&self, start: u64, end: u64) -> NtResult<()> {
         // Past its end a file of the host holds nothing.

@@ -115,7 +115,10 @@ impl Directory for DirObject {
             return Ok(None);
         }
         let spot = Spot::named(&base, &name);
-        let meta = attributes::meta(&stat, &spot)?;
+        let meta = match self.0.shared.late.any().then(|| self.0.shared.live(stat.stx_ino)).flatten() {
+            Some(node) => node.object.meta()?,
+            None => attributes::meta(&stat, &spot)?,
+        };
         let kind = FileType::from_raw_mode(u32::from(stat.stx_mode));
         let sizes = match kind {
             FileType::RegularFile => Sizes { eof: stat.stx_size, allocation: stat.stx_blocks * 512 },

@@ -120,7 +120,9 @@ impl Host {
     }
 
     pub(crate) fn stat(&self) -> NtResult<Statx> {
-        stat(self.base(), "").map_err(error)
+        let mut stat = stat(self.base(), "").map_err(error)?;
+        self.shared.late.show(&mut stat);
+        Ok(stat)
     }
 
     /// Returns a path that leads to the file itself, for calls that take no handle of this kind.

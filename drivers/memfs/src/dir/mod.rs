@@ -3,12 +3,14 @@
 //! Room: drivers/memfs. Called by: the driver, by the traits of `backing`. Calls: the host, through `nt_ke::host_call`.
 //! Touches: nothing outside the directory: each step is one component, opened with openat2 and RESOLVE_BENEATH, links and other
 //! mounts are not followed. Locks: the node table, a node's handles; both innermost, neither held across a host call.
-//! The host may change anything at any time. Lengths, times and attributes are therefore asked for, never remembered.
+//! The host may change anything at any time. Lengths, times and attributes are therefore asked for, never remembered
+//! (but for dates of what the cache brings late: `late.rs`).
 
 mod attributes;
 mod content;
 mod directory;
 mod host;
+mod late;
 mod object;
 mod reparse;
 mod status;
@@ -36,9 +38,15 @@ struct Shared {
     next_temporary: AtomicU64,
     /// Where named streams lie.
     side: streams::Store,
+    late: late::LateDates,
 }
 
 impl Shared {
+    /// Returns the node of a file that somebody holds.
+    fn live(&self, id: u64) -> Option<Arc<Node>> {
+        self.nodes.lock().get(&id).and_then(Weak::upgrade)
+    }
+
     /// Returns a name that nobody else uses, for what is about to get its own.
     fn temporary(&self) -> String {
         let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
@@ -66,6 +74,7 @@ impl Dir {
             nodes: Mutex::new(HashMap::new()),
             next_temporary: AtomicU64::new(0),
             side: streams::Store::new(&fd)?,
+            late: late::LateDates::default(),
         });
         let host = Host::new(&shared, fd, host::Access::Read, &stat);
         let root = object::node(&host, &stat)?;

@@ -5,6 +5,7 @@
 use super::attributes::{self, Spot};
 use super::content::DirContent;
 use super::host::Host;
+use super::late;
 use super::status::error;
 use super::streams::Live;
 use crate::backing::{Attribute, Change, Directory, Meta, Object, Sizes, Streams};
@@ -29,7 +30,7 @@ impl Drop for DirObject {
 
 /// Returns the node of a file that was just opened: the one that somebody holds already, else a new one.
 pub(super) fn node(host: &Arc<Host>, stat: &Statx) -> NtResult<Arc<Node>> {
-    let known = host.shared.nodes.lock().get(&stat.stx_ino).and_then(std::sync::Weak::upgrade);
+    let known = host.shared.live(stat.stx_ino);
     if let Some(node) = known {
         return Ok(node);
     }
@@ -77,7 +78,12 @@ impl Object for DirObject {
         }
     }
     fn meta(&self) -> NtResult<Meta> {
-        attributes::meta(&self.0.stat()?, &Spot::open(&self.0))
+        // Not between a late write and the time that is put back.
+        let stat = {
+            let _times = self.0.times.lock();
+            self.0.stat()?
+        };
+        attributes::meta(&stat, &Spot::open(&self.0))
     }
     fn change(&self, change: &Change) -> NtResult<()> {
         attributes::change(&self.0, change)
@@ -85,7 +91,7 @@ impl Object for DirObject {
     fn modified(&self, late: bool) -> NtResult<()> {
         // The host dates its files itself, but not what it does not have yet.
         if late {
-            attributes::date(&self.0)?;
+            late::date(&self.0)?;
         }
         attributes::archive(&self.0)
     }
