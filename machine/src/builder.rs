@@ -126,7 +126,7 @@ impl MachineBuilder {
             recorder.start(&kernel);
             io.observe(Some(Arc::clone(recorder) as nt_io::observe::SharedObserver));
         }
-        Ok(Machine { kernel, processes, io, volumes, streams, recorder: self.recorder, system_thread })
+        Ok(Machine { kernel, processes, io, volumes, streams, recorder: self.recorder, system_thread, ended: false })
     }
 }
 

@@ -30,9 +30,9 @@ pub struct Client {
 }
 
 /// Where a status block, an offset and a key lie in the argument block.
-const IOSB: u64 = 0;
-const OFFSET: u64 = 16;
-const ARGUMENTS: usize = 64;
+pub(crate) const IOSB: u64 = 0;
+pub(crate) const OFFSET: u64 = 16;
+pub(crate) const ARGUMENTS: usize = 64;
 
 thread_local! {
     /// Arena blocks that this host thread uses again: a large block costs two system calls.
@@ -40,10 +40,10 @@ thread_local! {
 }
 
 /// A block of the arena for the time of one call.
-struct Loan(Option<UserBlock>);
+pub(crate) struct Loan(Option<UserBlock>);
 
 impl Loan {
-    fn new(len: usize) -> NtResult<Self> {
+    pub(crate) fn new(len: usize) -> NtResult<Self> {
         let spare = SPARE.with_borrow_mut(|spare| {
             let at = spare.iter().position(|block| block.len() >= len && block.len() <= len.max(64) * 64)?;
             Some(spare.swap_remove(at))
@@ -51,24 +51,24 @@ impl Loan {
         let made = spare.or_else(|| UserBlock::new(len.max(ARGUMENTS).next_power_of_two()));
         made.map(|block| Self(Some(block))).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())
     }
-    fn block(&self) -> &UserBlock {
+    pub(crate) fn block(&self) -> &UserBlock {
         self.0.as_ref().expect("a loan ends when it is dropped")
     }
-    fn addr(&self) -> u64 {
+    pub(crate) fn addr(&self) -> u64 {
         self.block().addr()
     }
-    fn put(&self, bytes: &[u8]) -> NtResult<()> {
+    pub(crate) fn put(&self, bytes: &[u8]) -> NtResult<()> {
         self.block().region().sub(0, bytes.len()).write_from(bytes).map_err(|_| NtStatus::ACCESS_VIOLATION.error())
     }
-    fn take(&self, bytes: &mut [u8]) -> NtResult<()> {
+    pub(crate) fn take(&self, bytes: &mut [u8]) -> NtResult<()> {
         self.block().region().sub(0, bytes.len()).read_to(bytes).map_err(|_| NtStatus::ACCESS_VIOLATION.error())
     }
-    fn status(&self) -> IoStatus {
+    pub(crate) fn status(&self) -> IoStatus {
         let region = self.block().region();
         let status = region.load::<u32>(IOSB as usize).unwrap_or(NtStatus::ACCESS_VIOLATION.0);
         IoStatus::new(NtStatus(status), region.load::<u64>(IOSB as usize + 8).unwrap_or(0))
     }
-    fn clear(&self) -> NtResult<()> {
+    pub(crate) fn clear(&self) -> NtResult<()> {
         self.block().region().sub(0, ARGUMENTS).fill(0).map_err(|_| NtStatus::ACCESS_VIOLATION.error())
     }
 }

@@ -3,7 +3,8 @@
 //! Room: machine. Called by: front ends, tests, the `ntio` crate. Calls: every room below.
 //! Touches: nothing of a driver's; all memory goes through `nt_cell`. IRQL: PASSIVE_LEVEL. Locks: its own lists.
 //! House rule 4: two machines of one process share nothing but addresses. A machine is built by [`MachineBuilder`], used
-//! through [`Client`]s, and ended by [`Machine::shutdown`], which says what was left behind.
+//! through [`Client`]s, and ended by [`Machine::shutdown`], which says what was left behind; dropped without it, it ends the
+//! same way and reports instead.
 //! Not here: what a request does (`nt_io`), what a file holds (the volume), the host's doors (front/fuse).
 
 pub mod builder;
@@ -14,6 +15,7 @@ pub mod file;
 pub mod filters;
 pub mod imports;
 pub mod kernel;
+pub mod overlapped;
 pub mod paging;
 pub mod perfetto;
 pub mod recorder;
@@ -24,6 +26,7 @@ pub use builder::MachineBuilder;
 pub use client::Client;
 pub use imports::exports;
 pub use kernel::{KernelClient, KernelFile};
+pub use overlapped::{Overlapped, OverlappedFile, ReadOverlapped, WriteOverlapped};
 pub use recorder::Recorder;
 pub use report::Report;
 pub use spec::{FilterKind, FilterSpec, KsSpec, SpecError, VolumeSpec};
@@ -51,6 +54,7 @@ pub struct Machine {
     streams: Vec<BuiltIn>,
     recorder: Option<Arc<Recorder>>,
     system_thread: Arc<Thread>,
+    ended: bool,
 }
 
 impl std::fmt::Debug for Machine {
@@ -75,6 +79,22 @@ impl Leaks {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.requests == 0 && self.handles.is_empty() && self.pool.is_empty()
+    }
+
+    /// Says what was left, one sentence each.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.requests != 0 {
+            lines.push(format!("{} request(s) were never completed", self.requests));
+        }
+        for (process, count) in &self.handles {
+            lines.push(format!("{count} handle(s) of '{process}' were left open"));
+        }
+        for (tag, blocks, bytes) in &self.pool {
+            lines.push(format!("pool tag '{tag}': {blocks} block(s), {bytes} bytes were not freed"));
+        }
+        lines
     }
 }
 
@@ -191,9 +211,14 @@ impl Machine {
 
     /// Ends the machine and says what was left behind. Handles of processes that are still there are closed.
     #[must_use]
-    pub fn shutdown(self) -> Leaks {
+    pub fn shutdown(mut self) -> Leaks {
+        self.end()
+    }
+
+    fn end(&mut self) -> Leaks {
+        self.ended = true;
         let entered = self.enter_system();
-        self.kernel.drain();
+        self.kernel.work.drain();
         let mut leaks = Leaks::default();
         for process in self.processes.all() {
             let open = process.handles.handles().len();
@@ -208,21 +233,41 @@ impl Machine {
                 self.processes.end(&process);
             }
         }
-        self.kernel.drain();
+        self.kernel.work.drain();
         nt_cc::Manager::of(&self.kernel).shutdown();
-        self.kernel.drain();
+        self.kernel.work.drain();
         leaks.requests = self.processes.in_flight();
         self.kernel.stop();
         if let Ok(manager) = nt_fltmgr::FltMgr::of(&self.kernel) {
             manager.shutdown();
         }
-        drop(self.volumes);
-        drop(self.streams);
+        self.volumes.clear();
+        self.streams.clear();
         self.io.shutdown();
         drop(entered);
         leaks.pool = pool_left(&self.kernel);
         nt_ex::pool::forget(self.kernel.id());
         leaks
+    }
+}
+
+impl Drop for Machine {
+    /// A machine that nobody shut down ends as [`Machine::shutdown`] would have ended it; what was left behind goes to the
+    /// recorder and to where drivers print. A panic on its way ends nothing: it may come from inside a request.
+    fn drop(&mut self) {
+        if self.ended || std::thread::panicking() {
+            return;
+        }
+        for line in self.end().lines() {
+            self.kernel.debug_print(&format!("ntio: {line}\n"));
+            if let Some(recorder) = &self.recorder {
+                recorder.add_finding(report::Finding {
+                    severity: "error".to_owned(),
+                    message: line,
+                    ..report::Finding::default()
+                });
+            }
+        }
     }
 }
 

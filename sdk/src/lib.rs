@@ -2,6 +2,33 @@
 //!
 //! Room: sdk. Called by: programs and filter authors. Calls: `nt_machine`, `nt_fltmgr`; it adds nothing of its own.
 //!
+//! A machine, a volume, a file, and writes that are under way at once, as futures of any executor:
+//! ```
+//! use ntio::{Machine, VolumeSpec, spec};
+//!
+//! let machine = Machine::builder().volume(VolumeSpec::Ram { size: Some(1 << 20) }).build()?;
+//! let port = machine.process("writer")?.overlapped()?; // a completion port, and the thread that sleeps in it
+//! let file = port.open(&spec("C:\\notes.txt"))?;
+//! let written = pollster::block_on(async {
+//!     let (first, second) = (file.write_overlapped(0, b"hello, "), file.write_overlapped(7, b"world"));
+//!     Ok::<_, ntio::NtError>(first.await? + second.await?) // a future that is dropped cancels its request
+//! })?;
+//! assert_eq!(pollster::block_on(file.read_overlapped(0, 64))?, b"hello, world");
+//! # assert_eq!(written, 12);
+//! # Ok::<(), ntio::NtError>(())
+//! ```
+//!
+//! The same with calls that wait:
+//! ```
+//! let machine = ntio::Machine::builder().build()?; // without a volume it gets one in memory
+//! let client = machine.process("writer")?;
+//! let (file, _) = client.create(&ntio::spec("C:\\notes.txt"))?;
+//! assert_eq!(client.write(file, Some(0), b"hello")?, 5);
+//! client.close(file)?;
+//! assert!(machine.shutdown().is_empty()); // requests, handles, pool: what is left is told
+//! # Ok::<(), ntio::NtError>(())
+//! ```
+//!
 //! A filter that counts the writes of a program:
 //! ```
 //! use ntio::{CallbackData, IRP_MJ_WRITE, Machine, MiniFilter, PostOp, PreOp, spec};
@@ -40,5 +67,6 @@ pub use nt_fltmgr::{CallbackData, MiniFilter, PostOp, PreOp};
 pub use nt_io::irp::IoStatus;
 pub use nt_machine::file::{OPEN as FILE_OPEN, spec};
 pub use nt_machine::{
-    Client, Handle, KernelClient, KernelFile, KsSpec, Machine, MachineBuilder, VolumeSpec, WindowsVersion,
+    Client, Handle, KernelClient, KernelFile, KsSpec, Machine, MachineBuilder, Overlapped, OverlappedFile,
+    ReadOverlapped, VolumeSpec, WindowsVersion, WriteOverlapped,
 };

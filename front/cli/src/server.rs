@@ -382,17 +382,7 @@ fn stop(machine: &Machine, recorder: &Recorder, line: &Line, driver: Driver) {
 }
 
 fn leaks(recorder: &Recorder, leaks: &nt_machine::Leaks) {
-    if leaks.requests != 0 {
-        recorder.add_finding(finding("", "", format!("{} request(s) were never completed", leaks.requests)));
-    }
-    for (process, count) in &leaks.handles {
-        recorder.add_finding(finding("", "", format!("{count} handle(s) of '{process}' were left open")));
-    }
-    for (tag, blocks, bytes) in &leaks.pool {
-        recorder.add_finding(finding(
-            "",
-            "",
-            format!("pool tag '{tag}': {blocks} block(s), {bytes} bytes were not freed"),
-        ));
+    for line in leaks.lines() {
+        recorder.add_finding(finding("", "", line));
     }
 }
