@@ -3,9 +3,10 @@
 //! Room: front/fuse. Called by: operations. Calls: `nt_machine::Client`. Locks: none.
 //! Source: FILE_ALL_INFORMATION, FILE_STAT_LX_INFORMATION pages ($LXUID, $LXGID, $LXMOD, $LXDEV); house, POSIX face.
 
+use crate::links;
 use crate::nodes::ROOT;
 use nt_io::info::class;
-use nt_machine::{Client, Handle, NtResult, NtStatus, ea};
+use nt_machine::{Client, Handle, NtResult, ea};
 
 pub(crate) const UID: &[u8] = b"$LXUID";
 pub(crate) const GID: &[u8] = b"$LXGID";
@@ -14,6 +15,7 @@ pub(crate) const DEVICE: &[u8] = b"$LXDEV";
 
 pub(crate) const LX_SYMLINK: u32 = 0xA000_001D;
 pub(crate) const SYMLINK: u32 = 0xA000_000C;
+pub(crate) const MOUNT_POINT: u32 = 0xA000_0003;
 pub(crate) const AF_UNIX: u32 = 0x8000_0023;
 pub(crate) const LX_FIFO: u32 = 0x8000_0024;
 pub(crate) const LX_CHR: u32 = 0x8000_0025;
@@ -98,31 +100,19 @@ pub(crate) fn reparse(client: &Client, handle: Handle) -> NtResult<(u32, Vec<u8>
     Ok((word(&data, 0), bytes))
 }
 
-/// Turns reparse data into the target of a symbolic link.
-pub(crate) fn target(tag: u32, data: &[u8]) -> NtResult<Vec<u8>> {
-    match tag {
-        LX_SYMLINK => Ok(data.get(4..).unwrap_or(&[]).to_vec()),
-        SYMLINK => {
-            let (offset, length) = (usize::from(half(data, 4)), usize::from(half(data, 6)));
-            let name = data.get(12 + offset..12 + offset + length).unwrap_or(&[]);
-            let units: Vec<u16> = name.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
-            Ok(String::from_utf16_lossy(&units).replace('\\', "/").into_bytes())
-        }
-        _ => NtStatus(0xC000_0275).fail(),
-    }
-}
-
-fn half(bytes: &[u8], at: usize) -> u16 {
-    bytes.get(at..at + 2).and_then(|part| part.first_chunk()).map_or(0, |part| u16::from_le_bytes(*part))
-}
-
 /// Returns the number that the kernel knows a file by.
 pub(crate) const fn node_of(id: u64, root_id: u64) -> u64 {
     if id == root_id { ROOT } else { id }
 }
 
 /// Returns what an open file is.
-pub(crate) fn stat(client: &Client, handle: Handle, root_id: u64, defaults: Defaults) -> NtResult<Attr> {
+pub(crate) fn stat(
+    client: &Client,
+    handle: Handle,
+    volume: &[u16],
+    root_id: u64,
+    defaults: Defaults,
+) -> NtResult<Attr> {
     let mut all = [0; 104 + 512];
     client.query_information(handle, class::ALL, &mut all)?;
     let flags = word(&all, 32);
@@ -135,8 +125,8 @@ pub(crate) fn stat(client: &Client, handle: Handle, root_id: u64, defaults: Defa
     if flags & ATTRIBUTE_REPARSE != 0 {
         let (tag, data) = reparse(client, handle)?;
         kind = match tag {
-            LX_SYMLINK | SYMLINK => {
-                size = target(tag, &data)?.len() as u64;
+            LX_SYMLINK | SYMLINK | MOUNT_POINT => {
+                size = links::target(client, handle, volume, tag, &data)?.len() as u64;
                 libc::S_IFLNK
             }
             AF_UNIX => libc::S_IFSOCK,
@@ -146,6 +136,7 @@ pub(crate) fn stat(client: &Client, handle: Handle, root_id: u64, defaults: Defa
             _ => kind,
         };
     }
+    let directory = kind == libc::S_IFDIR;
     let readonly = if flags & ATTRIBUTE_READONLY != 0 { 0o222 } else { 0 };
     let plain = match kind {
         libc::S_IFDIR => 0o755,

@@ -93,7 +93,8 @@ impl Operations {
         let caller = self.caller(ask)?;
         let path = self.door.nodes.path(ask.node).ok_or(Failure::Host(libc::ESTALE))?;
         let (access, options) = access_of(flags);
-        let handle = self.door.enter(&caller, |client| self.door.open_path(client, &path, access, options, OPEN))?;
+        let spec = self.door.through(&path, access, options, OPEN);
+        let (handle, _) = self.door.enter(&caller, |client| client.create(&spec))?;
         Ok(Answer::new().opened(self.opened(caller, handle, ask.node, flags, None), DIRECT_IO))
     }
 

@@ -8,6 +8,7 @@ use crate::attr::{self, Attr, Defaults};
 use crate::caller::{self, Caller, Callers, Identify};
 use crate::dispatch::Operations;
 use crate::handle::{Entry, Handles, Open};
+use crate::links;
 use crate::nodes::Nodes;
 use crate::session::Session;
 use crate::transport;
@@ -96,6 +97,19 @@ impl Door {
         [&self.volume, path].concat()
     }
 
+    /// The parameters of an open(2): a link or another reparse point that is found in spite of the kernel's lookup is not
+    /// opened itself, so that who owns its tag sees an open as any program's.
+    pub(crate) fn through(&self, path: &[u16], access: u32, options: u32, disposition: u32) -> CreateSpec {
+        let spec = self.spec(path, access, options, disposition);
+        CreateSpec { options: spec.options & !OPEN_REPARSE_POINT, ..spec }
+    }
+
+    /// Where an open link leads.
+    pub(crate) fn target(&self, client: &Client, handle: Handle) -> NtResult<Vec<u8>> {
+        let (tag, data) = attr::reparse(client, handle)?;
+        links::target(client, handle, &self.volume, tag, &data)
+    }
+
     pub(crate) fn open_path(
         &self,
         client: &Client,
@@ -123,7 +137,7 @@ impl Door {
     }
 
     pub(crate) fn stat(&self, client: &Client, handle: Handle) -> NtResult<Attr> {
-        attr::stat(client, handle, self.root_id, self.defaults)
+        attr::stat(client, handle, &self.volume, self.root_id, self.defaults)
     }
 
     pub(crate) fn stat_path(&self, client: &Client, path: &[u16]) -> NtResult<Attr> {
@@ -156,7 +170,7 @@ impl Door {
             return Ok(handle);
         }
         let path = self.nodes.path(open.node).ok_or(NtStatus(0xC000_0098).error())?;
-        let handle = self.open_path(client, &path, access, NON_DIRECTORY_FILE, OPEN)?;
+        let (handle, _) = client.create(&self.through(&path, access, NON_DIRECTORY_FILE, OPEN))?;
         *second = Some(handle);
         Ok(handle)
     }
@@ -174,12 +188,21 @@ impl Door {
         })
     }
 
-    /// Takes a name away, as POSIX does: at once, whoever has the file open.
+    /// Takes a name away, as POSIX does: at once, whoever has the file open. A directory that is a link goes as a file does.
     pub(crate) fn delete(&self, client: &Client, path: &[u16], options: u32) -> NtResult<()> {
         const DELETE_POSIX_READONLY: u32 = 1 | 2 | 0x10;
-        self.at_path(client, path, DELETE | READ_ATTRIBUTES, options, |handle| {
-            client.set_information(handle, class::DISPOSITION_EX, &DELETE_POSIX_READONLY.to_le_bytes())
-        })
+        let dispose = |options: u32| {
+            self.at_path(client, path, DELETE | READ_ATTRIBUTES, options, |handle| {
+                client.set_information(handle, class::DISPOSITION_EX, &DELETE_POSIX_READONLY.to_le_bytes())
+            })
+        };
+        match dispose(options) {
+            Err(error) if error.status() == NtStatus::FILE_IS_A_DIRECTORY => match self.stat_path(client, path) {
+                Ok(attr) if attr.kind() == libc::S_IFLNK => dispose(DIRECTORY_FILE),
+                _ => Err(error),
+            },
+            other => other,
+        }
     }
 
     /// The parameters of an open of the volume itself.

@@ -132,10 +132,7 @@ impl Operations {
 
     pub(crate) fn readlink(&self, ask: Ask) -> Done {
         let caller = self.caller(ask)?;
-        Ok(self.door.on_node(&caller, ask.node, READ_ATTRIBUTES, |client, handle| {
-            let (tag, data) = attr::reparse(client, handle)?;
-            attr::target(tag, &data)
-        })?)
+        Ok(self.door.on_node(&caller, ask.node, READ_ATTRIBUTES, |client, handle| self.door.target(client, handle))?)
     }
 
     pub(crate) fn unlink(&self, ask: Ask) -> Done {
@@ -155,8 +152,8 @@ impl Operations {
     }
 
     pub(crate) fn rename(&self, ask: Ask, flags: u32, names: usize) -> Done {
-        const REPLACE: u32 = 1;
-        const POSIX_IGNORE_READONLY: u32 = 2 | 0x40;
+        const POSIX: u32 = 2;
+        const REPLACE_IGNORE_READONLY: u32 = 1 | 0x40;
         // EXCHANGE would be three renames that others see, WHITEOUT has no NT word.
         if flags & !libc::RENAME_NOREPLACE != 0 {
             return Err(Failure::Host(libc::EINVAL));
@@ -165,7 +162,7 @@ impl Operations {
         let parent = ask.body.long(0);
         let (from, old) = self.child(ask.node, name)?;
         let (to, new) = self.child(parent, ask.body.name(next).0)?;
-        let replace = if flags & libc::RENAME_NOREPLACE != 0 { 0 } else { REPLACE };
+        let replace = if flags & libc::RENAME_NOREPLACE != 0 { 0 } else { REPLACE_IGNORE_READONLY };
         let caller = self.caller(ask)?;
         let moved = self.door.enter(&caller, |client| {
             // Two links of one file: POSIX says success and nothing done.
@@ -174,7 +171,7 @@ impl Operations {
                 return Ok(false);
             }
             self.door.at_path(client, &old, DELETE | READ_ATTRIBUTES, 0, |handle| {
-                let information = rename_information(replace | POSIX_IGNORE_READONLY, &self.door.full(&new));
+                let information = rename_information(replace | POSIX, &self.door.full(&new));
                 client.set_information(handle, class::RENAME_EX, &information)
             })?;
             Ok(true)
@@ -215,7 +212,10 @@ impl Operations {
         let (access, options) = access_of(flags);
         let disposition = if hidden || flags & libc::O_EXCL != 0 { CREATE } else { OPEN_IF };
         let (handle, attr) = self.door.enter(&caller, |client| {
-            let mut spec = self.door.spec(&path, access, options, disposition);
+            let mut spec = match disposition {
+                CREATE => self.door.spec(&path, access, options, disposition),
+                _ => self.door.through(&path, access, options, disposition),
+            };
             let group = self.inherited_group(client, ask.node)?;
             spec.ea = owner(ask, group, mode & 0o7777 | libc::S_IFREG, None);
             let (handle, _) = client.create(&spec)?;
@@ -236,8 +236,8 @@ impl Operations {
         let caller = self.caller(ask)?;
         let path = self.door.nodes.path(ask.node).ok_or(Failure::Host(libc::ESTALE))?;
         let access = READ_DATA | READ_ATTRIBUTES | READ_EA;
-        let handle =
-            self.door.enter(&caller, |client| self.door.open_path(client, &path, access, DIRECTORY_FILE, OPEN))?;
+        let spec = self.door.through(&path, access, DIRECTORY_FILE, OPEN);
+        let (handle, _) = self.door.enter(&caller, |client| client.create(&spec))?;
         Ok(Answer::new().opened(self.opened(caller, handle, ask.node, 0, None), 0))
     }
 

@@ -48,7 +48,7 @@ pub(crate) fn given(frame: &Frame, address: u64) -> Addr {
     }
 }
 
-fn vouched(address: u64) -> Addr {
+pub(crate) fn vouched(address: u64) -> Addr {
     // SAFETY: S-3, as above.
     unsafe { Addr::vouched(address) }
 }

@@ -5,7 +5,7 @@
 //! to the use as the host's calls allow. Source: NT-NAM-14, NT-NAM-18, NT-NAM-19, NT-DIR-12.
 
 use super::attributes::{self, Spot};
-use super::host::{Access, CONFINED, Host, call, name, stat};
+use super::host::{Access, CONFINED, Host, call, name, number, stat};
 use super::object::{DirObject, node, of};
 use super::status::error;
 use super::streams;
@@ -128,7 +128,7 @@ impl Directory for DirObject {
             Some(tag) => tag,
             None => crate::ea::size(&attributes::list(&stat, &spot)?),
         };
-        Ok(Some(Entry { id: stat.stx_ino, meta, sizes, ea_size }))
+        Ok(Some(Entry { id: number(&stat), meta, sizes, ea_size }))
     }
 
     fn is_empty(&self) -> NtResult<bool> {

@@ -46,6 +46,8 @@ impl Opened {
 pub(crate) struct Host {
     pub(crate) shared: Arc<Shared>,
     id: AtomicU64,
+    /// The file id that NT programs see.
+    number: AtomicU64,
     mode: AtomicU32,
     /// Replaced only where a file becomes another kind of thing (a link).
     base: RwLock<Arc<OwnedFd>>,
@@ -68,6 +70,16 @@ pub(crate) fn stat(directory: impl AsFd, name: impl rustix::path::Arg + Copy) ->
     call(|| rustix::fs::statx(directory.as_fd(), name, flags, wanted))
 }
 
+/// The file id of a file (NT-QRY-09): its inode, and over it a hash of when it was born, so that a number that the host uses
+/// again is another file. An inode that needs all the bits is itself.
+pub(crate) fn number(stat: &Statx) -> u64 {
+    if stat.stx_ino >> 48 != 0 || stat.stx_mask & StatxFlags::BTIME.bits() == 0 {
+        return stat.stx_ino;
+    }
+    let born = (stat.stx_btime.tv_sec as u64) << 30 ^ u64::from(stat.stx_btime.tv_nsec);
+    born.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48 << 48 | stat.stx_ino
+}
+
 /// Never out of the directory, over a link or into another mount.
 pub(crate) const CONFINED: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_XDEV);
@@ -85,6 +97,7 @@ impl Host {
         Arc::new(Self {
             shared: Arc::clone(shared),
             id: AtomicU64::new(stat.stx_ino),
+            number: AtomicU64::new(number(stat)),
             mode: AtomicU32::new(u32::from(stat.stx_mode)),
             base: RwLock::new(fd),
             opened,
@@ -95,6 +108,11 @@ impl Host {
 
     pub(crate) fn id(&self) -> u64 {
         self.id.load(Ordering::Relaxed)
+    }
+
+    /// Returns the file id.
+    pub(crate) fn number(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
     }
 
     /// Returns what kind of thing it is.
@@ -116,6 +134,7 @@ impl Host {
         *self.base.write() = Arc::new(fd);
         let _nobody_else_changes_it = self.opened.now().next.set(Box::default());
         self.id.store(stat.stx_ino, Ordering::Relaxed);
+        self.number.store(number(stat), Ordering::Relaxed);
         self.mode.store(u32::from(stat.stx_mode), Ordering::Relaxed);
     }
 

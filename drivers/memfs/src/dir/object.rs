@@ -55,7 +55,7 @@ impl Object for DirObject {
         self
     }
     fn id(&self) -> u64 {
-        self.0.id()
+        self.0.number()
     }
     fn is_shared_with_the_host(&self) -> bool {
         true

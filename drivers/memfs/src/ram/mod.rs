@@ -70,9 +70,13 @@ impl Ram {
             kernel: Arc::downgrade(kernel),
         });
         let new = New { directory: true, attributes: 0x10, eas: Vec::new() };
-        Ok(Self { root: node(&shared, 5, new)?, shared })
+        Ok(Self { root: node(&shared, ROOT, new)?, shared })
     }
 }
+
+/// File ids are NTFS' (NT-QRY-09): an index, and over it how often it was used. No index is used again here.
+const FIRST_USE: u64 = 1 << 48;
+const ROOT: u64 = 5 << 48 | 5;
 
 fn node(shared: &Arc<Shared>, id: u64, new: New) -> NtResult<Arc<Node>> {
     let now = now(&shared.kernel);
@@ -248,7 +252,7 @@ impl Directory for RamObject {
         Ok(self.children()?.read().is_empty())
     }
     fn make(&self, name: &[u16], new: New) -> NtResult<Arc<Node>> {
-        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let id = FIRST_USE | self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let node = node(&self.shared, id, new)?;
         self.children()?.write().insert(name.to_vec(), Arc::clone(&node));
         self.touch();

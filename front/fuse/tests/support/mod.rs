@@ -1,6 +1,8 @@
 //! What the tests of the door share.
 #![expect(dead_code, reason = "each test file uses a part")]
 
+pub mod watcher;
+
 use nt_machine::{Machine, Recorder, VolumeSpec};
 use std::path::PathBuf;
 use std::process::Command;
@@ -39,6 +41,10 @@ impl Mount {
         let machine = self.machine.as_ref().expect("a machine");
         let _system = machine.enter_system();
         body()
+    }
+    /// A native program on the same machine.
+    pub fn native(&self) -> nt_machine::Client {
+        self.machine.as_ref().expect("a machine").process("native").expect("a process")
     }
     /// A path in the mount.
     pub fn at(&self, name: &str) -> PathBuf {

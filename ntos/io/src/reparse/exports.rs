@@ -2,7 +2,7 @@
 //!
 //! Room: ntos/io. Called by: compiled drivers, through the loader. Calls: [`super::replace_name`].
 
-use crate::exports::{at, given};
+use crate::exports::{at, vouched};
 use nt_abi::io::FILE_OBJECT;
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Foreign, exports};
@@ -14,8 +14,7 @@ fn replace(file: u64, name: u64, length: u16) -> NtResult<()> {
     if !length.is_multiple_of(2) {
         return Err(invalid);
     }
-    let frame = nt_ke::current();
-    let bytes = given(&frame, name).region(length, true).and_then(|name| name.to_vec());
+    let bytes = vouched(name).region(length, true).and_then(|name| name.to_vec());
     let bytes = bytes.map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
     let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
     super::replace_name(file, &units)
