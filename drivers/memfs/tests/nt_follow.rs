@@ -7,6 +7,7 @@ use nt_io::info::class;
 use nt_ke::WindowsVersion;
 use nt_ob::Handle;
 use support::names::*;
+use support::notify::*;
 use support::reparse::*;
 use support::*;
 
@@ -356,6 +357,20 @@ fn nt_rep_32_putting_one_on_and_off_is_a_change() {
     old(&file);
     assert_eq!(other.control(0x9_00AC, &guid_data(OURS, 7, &[]), 0).0, NtStatus::SUCCESS);
     assert_eq!(state(&file), (false, true, true, true));
+}
+
+#[test]
+fn nt_rep_32_and_whoever_watches_attributes_hears_of_it() {
+    let world = World::new();
+    world.folder("w");
+    world.put("w\\f", b"");
+    let dir = world.watched("w");
+    let file = world.open_file("w\\f", GENERIC_WRITE | SYNCHRONIZE, SYNC);
+    for (code, data) in [(0x9_00A4, guid_data(OURS, 7, b"x")), (0x9_00AC, guid_data(OURS, 7, &[]))] {
+        let wait = dir.watch_sized(ATTRIBUTES, 256);
+        assert_eq!(file.control(code, &data, 0).0, NtStatus::SUCCESS);
+        assert_eq!(wait.told(), told(&[(MODIFIED, "f")]));
+    }
 }
 
 #[test]
