@@ -88,6 +88,7 @@ pub fn set_hook(hook: Hook) {
 #[cold]
 fn install() {
     INSTALLED.call_once(|| {
+        guarded::choose();
         let (begin, end, resume) = guarded::range();
         for (cell, value) in RANGE.iter().zip([begin, end, resume]) {
             cell.store(value, Ordering::Release);
