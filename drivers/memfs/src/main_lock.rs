@@ -4,21 +4,20 @@
 //! transfer leads to go down. Source: FSRTL_ADVANCED_FCB_HEADER (Resource); rules NT-CC-10, NT-CC-31, NT-CC-86, NT-S-13.
 
 use nt_abi::{NtResult, NtStatus};
-use nt_ke::RwLock;
-use nt_ke::lock::{RwLockReadGuard, RwLockWriteGuard};
+use nt_ke::lock::{Biased, BiasedReadGuard, BiasedWriteGuard};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The lock, and which thread has it exclusively.
 #[derive(Default)]
 pub(crate) struct Main {
-    lock: RwLock<()>,
+    lock: Biased<()>,
     owner: AtomicU64,
 }
 
 /// Exclusive ownership.
 pub(crate) struct Owned<'a> {
     main: &'a Main,
-    _held: RwLockWriteGuard<'a, ()>,
+    _held: BiasedWriteGuard<'a, ()>,
 }
 
 impl Drop for Owned<'_> {
@@ -45,17 +44,17 @@ impl Main {
     }
 
     /// Takes the lock shared; a thread may do so again.
-    pub(crate) fn shared(&self) -> NtResult<RwLockReadGuard<'_, ()>> {
+    pub(crate) fn shared(&self) -> NtResult<BiasedReadGuard<'_, ()>> {
         self.shared_or(true)
     }
 
     /// Takes the lock shared; CANT_WAIT when it is not free and `wait` is not given (NT-S-13).
-    pub(crate) fn shared_or(&self, wait: bool) -> NtResult<RwLockReadGuard<'_, ()>> {
-        if let Some(guard) = self.lock.try_read_recursive() {
+    pub(crate) fn shared_or(&self, wait: bool) -> NtResult<BiasedReadGuard<'_, ()>> {
+        if let Some(guard) = self.lock.try_read() {
             return Ok(guard);
         }
         self.may_wait(wait)?;
-        Ok(self.lock.read_recursive())
+        Ok(self.lock.read())
     }
 
     /// Takes the lock exclusively.
@@ -77,7 +76,7 @@ impl Main {
     }
 
     /// Takes the lock shared if it is free.
-    pub(crate) fn try_shared(&self) -> Option<RwLockReadGuard<'_, ()>> {
-        self.lock.try_read_recursive()
+    pub(crate) fn try_shared(&self) -> Option<BiasedReadGuard<'_, ()>> {
+        self.lock.try_read()
     }
 }

@@ -13,13 +13,14 @@ use crate::stream::{Kept, Named, StreamObject};
 use nt_abi::io::FILE_OBJECT;
 use nt_abi::mm::{FILE_LOCK, FSRTL_ADVANCED_FCB_HEADER, SECTION_OBJECT_POINTERS};
 use nt_abi::{NtResult, NtStatus};
-use nt_cell::{Foreign, Guard, Slab};
+use nt_cell::{Foreign, Held, Steady};
 use nt_ex::pool;
 use nt_fsrtl::contexts::{self, FILE_CONTEXTS};
 use nt_fsrtl::filelock::{self, FileLock};
+use nt_ke::lock::Biased;
 use nt_ke::{Kernel, Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock, Weak};
+use std::sync::{Arc, Weak};
 
 pub(crate) use crate::mount::Mount;
 
@@ -99,7 +100,7 @@ pub(crate) struct Node {
     /// How its cached transfers go.
     pub(crate) way: crate::straight::Way,
     /// Innermost: sizes and content, also for paging requests.
-    pub(crate) data: RwLock<Data>,
+    pub(crate) data: Biased<Data>,
     /// How many of its names are marked to go (NT-DEL-30).
     pub(crate) marked: AtomicU32,
     /// How often its extended attributes were set.
@@ -206,16 +207,16 @@ pub(crate) struct Scan {
     pub(crate) pattern: Option<Units>,
 }
 
-pub(crate) static OPENS: LazyLock<Slab<Arc<Open>>> = LazyLock::new(Slab::new);
+pub(crate) static OPENS: Steady<Arc<Open>> = Steady::new();
 
 /// Returns the open behind a file object of ours; VOLUME_DISMOUNTED when its mount is gone (NT-S-02).
-pub(crate) fn open_of(file: Foreign<FILE_OBJECT>) -> NtResult<Guard<'static, Arc<Open>>> {
+pub(crate) fn open_of(file: Foreign<FILE_OBJECT>) -> NtResult<Held<'static, Arc<Open>>> {
     let open = open_any(file)?;
     if open.generation == open.mount.generation() { Ok(open) } else { NtStatus::VOLUME_DISMOUNTED.fail() }
 }
 
 /// As [`open_of`], also of a volume that was dismounted since.
-pub(crate) fn open_any(file: Foreign<FILE_OBJECT>) -> NtResult<Guard<'static, Arc<Open>>> {
+pub(crate) fn open_any(file: Foreign<FILE_OBJECT>) -> NtResult<Held<'static, Arc<Open>>> {
     let ccb = file.ptr(FILE_OBJECT::FsContext2).ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
     let key = ccb.view::<CCB>().get(CCB::Key);
     OPENS.get(key).ok_or(NtStatus::FILE_CLOSED.error())
@@ -259,7 +260,7 @@ impl Node {
             object,
             main: Main::default(),
             way: crate::straight::Way::default(),
-            data: RwLock::new(data),
+            data: Biased::new(data),
             marked: AtomicU32::new(0),
             ea_changes: AtomicU32::new(0),
             freezers: AtomicU32::new(0),

@@ -13,7 +13,7 @@ use nt_abi::{NtResult, NtStatus};
 use nt_cc::Policy;
 use nt_cell::{Foreign, Region};
 use nt_io::device;
-use nt_ke::lock::RwLockReadGuard;
+use nt_ke::lock::BiasedReadGuard;
 use nt_trace::rule;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -52,7 +52,7 @@ fn is_wanted(file: Foreign<FILE_OBJECT>, node: &Node) -> bool {
 
 /// Takes the main lock shared for a transfer that goes straight; `None` for one that goes through the cache. Without `wait`
 /// CANT_WAIT where somebody else holds the lock, or the way has to be changed.
-pub(crate) fn enter(file: Foreign<FILE_OBJECT>, node: &Node, wait: bool) -> NtResult<Option<RwLockReadGuard<'_, ()>>> {
+pub(crate) fn enter(file: Foreign<FILE_OBJECT>, node: &Node, wait: bool) -> NtResult<Option<BiasedReadGuard<'_, ()>>> {
     if !node.object.is_shared_with_the_host() {
         return Ok(None);
     }
@@ -72,7 +72,7 @@ pub(crate) fn enter(file: Foreign<FILE_OBJECT>, node: &Node, wait: bool) -> NtRe
 
 /// Finds out which way is right now, and takes it.
 #[cold]
-fn change(file: Foreign<FILE_OBJECT>, node: &Node) -> NtResult<Option<RwLockReadGuard<'_, ()>>> {
+fn change(file: Foreign<FILE_OBJECT>, node: &Node) -> NtResult<Option<BiasedReadGuard<'_, ()>>> {
     let way = &node.way;
     loop {
         let changes = device::changes();

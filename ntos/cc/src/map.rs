@@ -12,14 +12,14 @@ use crate::sizes::Sizes;
 use nt_abi::io::FILE_OBJECT;
 use nt_abi::mm::SECTION_OBJECT_POINTERS;
 use nt_abi::{NtResult, NtStatus};
-use nt_cell::{Foreign, Slab};
+use nt_cell::{Foreign, Steady};
 use nt_ex::pool;
 use nt_io::settle::{self, Debt};
-use nt_ke::lock::Condvar;
-use nt_ke::{Mutex, RwLock};
+use nt_ke::Mutex;
+use nt_ke::lock::{Biased, Condvar};
 use nt_ob::object;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
 
 /// One cached stream.
 pub struct CacheMap {
@@ -29,7 +29,7 @@ pub struct CacheMap {
     /// FO1: what every paging request of the stream carries (NT-CC-05).
     pub(crate) file: Foreign<FILE_OBJECT>,
     pub(crate) callbacks: Callbacks,
-    pub(crate) pages: RwLock<Pages>,
+    pub(crate) pages: Biased<Pages>,
     pub(crate) flights: Mutex<Vec<Flight>>,
     pub(crate) landed: Condvar,
     state: Mutex<State>,
@@ -55,7 +55,7 @@ struct State {
     events: Vec<Foreign<CACHE_UNINITIALIZE_EVENT>>,
 }
 
-pub(crate) static MAPS: LazyLock<Slab<Arc<CacheMap>>> = LazyLock::new(Slab::new);
+pub(crate) static MAPS: Steady<Arc<CacheMap>> = Steady::new();
 
 impl std::fmt::Debug for CacheMap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -218,7 +218,7 @@ impl CacheMap {
             file: object::reference(file).into_raw(),
             through: manager.policy().unwrap_or(callbacks.policy()) == Policy::Through,
             callbacks,
-            pages: RwLock::new(Pages::new(sizes)),
+            pages: Biased::new(Pages::new(sizes)),
             flights: Mutex::new(Vec::new()),
             landed: Condvar::new(),
             state: Mutex::new(State::default()),

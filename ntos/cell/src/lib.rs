@@ -7,11 +7,13 @@
 
 pub mod addr;
 pub mod arena;
+pub mod biased;
 pub mod callout;
 pub mod export;
 pub mod fault;
 pub mod foreign;
 mod guarded;
+pub mod hazard;
 pub mod hostfile;
 pub mod hostmap;
 pub mod images;
@@ -20,8 +22,10 @@ pub mod pool;
 pub mod raise;
 pub mod region;
 pub mod slab;
+pub mod steady;
 pub mod sync;
 mod tally;
+pub mod typed;
 
 pub use addr::Addr;
 pub use arena::{Protection, UserBlock};
@@ -30,4 +34,5 @@ pub use export::{Entry, Export, Support};
 pub use foreign::{CodePtr, Foreign};
 pub use hostmap::HostMap;
 pub use region::{Fault, Region};
-pub use slab::{Guard, Slab};
+pub use slab::Slab;
+pub use steady::{Held, Steady};

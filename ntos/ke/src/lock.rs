@@ -8,6 +8,8 @@
 #[cfg(not(feature = "shuttle"))]
 pub type SpinLock<T> = spin::mutex::SpinMutex<T, spin::relax::Yield>;
 
+/// For what every request looks at and few change: readers take no locked instruction while no writer comes.
+pub use nt_cell::biased::{Biased, BiasedReadGuard, BiasedWriteGuard};
 #[cfg(not(feature = "shuttle"))]
 pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
