@@ -10,8 +10,8 @@ use crate::parameters;
 use crate::volume::{self, Gate, Volume};
 use nt_abi::flt::*;
 use nt_abi::io::{
-    IO_STACK_LOCATION, IRP, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, IRP_MJ_READ, IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE,
-    SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
+    IO_STACK_LOCATION, IRP, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, IRP_MJ_SET_INFORMATION, SL_INVOKE_ON_CANCEL,
+    SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
 };
 use nt_abi::ke::KEVENT;
 use nt_abi::{Bytes, NtStatus};
@@ -73,6 +73,9 @@ impl NativeDriver for FltDriver {
 
     fn has_fast_io(&self) -> bool {
         true
+    }
+    fn fast_goes_to(&self, direction: rw::Direction) -> Option<Device> {
+        if self.gate.wants(direction.major()) { None } else { self.gate.lower() }
     }
     fn fast_write(&self, call: &FastCall) -> Option<IoStatus> {
         fast(&self.gate, rw::Direction::Write, call)
@@ -281,12 +284,9 @@ pub(crate) fn resume_post(operation: &Arc<Operation>) {
 /// A fast read or write through the filters (FLT-O-04): `None` refuses it.
 fn fast(gate: &Gate, direction: rw::Direction, call: &FastCall) -> Option<IoStatus> {
     let below = FastCall { device: gate.lower()?, ..*call };
-    let major = match direction {
-        rw::Direction::Read => IRP_MJ_READ,
-        rw::Direction::Write => IRP_MJ_WRITE,
-    };
+    let major = direction.major();
     if !gate.wants(major) {
-        return rw::call_fast(direction, &below);
+        return rw::call_fast(direction, below);
     }
     let volume: Arc<Volume> = volume::of_device(call.device)?;
     rule!(FLT_O_04);
@@ -320,7 +320,7 @@ fn fast(gate: &Gate, direction: rw::Direction, call: &FastCall) -> Option<IoStat
             } else {
                 below
             };
-            let taken = rw::call_fast(direction, &below);
+            let taken = rw::call_fast(direction, below);
             if taken.is_none() {
                 rule!(FLT_O_23); // shows as DISALLOW_FAST_IO in the posts
             }

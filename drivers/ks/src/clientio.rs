@@ -163,7 +163,7 @@ fn fast(frame: &Frame, transfer: &Transfer, top: Device) -> Option<NtStatus> {
         buffer,
         device: top,
     };
-    let taken = observe::with_fast_span(span, || rw::call_fast(transfer.direction, &call));
+    let taken = observe::with_fast_span(span, || rw::call_fast(transfer.direction, call));
     let result = taken.unwrap_or(IoStatus::new(NtStatus::FLT_DISALLOW_FAST_IO, 0));
     if taken.is_none() {
         rule!(KS_W_07);

@@ -35,7 +35,7 @@ fn fast(world: &World, file: &File<'_>, offset: i64, length: u32) -> bool {
         buffer: block.region().sub(0, length as usize),
         device: world.volume.device,
     };
-    let answer = call_fast(Direction::Write, &call);
+    let answer = call_fast(Direction::Write, call);
     assert!(answer.is_none_or(|result| result == IoStatus::new(NtStatus::SUCCESS, length.into())), "{answer:?}");
     answer.is_some()
 }

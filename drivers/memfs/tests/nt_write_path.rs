@@ -280,7 +280,7 @@ fn nt_s_10_the_first_cached_transfer_makes_the_cache_map() {
                     buffer: nt_cell::arena::UserBlock::new(8).expect("arena").region().sub(0, 5),
                     device: world.volume.device,
                 };
-                nt_io::rw::call_fast(nt_io::rw::Direction::Read, &call).is_none()
+                nt_io::rw::call_fast(nt_io::rw::Direction::Read, call).is_none()
             };
             assert!(refused(&third) && !refused(&writer) && !refused(&reader));
             let flags = object(&world, &writer).get(FILE_OBJECT::Flags);

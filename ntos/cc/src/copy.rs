@@ -147,9 +147,9 @@ impl CacheMap {
         if from.is_empty() || end > pages.sizes.valid || end > pages.sizes.file {
             return None;
         }
-        if Pages::end_of_view(start / PAGE) * PAGE >= end {
-            let view = pages.get(start / PAGE)?;
-            let (a, b) = span(view, start, end);
+        let view = pages.get(start / PAGE)?;
+        let (a, b) = span(view, start, end);
+        if b <= view.count {
             if !view.resident.all(a, b) {
                 return None;
             }

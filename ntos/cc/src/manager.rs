@@ -57,6 +57,8 @@ pub struct Manager {
     /// Dirty pages of all maps.
     pub(crate) dirty: AtomicUsize,
     pub(crate) limit: AtomicUsize,
+    /// Whether a stream ever had a limit of its own: only then is a stream's asked for.
+    pub(crate) thresholds: AtomicBool,
     pub(crate) waiting: Mutex<VecDeque<Deferred>>,
     pub(crate) posts: Mutex<Posts>,
     pub(crate) eased: Condvar,
@@ -94,6 +96,7 @@ impl Manager {
             births: Mutex::new(()),
             dirty: AtomicUsize::new(0),
             limit: AtomicUsize::new(LIMIT),
+            thresholds: AtomicBool::new(false),
             waiting: Mutex::new(VecDeque::new()),
             posts: Mutex::default(),
             eased: Condvar::new(),

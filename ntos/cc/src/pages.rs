@@ -30,18 +30,39 @@ fn mask(word: u32, from: u32, to: u32) -> u64 {
     up_to(high) & !up_to(low)
 }
 
+/// The word and mask of `[from, to)` where they lie in one word, as those of nearly every transfer do.
+#[inline(always)]
+fn in_one_word(from: u32, to: u32) -> Option<(usize, u64)> {
+    let within = from < to && from / 64 == (to - 1) / 64;
+    within.then(|| (from as usize / 64, (u64::MAX >> (64 - (to - from))) << (from % 64)))
+}
+
 impl Bits {
     /// Whether all of `[from, to)` are set.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn all(&self, from: u32, to: u32) -> bool {
+        if let Some((word, mask)) = in_one_word(from, to) {
+            return self.0[word].load(Ordering::Relaxed) & mask == mask;
+        }
+        self.all_of_many(from, to)
+    }
+    fn all_of_many(&self, from: u32, to: u32) -> bool {
         (from / 64..=(to - 1) / 64).all(|word| {
             let mask = mask(word, from, to);
             self.0[word as usize].load(Ordering::Relaxed) & mask == mask
         })
     }
     /// Sets `[from, to)`; returns how many were clear.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn set(&self, from: u32, to: u32) -> u32 {
+        if let Some((word, mask)) = in_one_word(from, to)
+            && self.0[word].load(Ordering::Relaxed) & mask == mask
+        {
+            return 0;
+        }
+        self.set_some(from, to)
+    }
+    fn set_some(&self, from: u32, to: u32) -> u32 {
         let mut new = 0;
         for word in from / 64..=(to - 1) / 64 {
             let (mask, cell) = (mask(word, from, to), &self.0[word as usize]);

@@ -33,6 +33,7 @@ pub(crate) struct Posts {
 /// CcSetDirtyPageThreshold: how many dirty pages throttle writers of one stream; 0 for no limit of its own.
 pub fn set_dirty_page_threshold(file: Foreign<FILE_OBJECT>, pages: u32) {
     if let Some(map) = map_of_file(file) {
+        map.manager.thresholds.store(true, Ordering::Relaxed);
         map.threshold.store(pages, Ordering::Relaxed);
     }
 }
@@ -88,6 +89,9 @@ impl Manager {
         let fits = |dirty: usize, limit: usize| dirty == 0 || dirty + pages <= limit;
         if !fits(self.dirty.load(Ordering::Acquire), self.limit.load(Ordering::Relaxed)) {
             return false;
+        }
+        if !self.thresholds.load(Ordering::Relaxed) {
+            return true;
         }
         map_of_file(file).is_none_or(|map| match map.threshold.load(Ordering::Relaxed) {
             0 => true,

@@ -124,8 +124,25 @@ fn carve(bytes: usize) -> Option<u64> {
     (at + bytes as u64 <= ARENA.start + RESERVE as u64).then_some(at)
 }
 
+/// The class of each size, in steps of 16 bytes.
+const CLASS_OF: [u8; 4112 / 16 + 1] = {
+    let mut table = [0; 4112 / 16 + 1];
+    let mut step = 0;
+    while step < table.len() {
+        while CLASSES[table[step] as usize] < step * 16 {
+            table[step] += 1;
+        }
+        if step + 1 < table.len() {
+            table[step + 1] = table[step];
+        }
+        step += 1;
+    }
+    table
+};
+
+#[inline]
 fn class_of(size: usize) -> usize {
-    CLASSES.partition_point(|&class| class < size)
+    usize::from(CLASS_OF[size.div_ceil(16)])
 }
 
 fn small(class: usize) -> Option<u64> {

@@ -4,6 +4,7 @@
 //! Each host thread writes a table of its own, so counting takes no locked instruction; a block that one thread allocated
 //! and another freed is a birth in one table and a death in the other, and readers add them up.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -57,6 +58,8 @@ impl Drop for Own {
 }
 
 thread_local! {
+    /// Where the tag counted last stands: what is allocated is often freed next.
+    static LAST: Cell<usize> = const { Cell::new(0) };
     static OWN: Own = Own::new();
 }
 
@@ -85,12 +88,18 @@ pub(crate) fn count(machine: u32, tag: u32, bytes: usize, blocks: i64) {
     let key = key(machine, tag);
     let more = (((1 << BYTES) + bytes as i64) * blocks) as u64;
     let counted = OWN.try_with(|own| {
+        let last = &own.0[LAST.get()];
+        if last.key.load(Ordering::Relaxed) == key {
+            last.live.store(last.live.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+            return true;
+        }
         let first = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 55) as usize % SLOTS;
         let mut free = None;
         for step in 0..SLOTS {
             let slot = &own.0[(first + step) % SLOTS];
             match slot.key.load(Ordering::Relaxed) {
                 there if there == key => {
+                    LAST.set((first + step) % SLOTS);
                     slot.live.store(slot.live.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
                     return true;
                 }

@@ -28,6 +28,21 @@ use nt_ke::apc::{Held, UserApc};
 use nt_ke::{dispatcher, irql};
 use nt_ob::object;
 use nt_trace::rule;
+use std::cell::Cell;
+
+thread_local! {
+    /// The packet that this host thread's innermost service is sending, 0 for none.
+    static SENDING: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Runs `send`, which sends a packet of a service: a completion on this stack meanwhile tells the service by a plain store.
+#[inline]
+pub(crate) fn while_sending<R>(packet: Irp, send: impl FnOnce() -> R) -> R {
+    let outer = SENDING.replace(packet.addr());
+    let result = send();
+    SENDING.set(outer);
+    result
+}
 
 /// IoCompleteRequest.
 ///
@@ -126,8 +141,14 @@ fn finish(packet: Irp, pended: bool) {
         tell_builder(packet);
         return;
     }
-    let late = kind & PREFIX_DEFER != 0 && !pended && prefix.swap32(IRP_PREFIX::State, STATE_COMPLETED) == STATE_LEFT;
-    if kind & PREFIX_DEFER != 0 && !pended && !late {
+    let deferred = kind & PREFIX_DEFER != 0 && !pended;
+    if deferred && SENDING.get() == packet.addr() {
+        // Its service waits below us on this very stack and has not left it: it finds the note when we return.
+        prefix.set(IRP_PREFIX::State, STATE_COMPLETED);
+        return;
+    }
+    let late = deferred && prefix.swap32(IRP_PREFIX::State, STATE_COMPLETED) == STATE_LEFT;
+    if deferred && !late {
         return;
     }
     // A packet whose driver returned PENDING without the mark is treated as pended (NT-C-09).

@@ -8,6 +8,7 @@
 
 use crate::device::Device;
 use crate::irp::{self, IoStatus, Irp, Stack};
+use crate::rw::Direction;
 use crate::system::System;
 use crate::{complete, send};
 use nt_abi::io::{DRIVER_OBJECT, FAST_IO_DISPATCH, FILE_OBJECT, IO_STACK_LOCATION, IRP};
@@ -143,6 +144,10 @@ pub struct FastCall {
 pub trait NativeDriver: Send + Sync + 'static {
     /// Takes a request.
     fn dispatch(&self, device: Device, irp: OwnedIrp) -> Answer;
+    /// The device below, when nobody here looks at fast reads or writes now: such a call may as well go there itself.
+    fn fast_goes_to(&self, _direction: Direction) -> Option<Device> {
+        None
+    }
     /// FastIoRead: `None` means "not this way".
     fn fast_read(&self, _call: &FastCall) -> Option<IoStatus> {
         None

@@ -157,7 +157,9 @@ pub fn span(irp: Irp) -> u64 {
 /// Gives up several holds at once.
 pub(crate) fn release_holds(irp: Irp, holds: i32) {
     let Some(prefix) = prefix(irp) else { return };
-    if prefix.add32(IRP_PREFIX::Holders, -holds) == holds {
+    // Who counts a packet has a hold on it, or finds it on its thread's list, which stage 2 takes it off: where all holds
+    // there are ours, nobody adds one, and there is nothing to subtract from.
+    if prefix.get(IRP_PREFIX::Holders) == holds || prefix.add32(IRP_PREFIX::Holders, -holds) == holds {
         prefix.set(IRP_PREFIX::Mark, 0);
         pool::free(prefix);
     }

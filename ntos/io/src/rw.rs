@@ -310,7 +310,7 @@ impl Transfer<'_> {
             buffer,
             device: self.top,
         };
-        let taken = observe::with_fast_span(span, || call_fast(self.direction, &call));
+        let taken = observe::with_fast_span(span, || call_fast(self.direction, call));
         let accepted = taken.filter(|result| match self.direction {
             Direction::Write => result.status == NtStatus::SUCCESS,
             Direction::Read => {
@@ -494,9 +494,13 @@ pub fn run_service(
     synchronous: bool,
 ) -> (NtStatus, Option<IoStatus>) {
     let through_port = !synchronous && opened.ptr(FILE_OBJECT::CompletionContext).is_some();
-    let returned = send::call_driver(top, packet);
+    let returned = complete::while_sending(packet, || send::call_driver(top, packet));
     let Some(prefix) = irp::prefix(packet) else { return (returned, None) };
-    let before = prefix.swap32(IRP_PREFIX::State, STATE_LEFT);
+    // Once it is complete the completion is done with it: there is nobody to leave a note for.
+    let before = match prefix.get(IRP_PREFIX::State) {
+        STATE_COMPLETED => STATE_COMPLETED,
+        _ => prefix.swap32(IRP_PREFIX::State, STATE_LEFT),
+    };
     if before == STATE_COMPLETED {
         // Complete, and nobody marked it pending: stage 2 is ours, here and now (NT-M-16).
         let forced = returned == NtStatus::PENDING;
@@ -561,17 +565,21 @@ pub(crate) fn fast_routine(direction: Direction, driver: Foreign<DRIVER_OBJECT>)
 
 /// Calls FastIoRead or FastIoWrite of a device's driver; `None` when it has none or refuses (NT-K-02, NT-K-10).
 #[must_use]
-pub fn call_fast(direction: Direction, call: &FastCall) -> Option<IoStatus> {
-    let driver = call.device.ptr(DEVICE_OBJECT::DriverObject)?;
-    let code = fast_routine(direction, driver)?;
-    let taken = driver::with_native(driver, |native| match direction {
-        Direction::Read => native.fast_read(call),
-        Direction::Write => native.fast_write(call),
-    });
-    if let Some(taken) = taken {
-        return taken;
+pub fn call_fast(direction: Direction, mut call: FastCall) -> Option<IoStatus> {
+    loop {
+        let driver = call.device.ptr(DEVICE_OBJECT::DriverObject)?;
+        let code = fast_routine(direction, driver)?;
+        let taken = driver::with_native(driver, |native| match (native.fast_goes_to(direction), direction) {
+            (Some(lower), _) => Err(lower),
+            (None, Direction::Read) => Ok(native.fast_read(&call)),
+            (None, Direction::Write) => Ok(native.fast_write(&call)),
+        });
+        match taken {
+            Some(Ok(taken)) => return taken,
+            Some(Err(lower)) => call.device = lower,
+            None => return call_fast_code(code, &call, Some(call.offset)),
+        }
     }
-    call_fast_code(code, call, Some(call.offset))
 }
 
 /// Calls a fast I/O routine, FastIoWrite's kind or a KS object's, at its address; `None` when it refuses. Without an offset

@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::lock::Mutex;
 use crate::thread::Thread;
 use crate::work::WorkQueue;
+use nt_cell::typed::Typed;
 use std::any::Any;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -69,7 +70,7 @@ pub struct Kernel {
     pub timers: crate::timer::Timers,
     /// Deferred procedure calls.
     pub dpcs: crate::dpc::Dpcs,
-    rooms: [OnceLock<Arc<dyn Any + Send + Sync>>; SLOTS],
+    rooms: [OnceLock<Typed>; SLOTS],
     system_thread: OnceLock<SystemThread>,
     debug: Mutex<Option<Arc<DebugSink>>>,
 }
@@ -80,6 +81,11 @@ impl std::fmt::Debug for Kernel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Kernel#{} ({:?})", self.id, self.windows)
     }
+}
+
+#[cold]
+fn lacks(slot: Slot) -> ! {
+    panic!("the machine was built without {slot:?}, or it holds another type")
 }
 
 impl Kernel {
@@ -139,33 +145,35 @@ impl Kernel {
     /// # Panics
     /// If the room already has state.
     pub fn install<T: Any + Send + Sync>(&self, slot: Slot, state: Arc<T>) {
-        assert!(self.rooms[slot as usize].set(state).is_ok(), "{slot:?} was installed twice");
+        assert!(self.rooms[slot as usize].set(Typed::new(state)).is_ok(), "{slot:?} was installed twice");
     }
 
     /// Returns a room's state.
     ///
     /// # Panics
     /// If the machine was built without that room.
+    #[inline]
     #[must_use]
     pub fn room<T: Any + Send + Sync>(&self, slot: Slot) -> &T {
-        let state = self.rooms[slot as usize].get().and_then(|state| state.downcast_ref::<T>());
-        state.unwrap_or_else(|| panic!("the machine was built without {slot:?}"))
+        let state = self.rooms[slot as usize].get().and_then(Typed::get::<T>);
+        state.unwrap_or_else(|| lacks(slot))
     }
 
     /// Returns a room's state; the first caller makes it.
     ///
     /// # Panics
     /// If the slot holds another type.
+    #[inline]
     #[must_use]
     pub fn room_or<T: Any + Send + Sync>(&self, slot: Slot, make: impl FnOnce() -> Arc<T>) -> &T {
-        let state = self.rooms[slot as usize].get_or_init(|| make() as Arc<dyn Any + Send + Sync>);
-        state.downcast_ref::<T>().unwrap_or_else(|| panic!("{slot:?} holds another type"))
+        let state = self.rooms[slot as usize].get_or_init(|| Typed::new(make()));
+        state.get::<T>().unwrap_or_else(|| lacks(slot))
     }
 
     /// Returns a shared handle to a room's state, if it is there.
     #[must_use]
     pub fn try_room<T: Any + Send + Sync>(&self, slot: Slot) -> Option<Arc<T>> {
-        self.rooms[slot as usize].get().cloned().and_then(|state| state.downcast::<T>().ok())
+        self.rooms[slot as usize].get().and_then(Typed::arc::<T>)
     }
 
     /// Tells how a thread of the system process is made (`nt_ps` does, while the machine is built).

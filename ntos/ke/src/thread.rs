@@ -9,6 +9,7 @@ use crate::kernel::Kernel;
 use crate::lock::{Mutex, SpinLock};
 use crate::wait::Parker;
 use nt_cell::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use nt_cell::typed::Typed;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -17,7 +18,7 @@ use std::sync::{Arc, OnceLock};
 pub struct Thread {
     id: u64,
     object: AtomicU64,
-    process: OnceLock<Arc<dyn Any + Send + Sync>>,
+    process: OnceLock<Typed>,
     pub(crate) parker: Parker,
     pub(crate) apcs: Mutex<VecDeque<UserApc>>,
     pub(crate) specials: Mutex<Vec<Special>>,
@@ -94,19 +95,20 @@ impl Thread {
 
     /// Gives the thread its process.
     pub fn set_process(&self, process: Arc<dyn Any + Send + Sync>) {
-        let _second = self.process.set(process);
+        let _second = self.process.set(Typed::new(process));
     }
 
     /// Returns the process, as the type that `nt_ps` stored.
+    #[inline]
     #[must_use]
     pub fn process<T: Any + Send + Sync>(&self) -> Option<&T> {
-        self.process.get().and_then(|process| process.downcast_ref::<T>())
+        self.process.get().and_then(Typed::get::<T>)
     }
 
     /// Returns a shared handle to the process.
     #[must_use]
     pub fn process_arc<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.process.get().cloned().and_then(|process| process.downcast::<T>().ok())
+        self.process.get().and_then(Typed::arc::<T>)
     }
 
     /// KeEnterCriticalRegion: holds back normal kernel APCs and user APCs (NT-E-02).
@@ -174,7 +176,10 @@ impl Thread {
     }
     /// IoSetTopLevelIrp; returns the former one.
     pub fn set_top_level(&self, packet: u64) -> u64 {
-        self.top_level.swap(packet, Ordering::Relaxed)
+        // Only the thread itself has one: a plain load and store lose nothing.
+        let was = self.top_level.load(Ordering::Relaxed);
+        self.top_level.store(packet, Ordering::Relaxed);
+        was
     }
 
     /// Puts an IRP on the thread's list (NT-P-07).
