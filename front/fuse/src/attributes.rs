@@ -8,6 +8,7 @@ use crate::dispatch::{Ask, Done, Failure, Operations};
 use crate::door::*;
 use crate::errno::Context;
 use crate::protocol::{Answer, Body};
+use crate::streams;
 use nt_io::info::class;
 use nt_machine::file::GENERIC_WRITE;
 use nt_machine::{Client, Handle, NtResult, ea};
@@ -158,6 +159,9 @@ impl Operations {
     }
 
     pub(crate) fn getxattr(&self, ask: Ask) -> Done {
+        if let Some(stream) = streams::of_attribute(ask.body.name(8).0) {
+            return sized(self.stream(ask, stream)?, ask.body.word(0));
+        }
         // Families that there are not are answered without an open: the kernel asks for some before many writes.
         let encoded = posix::attribute_to_nt(ask.body.name(8).0).ok_or(Failure::Host(libc::ENODATA))?;
         let value = self.xattrs(ask)?.into_iter().find(|(there, _)| *there == encoded).map(|(_, value)| value);
@@ -166,20 +170,25 @@ impl Operations {
     }
 
     pub(crate) fn listxattr(&self, ask: Ask) -> Done {
-        let mut names = Vec::new();
-        for (name, _) in self.xattrs(ask)? {
-            if let Some(name) = posix::attribute_to_host(&name) {
-                names.extend_from_slice(&name);
-                names.push(0);
-            }
-        }
-        sized(names, ask.body.word(0))
+        let caller = self.caller(ask)?;
+        let names = self.door.on_node(&caller, ask.node, READ_EA, |client, handle| {
+            let attributes = attr::attributes(client, handle)?;
+            let mut names: Vec<Vec<u8>> =
+                attributes.iter().filter_map(|(name, _)| posix::attribute_to_host(name)).collect();
+            names.extend(streams::names(client, handle));
+            Ok(names)
+        })?;
+        let list: Vec<u8> = names.into_iter().flat_map(|name| name.into_iter().chain([0])).collect();
+        sized(list, ask.body.word(0))
     }
 
     pub(crate) fn setxattr(&self, ask: Ask) -> Done {
         let (size, flags) = (ask.body.word(0) as usize, ask.body.word(4) as i32);
         let (name, next) = ask.body.name(8);
         let value = ask.body.bytes(next, size);
+        if streams::of_attribute(name).is_some() {
+            return Err(Failure::Host(libc::EPERM)); // NT-STR-18: read only
+        }
         let encoded = posix::attribute_to_nt(name).ok_or(Failure::Host(libc::ENOTSUP))?;
         if encoded.len() > 254 {
             return Err(Failure::Host(libc::ENAMETOOLONG));
@@ -196,6 +205,9 @@ impl Operations {
     }
 
     pub(crate) fn removexattr(&self, ask: Ask) -> Done {
+        if streams::of_attribute(ask.body.name(0).0).is_some() {
+            return Err(Failure::Host(libc::EPERM));
+        }
         let encoded = posix::attribute_to_nt(ask.body.name(0).0).ok_or(Failure::Host(libc::ENOTSUP))?;
         if !self.xattrs(ask)?.iter().any(|(name, _)| *name == encoded) {
             return Err(Failure::Host(libc::ENODATA));

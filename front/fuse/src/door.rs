@@ -24,11 +24,11 @@ pub(crate) const WRITE_EA: u32 = 0x10;
 pub(crate) const READ_ATTRIBUTES: u32 = 0x80;
 pub(crate) const WRITE_ATTRIBUTES: u32 = 0x100;
 pub(crate) const DELETE: u32 = 0x1_0000;
-const SYNCHRONIZE: u32 = 0x10_0000;
+pub(crate) const SYNCHRONIZE: u32 = 0x10_0000;
 
 pub(crate) const DIRECTORY_FILE: u32 = 1;
 pub(crate) const NON_DIRECTORY_FILE: u32 = 0x40;
-const SYNCHRONOUS: u32 = 0x20;
+pub(crate) const SYNCHRONOUS: u32 = 0x20;
 const OPEN_REPARSE_POINT: u32 = 0x20_0000;
 
 /// FILE_OPEN, FILE_CREATE, FILE_OPEN_IF.

@@ -23,6 +23,7 @@ mod paths;
 mod protocol;
 mod session;
 mod space;
+mod streams;
 mod transport;
 
 pub use caller::{Identify, Identity};

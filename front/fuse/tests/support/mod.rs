@@ -46,6 +46,10 @@ impl Mount {
     pub fn native(&self) -> nt_machine::Client {
         self.machine.as_ref().expect("a machine").process("native").expect("a process")
     }
+    /// Does something with the machine behind the mount.
+    pub fn with_machine<R>(&self, body: impl FnOnce(&Machine) -> R) -> R {
+        body(self.machine.as_ref().expect("a machine"))
+    }
     /// A path in the mount.
     pub fn at(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
