@@ -237,7 +237,7 @@ impl Node {
         sizes: Sizes,
     ) -> NtResult<Arc<Self>> {
         let object = Box::new(StreamObject::new(file, kept));
-        // Contexts of the file are found from each of its streams (FLT-C-14).
+        // Contexts of the file are found from each of its streams (FLT-C-15).
         let slot = file.fcb.at(FCB::FileContexts);
         Self::build(object, content, sizes, Some((Box::new(Named::new(file, name)), slot)))
     }

@@ -167,6 +167,13 @@ fn opened_path(frame: &Frame, source: Source<'_>) -> NtResult<Vec<u16>> {
         Some(related) => own_path(frame, Target { instance: source.instance, file: related })?,
         None => return Ok(own),
     };
+    if own.first() == Some(&COLON) {
+        // Beside another stream: both are of the file.
+        let last = path.iter().rposition(|&unit| unit == SEPARATOR).map_or(0, |at| at + 1);
+        if let Some(colon) = path[last..].iter().position(|&unit| unit == COLON) {
+            path.truncate(last + colon);
+        }
+    }
     if own.is_empty() || own.first() == Some(&COLON) {
         path.extend(own);
         return Ok(path);
