@@ -9,6 +9,7 @@ use nt_io::create::{self, CreateSpec};
 use nt_io::info::class;
 use support::directory::{long, word};
 use support::names::*;
+use support::notify::*;
 use support::*;
 
 const OK: NtStatus = NtStatus::SUCCESS;
@@ -62,7 +63,10 @@ impl File<'_> {
         let (status, bytes, iosb) = self.try_query(class::STREAM, 8192);
         let Iosb::Is(OK, used) = iosb else { panic!("{status}") };
         let (mut at, mut found) = (0, Vec::new());
-        while used != 0 {
+        if used == 0 {
+            return found;
+        }
+        loop {
             assert_eq!(at % 8, 0);
             let length = word(&bytes, at + 4) as usize;
             let name: Vec<u16> = bytes[at + 24..at + 24 + length]
@@ -73,12 +77,11 @@ impl File<'_> {
             match word(&bytes, at) as usize {
                 0 => {
                     assert_eq!(at + 24 + length, used as usize);
-                    break;
+                    return found;
                 }
                 next => at += next,
             }
         }
-        found
     }
 }
 
@@ -132,7 +135,15 @@ fn nt_str_03_the_names_of_a_directory_are_its_index() {
 
 #[test]
 fn nt_str_04_a_stream_brings_its_file() {
+    const NAMES: u32 = 0x200 | 1;
     let world = World::new();
+    drop(world.directory("d"));
+    let watcher = world.watched("d");
+    let wait = watcher.watch(NAMES);
+    assert_eq!(world.make("d\\f:s", 3, 0), CREATED);
+    let mut came = wait.told();
+    came.extend(watcher.watch(NAMES).told());
+    assert_eq!(came, told(&[(1, "f"), (6, "f:s")]), "ADDED, then ADDED_STREAM");
     assert_eq!(world.make("f:s", 3, 0), CREATED);
     assert_eq!(world.streams("f"), [("::$DATA".into(), 0, 0), (":s:$DATA".into(), 0, 0)]);
     assert_eq!(world.make("f:t", 2, 0), CREATED);
@@ -555,7 +566,7 @@ fn nt_str_19_streams_take_room() {
     assert_eq!(stream.flush(), OK);
     assert!(before - free() >= 100_000 / 4096, "{before} {}", free());
     let allocated = world.streams("f")[1].2;
-    assert!(allocated >= 100_000 && allocated % 4096 == 0, "whole clusters: {allocated}");
+    assert!(allocated >= 100_000 && allocated.is_multiple_of(4096), "whole clusters: {allocated}");
     assert_eq!(stream.write(&vec![1; 2 << 20], Some(0)).returned, NtStatus::DISK_FULL);
     drop(stream);
     let file = world.to_delete("f");
