@@ -323,13 +323,29 @@ impl<T> Foreign<T> {
     }
 }
 
-/// One `lock cmpxchg16b`; a function of its own, because only code that is compiled for the instruction may hold it: inlined
-/// into other code, as an optimised build does, it becomes a call of a library that is not there.
-#[inline(never)]
-#[target_feature(enable = "cmpxchg16b")]
+/// One `lock cmpxchg16b`. In assembler: the intrinsic, pulled into code that is compiled for any x86-64 as link-time optimisation
+/// does even where it is told not to inline, becomes a call of a library that is not there.
+///
+/// # Safety
+/// Sixteen live, aligned bytes that are reached by atomics only, on a processor that has the instruction.
+#[inline]
 unsafe fn exchange16(at: *mut u128, from: u128, to: u128) -> u128 {
-    // SAFETY: the caller's: sixteen live, aligned bytes that are reached by atomics only.
-    unsafe { core::arch::x86_64::cmpxchg16b(at, from, to, Ordering::AcqRel, Ordering::Acquire) }
+    let (low, high): (u64, u64);
+    // SAFETY: the caller's. RBX, which the compiler keeps for itself, is put back; flags are clobbered as asm! assumes.
+    unsafe {
+        core::arch::asm!(
+            "xchg rsi, rbx",
+            "lock cmpxchg16b [rdi]",
+            "mov rbx, rsi",
+            in("rdi") at,
+            inout("rsi") to as u64 => _,
+            in("rcx") (to >> 64) as u64,
+            inout("rax") from as u64 => low,
+            inout("rdx") (from >> 64) as u64 => high,
+            options(nostack),
+        );
+    }
+    u128::from(low) | u128::from(high) << 64
 }
 
 macro_rules! routines {
