@@ -6,7 +6,7 @@
 //! Not here: sharing, access, delete pending, positions, the cache: these are the driver's and the same on each volume.
 
 use crate::node::{Node, Units};
-use nt_abi::NtResult;
+use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
 use std::sync::Arc;
 
@@ -102,6 +102,13 @@ pub(crate) trait Object: Send + Sync {
     fn is_reparse_point(&self) -> bool;
     /// Makes the file, known as `node` and opened under `place`, a reparse point or an ordinary file.
     fn set_reparse(&self, node: &Arc<Node>, place: Option<&(Arc<Node>, Units)>, data: Option<Vec<u8>>) -> NtResult<()>;
+    /// Does this directory mind case, whoever opens below it?
+    fn minds_case(&self) -> NtResult<bool> {
+        Ok(false)
+    }
+    fn set_minds_case(&self, _minds: bool) -> NtResult<()> {
+        NtStatus::INVALID_PARAMETER.fail()
+    }
     /// Makes data and metadata durable.
     fn sync(&self) -> NtResult<()>;
     fn directory(&self) -> Option<&dyn Directory>;

@@ -53,6 +53,21 @@ pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         }
         class::NAME | class::NORMALIZED_NAME => return name(&open, out),
         class::STREAM => return crate::stream::list(volume, &open, out),
+        class::COMPRESSION => {
+            // NT-QRY-29: the file's size, and no compression.
+            out.store::<u64>(0, sizes(node).1).map_err(bad)?;
+            out.store::<u64>(8, 0).map_err(bad)?;
+            16
+        }
+        class::NUMA_NODE => {
+            out.store::<u16>(0, 0xFFFF).map_err(bad)?;
+            2
+        }
+        class::CASE_SENSITIVE => {
+            let minds = node.is_directory() && node.object.minds_case()?;
+            out.store::<u32>(0, u32::from(minds)).map_err(bad)?;
+            4
+        }
         class::STANDARD_LINK => identity::standard_link(&open, out)?,
         class::ID => identity::id(volume, node, out)?,
         class::STAT => identity::stat(&open, out, false)?,
@@ -175,6 +190,7 @@ pub(crate) fn set(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             let delete = input.load::<u8>(0).map_err(bad)? != 0;
             naming::dispose(volume, file, &open, u32::from(delete))?;
         }
+        class::CASE_SENSITIVE => identity::set_case_sensitive(volume, &open, input.load::<u32>(0).map_err(bad)?)?,
         class::DISPOSITION_EX => naming::dispose(volume, file, &open, input.load::<u32>(0).map_err(bad)?)?,
         class @ (class::RENAME | class::RENAME_EX | class::LINK | class::LINK_EX) => {
             let flags = match class {

@@ -10,6 +10,7 @@ use nt_abi::io::{FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
 use nt_io::irp::IoStatus;
+use nt_trace::rule;
 use std::sync::Arc;
 
 /// Every right on a file: what the owner of a file has (NT-QRY-26).
@@ -37,6 +38,38 @@ pub(crate) fn id(volume: &Volume, node: &Node, out: Region) -> NtResult<u64> {
     out.store::<u64>(8, node.id()).map_err(bad)?;
     out.store::<u64>(16, 0).map_err(bad)?;
     Ok(24)
+}
+
+/// FileCaseSensitiveInformation (NT-QRY-30).
+pub(crate) fn set_case_sensitive(volume: &Volume, open: &Open, flags: u32) -> NtResult<()> {
+    const SENSITIVE: u32 = 1;
+    /// FILE_WRITE_ATTRIBUTES, FILE_ADD_FILE, FILE_ADD_SUBDIRECTORY, FILE_DELETE_CHILD.
+    const RIGHTS: u32 = 0x100 | 2 | 4 | 0x40;
+    rule!(NT_QRY_30);
+    let node = &open.node;
+    if flags & !SENSITIVE != 0 || !node.is_directory() {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    if open.access & RIGHTS != RIGHTS {
+        return NtStatus::ACCESS_DENIED.fail();
+    }
+    let _tree = volume.tree.lock();
+    let (minds, wanted) = (node.object.minds_case()?, flags & SENSITIVE != 0);
+    if minds == wanted {
+        return Ok(());
+    }
+    let directory = node.directory()?;
+    if wanted && !directory.is_empty()? {
+        return NtStatus::DIRECTORY_NOT_EMPTY.fail();
+    }
+    if !wanted {
+        let mut names: Vec<Units> = directory.names()?.iter().map(|name| crate::node::upcase(name)).collect();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            return NtStatus::CASE_DIFFERING_NAMES_IN_DIR.fail();
+        }
+    }
+    node.object.set_minds_case(wanted)
 }
 
 /// FileStatInformation, and with `linux` FileStatLxInformation.
@@ -72,7 +105,8 @@ pub(crate) fn stat(open: &Open, out: Region, linux: bool) -> NtResult<u64> {
     let flags = has(parts[0].is_some(), 1)
         | has(parts[1].is_some(), 2)
         | has(parts[2].is_some(), 4)
-        | has(device.iter().all(Option::is_some), 8);
+        | has(device.iter().all(Option::is_some), 8)
+        | has(node.is_directory() && node.object.minds_case()?, 0x10);
     out.store::<u32>(0x48, flags).map_err(bad)?;
     for (at, part) in parts.into_iter().chain(device).enumerate() {
         out.store::<u32>(0x4C + at * 4, part.unwrap_or(0)).map_err(bad)?;

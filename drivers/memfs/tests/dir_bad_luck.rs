@@ -5,6 +5,7 @@
 mod support;
 
 use nt_abi::NtStatus;
+use nt_io::create::CreateSpec;
 use nt_io::info::class;
 use nt_ke::WindowsVersion;
 use std::fs;
@@ -158,4 +159,25 @@ impl File<'_> {
     fn bytes_of_self(&self) -> Vec<u8> {
         self.read(self.eof() as usize, Some(0)).1
     }
+}
+
+#[test]
+fn nt_ea_24_a_host_that_keeps_no_attributes_is_a_volume_without_them() {
+    let Some(ground) = Ground::of("ramfs", &[]) else { return };
+    let world = World::on(WindowsVersion::default(), None, Some(ground));
+    let file = world.sync_file("f");
+    let before = file.query(class::EA, 4);
+    assert_eq!(file.set_ea(b"\0\0\0\0\0\x01\x01\0E\0v"), NtStatus::EAS_NOT_SUPPORTED);
+    assert_eq!(file.query(class::EA, 4), before, "owner, group and mode alone, which are the host's own");
+    let spec = CreateSpec {
+        access: GENERIC_WRITE | SYNCHRONIZE,
+        name: "\\??\\C:\\new".encode_utf16().collect(),
+        options: SYNC,
+        disposition: 2,
+        ea: Some(b"\0\0\0\0\0\x01\x01\0E\0v".to_vec()),
+        ..CreateSpec::default()
+    };
+    let made = nt_io::create::nt_create_file(&world.frame(), &spec).err().map(NtStatus::from);
+    assert_eq!(made, Some(NtStatus::EAS_NOT_SUPPORTED), "half a file is none");
+    assert_eq!(std::fs::read_dir(world.ground.as_ref().expect("ground").path()).expect("a directory").count(), 1);
 }

@@ -203,3 +203,33 @@ fn nt_qry_09_an_inode_is_the_volumes_file_id() {
         assert_eq!(entry.ino(), entry.metadata().expect("stat").ino(), "a listing says the same");
     }
 }
+
+#[test]
+fn nt_qry_30_a_program_fills_a_directory_that_minds_case_natively_too() {
+    const CASE_SENSITIVE: u32 = 71;
+    let Some(mount) = Mount::new() else { return };
+    fs::create_dir(mount.at("d")).expect("mkdir");
+    let client = mount.native();
+    let native = |name: &str, access: u32, options: u32| {
+        client.create(&CreateSpec {
+            access: access | file::SYNCHRONIZE,
+            disposition: 1,
+            options: 0x20 | options,
+            ..file::spec(name)
+        })
+    };
+    let (handle, _) = native("C:\\d", 0x100 | 0x80 | 2 | 4 | 0x40, 1).expect("the directory");
+    client.set_information(handle, CASE_SENSITIVE, &1_u32.to_le_bytes()).expect("empty");
+    client.close(handle).expect("open");
+    for name in ["case", "CASE"] {
+        fs::write(mount.at("d").join(name), name).expect("create");
+    }
+    for name in ["case", "CASE"] {
+        let (handle, _) = native(&format!("C:\\d\\{name}"), 1, 0).expect("either");
+        let mut bytes = [0; 4];
+        assert_eq!(client.read(handle, Some(0), &mut bytes), Ok(4));
+        client.close(handle).expect("open");
+        assert_eq!(bytes, name.as_bytes());
+    }
+    assert!(native("C:\\d\\Case", 1, 0).is_err());
+}

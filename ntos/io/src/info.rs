@@ -56,6 +56,14 @@ pub mod class {
     pub const ALLOCATION: u32 = 19;
     /// FileEndOfFileInformation.
     pub const END_OF_FILE: u32 = 20;
+    /// FileCompressionInformation.
+    pub const COMPRESSION: u32 = 28;
+    /// FileNumaNodeInformation.
+    pub const NUMA_NODE: u32 = 53;
+    /// FileVolumeNameInformation.
+    pub const VOLUME_NAME: u32 = 58;
+    /// FileCaseSensitiveInformation.
+    pub const CASE_SENSITIVE: u32 = 71;
     /// FileStreamInformation.
     pub const STREAM: u32 = 22;
     /// FileCompletionInformation.
@@ -106,6 +114,10 @@ const fn query_shape(class: u32) -> Option<Shape> {
         class::EA | class::ACCESS | class::MODE | class::ALIGNMENT => (4, 0),
         class::NAME | class::NORMALIZED_NAME => (8, 0),
         class::STREAM => (32, 0),
+        class::COMPRESSION => (16, 0),
+        class::NUMA_NODE => (2, 0),
+        class::VOLUME_NAME => (8, 0),
+        class::CASE_SENSITIVE => (4, FILE_READ_ATTRIBUTES),
         class::STANDARD_LINK => (12, 0),
         class::ID => (24, 0),
         class::HARD_LINK | class::HARD_LINK_FULL_ID => (32, 0),
@@ -129,6 +141,7 @@ const fn set_shape(class: u32) -> Option<Shape> {
         class::LINK | class::LINK_EX => (24, 0),
         class::DISPOSITION => (1, DELETE),
         class::DISPOSITION_EX => (4, DELETE),
+        class::CASE_SENSITIVE => (4, FILE_WRITE_ATTRIBUTES),
         class::POSITION => (8, FILE_READ_DATA | FILE_WRITE_DATA),
         class::MODE => (4, 0),
         class::ALLOCATION | class::END_OF_FILE | class::VALID_DATA_LENGTH => (8, FILE_WRITE_DATA),
@@ -289,6 +302,7 @@ fn query(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
         class::MODE => word(mode_of(opened.flags))?,
         class::ALIGNMENT => word(opened.top.get(DEVICE_OBJECT::AlignmentRequirement))?,
         class::ACCESS => word(opened.granted)?,
+        class::VOLUME_NAME => volume_name(frame, &opened, out)?,
         class::IO_COMPLETION_NOTIFICATION => word(
             u32::from(opened.flags & FO_SKIP_COMPLETION_PORT != 0)
                 | u32::from(opened.flags & FO_SKIP_SET_EVENT != 0) << 1
@@ -322,6 +336,18 @@ fn query(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
         }
     };
     answer(frame, args, result)
+}
+
+/// FileVolumeNameInformation: the name of the device that was opened, and as much of it as fits (NT-QRY-29).
+fn volume_name(frame: &Frame, opened: &Opened, out: Region) -> NtResult<IoStatus> {
+    let device = opened.file.ptr(FILE_OBJECT::DeviceObject).ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
+    let name = System::of(&frame.kernel).namespace.name_of(device.view()).unwrap_or_default();
+    let bytes: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let fits = bytes.len().min(out.len() - 4) & !1;
+    out.store::<u32>(0, bytes.len() as u32).map_err(violation)?;
+    out.sub(4, fits).write_from(&bytes[..fits]).map_err(violation)?;
+    let status = if fits < bytes.len() { NtStatus::BUFFER_OVERFLOW } else { NtStatus::SUCCESS };
+    Ok(IoStatus::new(status, 4 + fits as u64))
 }
 
 /// The parts of FileAllInformation that are the I/O manager's: access, position, mode, alignment.

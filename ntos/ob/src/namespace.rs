@@ -102,6 +102,14 @@ impl Namespace {
         self.names.write().retain(|_, (_, node)| is_other(node));
     }
 
+    /// Returns the name of an object; of several, the first in order.
+    #[must_use]
+    pub fn name_of(&self, body: nt_cell::Foreign<Bytes>) -> Option<String> {
+        let names = self.names.read();
+        let own = names.values().filter(|(_, node)| matches!(node, Node::Object(object, _) if object.body() == body));
+        own.map(|(name, _)| name.clone()).min()
+    }
+
     /// Returns the target of a symbolic link.
     #[must_use]
     pub fn link_target(&self, path: &str) -> Option<String> {

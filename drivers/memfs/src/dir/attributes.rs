@@ -19,6 +19,8 @@ use rustix::fs::{UTIME_OMIT, XattrFlags};
 use rustix::io::Errno;
 
 const RECORD: &[u8] = b"user.ntio.basic";
+/// A directory that has it minds case.
+const CASE: &[u8] = b"user.ntio.case";
 const OTHERS: &[u8] = b"user.ntio.ea.";
 /// Attributes that are kept for a file.
 const KEPT: u32 = 0x31A7 & !FILE_ATTRIBUTE_DIRECTORY & !FILE_ATTRIBUTE_NORMAL;
@@ -141,6 +143,29 @@ pub(super) fn meta(stat: &Statx, spot: &Spot) -> NtResult<Meta> {
         changed: from_host(stat.stx_ctime),
         attributes: record.attributes | bits,
     })
+}
+
+/// Does a directory mind case?
+pub(super) fn minds_case(host: &Host) -> NtResult<bool> {
+    match Spot::open(host).get(CASE, &mut [0; 1]) {
+        Ok(_) => Ok(true),
+        Err(errno) if nothing(errno) => Ok(false),
+        Err(errno) => Err(error(errno)),
+    }
+}
+
+/// Lets a directory mind case, or no longer.
+pub(super) fn set_minds_case(host: &Host, minds: bool) -> NtResult<()> {
+    let fd = host.opened().map_err(error)?;
+    let done = match minds {
+        true => call(|| rustix::fs::fsetxattr(fd, CASE, b"1", XattrFlags::empty())),
+        false => call(|| rustix::fs::fremovexattr(fd, CASE)),
+    };
+    match done {
+        Err(Errno::NODATA) if !minds => Ok(()),
+        Err(Errno::OPNOTSUPP) => NtStatus::NOT_SUPPORTED.fail(),
+        other => other.map_err(error),
+    }
 }
 
 /// Keeps attributes and creation time where they differ from what the host would show.

@@ -78,7 +78,7 @@ impl Directory for DirObject {
         if let Some(node) = self.lookup(&name(wanted)?)? {
             return Ok(Some((wanted.to_vec(), node)));
         }
-        if exact {
+        if exact || attributes::minds_case(&self.0)? {
             return Ok(None);
         }
         let upper = upcase(wanted);

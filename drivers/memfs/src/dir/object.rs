@@ -101,6 +101,12 @@ impl Object for DirObject {
     fn set_eas(&self, list: Vec<Attribute>, replace: bool) -> NtResult<()> {
         attributes::set(&self.0, list, replace)
     }
+    fn minds_case(&self) -> NtResult<bool> {
+        attributes::minds_case(&self.0)
+    }
+    fn set_minds_case(&self, minds: bool) -> NtResult<()> {
+        attributes::set_minds_case(&self.0, minds)
+    }
     fn is_reparse_point(&self) -> bool {
         !matches!(self.0.kind(), FileType::RegularFile | FileType::Directory)
     }

@@ -15,7 +15,7 @@ use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
 use nt_ke::{Kernel, Mutex, RwLock};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use store::Store;
 
@@ -50,6 +50,7 @@ struct RamObject {
     links: AtomicU32,
     inner: Mutex<Inner>,
     children: Option<RwLock<BTreeMap<Units, Arc<Node>>>>,
+    minds_case: AtomicBool,
     shared: Arc<Shared>,
 }
 
@@ -86,6 +87,7 @@ fn node(shared: &Arc<Shared>, id: u64, new: New) -> NtResult<Arc<Node>> {
         links: AtomicU32::new(1),
         inner: Mutex::new(Inner { meta, eas: new.eas, ..Inner::default() }),
         children: new.directory.then(|| RwLock::new(BTreeMap::new())),
+        minds_case: AtomicBool::new(false),
         shared: Arc::clone(shared),
     };
     let content = RamContent { store: Store::default(), allocation: 0, shared: Arc::clone(shared) };
@@ -191,6 +193,13 @@ impl Object for RamObject {
     fn reparse(&self) -> NtResult<Option<Vec<u8>>> {
         Ok(self.inner.lock().reparse.clone())
     }
+    fn minds_case(&self) -> NtResult<bool> {
+        Ok(self.minds_case.load(Ordering::Relaxed))
+    }
+    fn set_minds_case(&self, minds: bool) -> NtResult<()> {
+        self.minds_case.store(minds, Ordering::Relaxed);
+        Ok(())
+    }
     fn is_reparse_point(&self) -> bool {
         self.inner.lock().reparse.is_some()
     }
@@ -227,7 +236,7 @@ impl Directory for RamObject {
         if let Some((key, node)) = children.get_key_value(name) {
             return Ok(Some((key.clone(), Arc::clone(node))));
         }
-        if exact {
+        if exact || self.minds_case.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let wanted = upcase(name);

@@ -29,7 +29,12 @@ impl Ground {
 
     /// A tmpfs with options.
     pub fn tmpfs(options: &[(&str, u64)]) -> Option<Self> {
-        let made = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).and_then(|fs| {
+        Self::of("tmpfs", options)
+    }
+
+    /// A file system of this kind.
+    pub fn of(kind: &str, options: &[(&str, u64)]) -> Option<Self> {
+        let made = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).and_then(|fs| {
             for (name, value) in options {
                 fsconfig_set_string(&fs, *name, value.to_string())?;
             }
