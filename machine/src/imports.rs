@@ -19,6 +19,7 @@ pub fn exports() -> Vec<&'static [Export]> {
         nt_io::exports::EXPORTS,
         nt_io::life::exports::EXPORTS,
         nt_io::lock::exports::EXPORTS,
+        nt_io::services::exports::EXPORTS,
         nt_io::notify::exports::EXPORTS,
         nt_io::keys::exports::EXPORTS,
         nt_io::reparse::exports::EXPORTS,

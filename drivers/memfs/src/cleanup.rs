@@ -9,7 +9,7 @@ use crate::stream;
 use crate::{naming, notice};
 use nt_abi::io::{
     FILE_ACTION_REMOVED_STREAM, FILE_NOTIFY_CHANGE_LAST_WRITE, FILE_NOTIFY_CHANGE_SIZE, FILE_OBJECT, FO_FILE_MODIFIED,
-    FO_FILE_SIZE_CHANGED, FO_NO_INTERMEDIATE_BUFFERING, FO_VOLUME_OPEN,
+    FO_FILE_SIZE_CHANGED, FO_NO_INTERMEDIATE_BUFFERING, FO_VOLUME_OPEN, IO_STACK_LOCATION,
 };
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
@@ -124,6 +124,9 @@ fn off_the_cache(file: Foreign<FILE_OBJECT>, node: &Node, last: bool, uncached: 
     Ok(())
 }
 
+/// IRP_MN_FLUSH_AND_PURGE. The lesser minor functions ask for less than all that a flush does here.
+const FLUSH_AND_PURGE: u8 = 4;
+
 /// IRP_MJ_FLUSH_BUFFERS: what was written is durable when it returns; of a volume, all of it.
 pub(crate) fn flush(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
@@ -136,6 +139,9 @@ pub(crate) fn flush(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     } else {
         if open.node.is_cached() {
             written(nt_cc::flush(open.node.sections(), None))?; // NT-CC-43
+            if irp.stack().get(IO_STACK_LOCATION::MinorFunction) == FLUSH_AND_PURGE {
+                let _what_is_locked_stays = nt_cc::purge(open.node.sections(), None);
+            }
         }
         open.node.object.sync()?;
     }

@@ -12,7 +12,7 @@ use crate::info::InfoArguments;
 use crate::irp::{self, IoStatus, Irp};
 use crate::rw::Arguments;
 use crate::system::System;
-use crate::{complete, control, create, device, driver, event, file, flush, info, read, rw, send, write};
+use crate::{complete, create, device, driver, event, file, info, read, rw, send, write};
 use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, IO_STACK_LOCATION, IRP};
 use nt_abi::ke::KEVENT;
 use nt_abi::mm::MDL;
@@ -58,7 +58,7 @@ pub(crate) fn code(address: u64) -> Option<CodePtr> {
     unsafe { CodePtr::from_raw(address) }
 }
 
-fn status(result: NtResult<NtStatus>) -> u32 {
+pub(crate) fn status(result: NtResult<NtStatus>) -> u32 {
     result.unwrap_or_else(NtError::status).0
 }
 
@@ -184,7 +184,7 @@ pub fn release_cancel_lock(irql: u8) {
 }
 
 /// Reads OBJECT_ATTRIBUTES: root, name, attributes.
-fn attributes(frame: &Frame, address: u64) -> NtResult<(Handle, Vec<u16>, u32)> {
+pub(crate) fn attributes(frame: &Frame, address: u64) -> NtResult<(Handle, Vec<u16>, u32)> {
     let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
     let kernel = frame.mode() == Mode::Kernel;
     if address == 0 {
@@ -200,29 +200,41 @@ fn attributes(frame: &Frame, address: u64) -> NtResult<(Handle, Vec<u16>, u32)> 
     if name_at == 0 {
         return Ok((root, Vec::new(), flags));
     }
-    let string = given(frame, name_at).region(UNICODE_STRING::SIZE, kernel).map_err(violation)?;
+    Ok((root, text(frame, name_at)?, flags))
+}
+
+/// Reads a caller's UNICODE_STRING.
+pub(crate) fn text(frame: &Frame, address: u64) -> NtResult<Vec<u16>> {
+    let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
+    let kernel = frame.mode() == Mode::Kernel;
+    let string = given(frame, address).region(UNICODE_STRING::SIZE, kernel).map_err(violation)?;
     let length = string.load::<u16>(0).map_err(violation)?;
     let buffer = string.load::<u64>(UNICODE_STRING::Buffer.offset()).map_err(violation)?;
     let bytes = given(frame, buffer).region(usize::from(length), kernel).and_then(Region::to_vec).map_err(violation)?;
-    Ok((root, bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect(), flags))
+    Ok(bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect())
+}
+
+/// A required pointer.
+pub(crate) fn need_nonzero(address: u64) -> NtResult<u64> {
+    if address == 0 { NtStatus::ACCESS_VIOLATION.fail() } else { Ok(address) }
 }
 
 /// The eleven arguments of NtCreateFile.
-struct RawCreate {
-    handle: u64,
-    access: u32,
-    attributes: u64,
-    iosb: u64,
-    allocation: u64,
-    file_attributes: u32,
-    share: u32,
-    disposition: u32,
-    options: u32,
-    ea: u64,
-    ea_length: u32,
+pub(crate) struct RawCreate {
+    pub(crate) handle: u64,
+    pub(crate) access: u32,
+    pub(crate) attributes: u64,
+    pub(crate) iosb: u64,
+    pub(crate) allocation: u64,
+    pub(crate) file_attributes: u32,
+    pub(crate) share: u32,
+    pub(crate) disposition: u32,
+    pub(crate) options: u32,
+    pub(crate) ea: u64,
+    pub(crate) ea_length: u32,
 }
 
-fn create_file(frame: &Frame, raw: &RawCreate) -> NtResult<NtStatus> {
+pub(crate) fn create_file(frame: &Frame, raw: &RawCreate) -> NtResult<NtStatus> {
     let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
     let kernel = frame.mode() == Mode::Kernel;
     let out = given(frame, raw.handle).region(8, kernel).map_err(violation)?;
@@ -292,7 +304,7 @@ fn transfer(
     }
 }
 
-fn query(frame: &Frame, handle: u64, iosb: u64, buffer: u64, length: u32, class: u32) -> InfoArguments {
+pub(crate) fn query(frame: &Frame, handle: u64, iosb: u64, buffer: u64, length: u32, class: u32) -> InfoArguments {
     InfoArguments { handle: Handle(handle), iosb: given(frame, iosb), buffer: given(frame, buffer), length, class }
 }
 
@@ -411,10 +423,6 @@ exports! { "ntoskrnl.exe" =>
         let raw = RawCreate { handle, access, attributes, iosb, allocation, file_attributes, share, disposition, options, ea, ea_length };
         zw(|frame| status(create_file(frame, &raw)))
     }
-    Partial("as NtCreateFile") code ZwOpenFile(handle: u64, access: u32, attributes: u64, iosb: u64, share: u32, options: u32) -> u32 {
-        let raw = RawCreate { handle, access, attributes, iosb, allocation: 0, file_attributes: 0, share, disposition: 1, options, ea: 0, ea_length: 0 };
-        zw(|frame| status(create_file(frame, &raw)))
-    }
     Full code NtClose(handle: u64) -> u32 {
         status(event::close(&nt_ke::current(), Handle(handle)).map(|()| NtStatus::SUCCESS))
     }
@@ -434,26 +442,6 @@ exports! { "ntoskrnl.exe" =>
     Partial("the classes that info::class names") code NtSetInformationFile(handle: u64, iosb: u64, buffer: u64, length: u32, class: u32) -> u32 {
         let frame = nt_ke::current();
         info::nt_set_information_file(&frame, &query(&frame, handle, iosb, buffer, length, class)).0
-    }
-    Partial("size, volume, device and attribute classes") code ZwQueryVolumeInformationFile(handle: u64, iosb: u64, buffer: u64, length: u32, class: u32) -> u32 {
-        zw(|frame| info::nt_query_volume_information_file(frame, &query(frame, handle, iosb, buffer, length, class)).0)
-    }
-    Full code ZwFlushBuffersFile(handle: u64, iosb: u64) -> u32 {
-        zw(|frame| flush::nt_flush_buffers_file(frame, Handle(handle), given(frame, iosb)).0)
-    }
-    Full code ZwDeviceIoControlFile(handle: u64, event: u64, apc: u64, context: u64, iosb: u64, control_code: u32, input: u64, input_length: u32, output: u64, output_length: u32) -> u32 {
-        zw(|frame| control::nt_control_file(frame, &control::ControlArguments {
-            handle: Handle(handle), event: Handle(event), apc_routine: code(apc), apc_context: context,
-            iosb: given(frame, iosb), code: control_code, input: (given(frame, input), input_length),
-            output: (given(frame, output), output_length), file_system: false,
-        }).0)
-    }
-    Full code ZwFsControlFile(handle: u64, event: u64, apc: u64, context: u64, iosb: u64, control_code: u32, input: u64, input_length: u32, output: u64, output_length: u32) -> u32 {
-        zw(|frame| control::nt_control_file(frame, &control::ControlArguments {
-            handle: Handle(handle), event: Handle(event), apc_routine: code(apc), apc_context: context,
-            iosb: given(frame, iosb), code: control_code, input: (given(frame, input), input_length),
-            output: (given(frame, output), output_length), file_system: true,
-        }).0)
     }
     Full code ZwWaitForSingleObject(handle: u64, alertable: u8, at_most: u64) -> u32 {
         zw(|frame| status(timeout(frame, at_most).and_then(|t| event::wait_for(frame, Handle(handle), alertable != 0, t))))

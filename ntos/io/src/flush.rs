@@ -1,4 +1,4 @@
-//! `NtFlushBuffersFile`.
+//! `NtFlushBuffersFile`, `NtFlushBuffersFileEx`.
 //!
 //! Room: ntos/io. IRQL: PASSIVE_LEVEL. Locks: the file object's, for synchronous files.
 //! Source: ZwFlushBuffersFile page; rules NT-F-01 to NT-F-05.
@@ -6,7 +6,9 @@
 use crate::irp::IoStatus;
 use crate::rw::store_status;
 use crate::{device, event, file, info, observe};
-use nt_abi::io::{FILE_APPEND_DATA, FILE_OBJECT, FILE_WRITE_DATA, FO_NAMED_PIPE, IRP_MJ_FLUSH_BUFFERS};
+use nt_abi::io::{
+    FILE_APPEND_DATA, FILE_OBJECT, FILE_WRITE_DATA, FO_NAMED_PIPE, IO_STACK_LOCATION, IRP_MJ_FLUSH_BUFFERS,
+};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Addr;
 use nt_ke::{Frame, Mode, dispatcher};
@@ -16,10 +18,25 @@ use nt_ob::{Handle, ObjectRef};
 /// NtFlushBuffersFile: synchronous, also on an asynchronous handle (NT-F-03).
 #[must_use]
 pub fn nt_flush_buffers_file(frame: &Frame, handle: Handle, iosb: Addr) -> NtStatus {
-    observe::service(frame, "NtFlushBuffersFile", IRP_MJ_FLUSH_BUFFERS, handle, || flush(frame, handle, iosb))
+    observe::service(frame, "NtFlushBuffersFile", IRP_MJ_FLUSH_BUFFERS, handle, || flush(frame, handle, iosb, 0))
 }
 
-fn flush(frame: &Frame, handle: Handle, iosb: Addr) -> NtResult<NtStatus> {
+/// NtFlushBuffersFileEx: one of FLUSH_FLAGS_FILE_DATA_ONLY (1), FLUSH_FLAGS_NO_SYNC (2), FLUSH_FLAGS_FILE_DATA_SYNC_ONLY (4),
+/// FLUSH_FLAGS_FLUSH_AND_PURGE (8), or none; the file system sees it as the minor function 1 to 4.
+#[must_use]
+pub fn nt_flush_buffers_file_ex(frame: &Frame, handle: Handle, flags: u32, iosb: Addr) -> NtStatus {
+    let minor = match flags {
+        0 => 0,
+        1 => 1,
+        2 => 2,
+        4 => 3,
+        8 => 4,
+        _ => return NtStatus::INVALID_PARAMETER,
+    };
+    observe::service(frame, "NtFlushBuffersFileEx", IRP_MJ_FLUSH_BUFFERS, handle, || flush(frame, handle, iosb, minor))
+}
+
+fn flush(frame: &Frame, handle: Handle, iosb: Addr, minor: u8) -> NtResult<NtStatus> {
     let kernel = frame.mode() == Mode::Kernel;
     if !kernel {
         let probed = iosb.region(16, false).and_then(|block| block.probe_write());
@@ -36,7 +53,9 @@ fn flush(frame: &Frame, handle: Handle, iosb: Addr) -> NtResult<NtStatus> {
     let _lock = if file::is_synchronous(*opened) { file::lock(frame, *opened).ok() } else { None };
     dispatcher::clear_event(opened.at(FILE_OBJECT::Event));
     let buffer = info::SystemBuffer::new(0)?;
-    let end = info::exchange(frame, *opened, top, IRP_MJ_FLUSH_BUFFERS, 0, buffer.block(), 0, |_| {});
+    let end = info::exchange(frame, *opened, top, IRP_MJ_FLUSH_BUFFERS, 0, buffer.block(), 0, |stack| {
+        stack.set(IO_STACK_LOCATION::MinorFunction, minor);
+    });
     let result = end.result;
     dispatcher::set_event(opened.at(FILE_OBJECT::Event));
     if result.status.is_error() {

@@ -38,6 +38,7 @@ pub mod reparse;
 pub mod rw;
 pub mod send;
 pub mod service;
+pub mod services;
 pub mod settle;
 pub mod system;
 pub mod target;
