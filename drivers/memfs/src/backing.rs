@@ -130,6 +130,8 @@ pub(crate) trait Streams {
     fn remove_stream(&self, stream: &Arc<Node>) -> NtResult<()>;
     /// Takes all away but these.
     fn remove_streams_but(&self, kept: &[Arc<Node>]) -> NtResult<()>;
+    /// Gives the bytes of one stream of the file to another, which is empty.
+    fn move_bytes(&self, from: &Node, to: &Node) -> NtResult<()>;
     /// Gives a stream a free name.
     fn rename_stream(&self, stream: &Arc<Node>, to: &[u16]) -> NtResult<()>;
 }

@@ -97,7 +97,8 @@ pub(crate) fn start(file: Foreign<FILE_OBJECT>, node: &Node) -> NtResult<()> {
     // Cleanup marks the file object, then takes this lock, then takes the object off the cache: one that comes later would
     // hold the object for ever.
     let _sharing = node.sharing.lock();
-    if file.get(FILE_OBJECT::Flags) & FO_CLEANUP_COMPLETE != 0 {
+    let elsewhere = file.addr_at(FILE_OBJECT::FsContext) != node.fcb.addr(); // a stream was renamed under its transfer
+    if elsewhere || file.get(FILE_OBJECT::Flags) & FO_CLEANUP_COMPLETE != 0 {
         return NtStatus::FILE_CLOSED.fail();
     }
     nt_cc::initialize(file, sizes, Callbacks::Native(Arc::new(Client(own_policy(node)))))

@@ -481,6 +481,22 @@ fn share(node: &Node, request: &Request) -> NtResult<()> {
     Ok(())
 }
 
+/// Puts an open's part into the sharing counts of another stream.
+pub(crate) fn share_anew(open: &Open) {
+    let wants = (open.access & READS != 0, open.access & WRITES != 0, open.access & 0x1_0000 != 0);
+    if !(wants.0 || wants.1 || wants.2) {
+        return;
+    }
+    let mut s = open.node.sharing.lock();
+    s.opens += 1;
+    s.readers += u32::from(wants.0);
+    s.writers += u32::from(wants.1);
+    s.deleters += u32::from(wants.2);
+    s.share_read += u32::from(open.share & FILE_SHARE_READ != 0);
+    s.share_write += u32::from(open.share & FILE_SHARE_WRITE != 0);
+    s.share_delete += u32::from(open.share & FILE_SHARE_DELETE != 0);
+}
+
 /// Takes an open's part out of the sharing counts.
 pub(crate) fn unshare(open: &Open) {
     let wants = (open.access & READS != 0, open.access & WRITES != 0, open.access & 0x1_0000 != 0);

@@ -200,7 +200,7 @@ pub(crate) fn set(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             let kind = if matches!(class, class::LINK | class::LINK_EX) { Kind::Link } else { Kind::Rename };
             let name = target_name(input)?;
             if stream::concerns(&open, &name) {
-                stream::rename(volume, &open, &name, flags, kind)?;
+                stream::rename(volume, file, &open, &name, flags, kind)?;
                 return Ok(IoStatus::new(NtStatus::SUCCESS, 0));
             }
             let directory = stack.ptr(IO_STACK_LOCATION::SetFile_FileObject);

@@ -58,7 +58,6 @@ fn a_file_and_an_open_of_it_take_less_than_a_kibibyte_each() {
         taken
     };
     let (file, open) = (each(2), each(1));
-    println!("{file} bytes for a file, {open} for an open of it");
-    assert!((1..MOST).contains(&file), "{file} bytes for a file");
+    assert!((1..MOST).contains(&file), "{file} bytes for a file, {open} for an open of it");
     assert!((1..MOST).contains(&open), "{open} bytes for an open");
 }

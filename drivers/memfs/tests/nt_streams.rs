@@ -603,6 +603,40 @@ fn nt_ren_34_a_stream_is_renamed_within_its_file() {
     assert_eq!(world.stream_names("f"), ["::$DATA", ":EMPTY:$DATA", ":full:$DATA"]);
     drop(stream);
     assert_eq!(world.get("f:empty").as_deref(), Some(&b"bytes"[..]));
+    // The unnamed stream gets a name, an empty one stays; and takes a named one's bytes.
+    let main = world.open_file("f", GENERIC_READ | GENERIC_WRITE | DELETE | SYNCHRONIZE, SYNC);
+    let (id, other) = (main.id(), world.open_file("f", 0x80 | SYNCHRONIZE, SYNC));
+    assert_eq!(
+        main.rename(":was main", false),
+        NtStatus::SHARING_VIOLATION,
+        "another handle would be left with nothing"
+    );
+    drop(other);
+    assert_eq!(main.write(b"MAIN!", Some(0)), success(5));
+    assert_eq!(main.rename(":full", true), NtStatus::INVALID_PARAMETER);
+    assert_eq!(main.rename(":was main", false), OK);
+    assert_eq!((main.name().as_str(), main.eof(), main.id()), ("\\f:was main", 5, id));
+    assert_eq!(main.write(b"+", Some(5)), success(1));
+    assert_eq!(main.read(9, Some(0)).1, b"MAIN!+");
+    assert_eq!((world.get("f").as_deref(), world.get("f:was main").as_deref()), (Some(&b""[..]), Some(&b"MAIN!+"[..])));
+    assert_eq!(world.stream_names("f"), ["::$DATA", ":EMPTY:$DATA", ":full:$DATA", ":was main:$DATA"]);
+    assert_eq!(world.why_shared("f", READ_DATA, 0), None, "the unnamed stream is free");
+    assert_eq!(main.rename("::$DATA", false), NtStatus::OBJECT_NAME_COLLISION);
+    assert_eq!(main.rename("::$DATA", true), OK);
+    assert_eq!((main.name().as_str(), main.read(9, Some(0)).1), ("\\f", b"MAIN!+".to_vec()));
+    drop(main);
+    assert_eq!(world.stream_names("f"), ["::$DATA", ":EMPTY:$DATA", ":full:$DATA"]);
+    assert_eq!(world.get("f").as_deref(), Some(&b"MAIN!+"[..]));
+    // A program that deletes itself: the name goes with the stream, the file after it.
+    let main = world.to_delete("f");
+    assert_eq!((main.rename(":gone", false), main.dispose(true)), (OK, OK));
+    drop(main);
+    assert_eq!((world.get("f").as_deref(), world.why("f:gone", 0x80, 0, 1)), (Some(&b""[..]), ABSENT));
+    world.make("d", 2, DIR);
+    let directory = world.open_file("d", DELETE | SYNCHRONIZE, SYNC | DIR);
+    assert_eq!(directory.rename(":s", false), NtStatus::INVALID_PARAMETER, "a directory's names are no data");
+    world.put("d:s", b"");
+    assert_eq!(world.to_delete("d:s").rename("::$DATA", true), NtStatus::INVALID_PARAMETER);
     // The file moves with all it has.
     let main = world.to_delete("f");
     assert_eq!(main.rename("g", false), OK);

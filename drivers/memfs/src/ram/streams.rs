@@ -63,6 +63,13 @@ impl Streams for RamObject {
         self.remove_if(|there| !kept.iter().any(|stream| Arc::ptr_eq(stream, there)));
         Ok(())
     }
+    fn move_bytes(&self, from: &Node, to: &Node) -> NtResult<()> {
+        let (mut from_data, mut to_data) = (from.data.write(), to.data.write());
+        std::mem::swap(&mut *from_data, &mut *to_data);
+        from.publish(&from_data);
+        to.publish(&to_data);
+        Ok(())
+    }
     fn rename_stream(&self, _stream: &Arc<Node>, _to: &[u16]) -> NtResult<()> {
         Ok(())
     }

@@ -48,11 +48,17 @@ pub(crate) fn leave(file: Foreign<FILE_OBJECT>, open: &Open, dead: bool) -> NtRe
 }
 
 fn remove(file: &Node, stream: &Arc<Node>) -> NtResult<()> {
+    go(file, stream)?;
+    super::touch(file)
+}
+
+/// Takes a stream out of its file.
+pub(super) fn go(file: &Node, stream: &Arc<Node>) -> NtResult<()> {
     file.streams()?.remove_stream(stream)?;
     if let Some(named) = &stream.named {
         named.fate.lock().gone = true;
     }
-    super::touch(file)
+    Ok(())
 }
 
 /// The file is overwritten: its streams go, an open one with its last handle (NT-STR-10).

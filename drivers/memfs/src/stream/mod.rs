@@ -60,6 +60,10 @@ impl Named {
     pub(crate) fn enter(&self) {
         self.fate.lock().opens += 1;
     }
+    /// An open ends, or goes over to another stream.
+    fn left(&self) {
+        self.fate.lock().opens -= 1;
+    }
     pub(crate) fn is_open(&self) -> bool {
         self.fate.lock().opens != 0
     }
