@@ -40,9 +40,19 @@ thread_local! {
 }
 
 /// A block of the arena for the time of one call.
+#[derive(Debug)]
 pub(crate) struct Loan(Option<UserBlock>);
 
 impl Loan {
+    /// A block for a status block and what else a call takes by address.
+    pub(crate) fn for_arguments() -> NtResult<Self> {
+        let loan = Self::new(ARGUMENTS)?;
+        loan.clear().map(|()| loan)
+    }
+    /// Room for a second status block in a block of arguments.
+    pub(crate) fn spare(&self) -> u64 {
+        self.addr() + OFFSET
+    }
     pub(crate) fn new(len: usize) -> NtResult<Self> {
         let spare = SPARE.with_borrow_mut(|spare| {
             let at = spare.iter().position(|block| block.len() >= len && block.len() <= len.max(64) * 64)?;

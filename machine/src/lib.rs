@@ -21,6 +21,7 @@ pub mod perfetto;
 pub mod recorder;
 pub mod report;
 pub mod spec;
+pub mod watch;
 
 pub use builder::MachineBuilder;
 pub use client::Client;
@@ -30,6 +31,7 @@ pub use overlapped::{Overlapped, OverlappedFile, ReadOverlapped, WriteOverlapped
 pub use recorder::Recorder;
 pub use report::Report;
 pub use spec::{FilterKind, FilterSpec, KsSpec, SpecError, VolumeSpec};
+pub use watch::{Changed, Changes, WatchSpec, Watching};
 
 use nt_ke::{Entered, Kernel, Mode, Thread};
 use nt_ks::device::BuiltIn;

@@ -67,6 +67,6 @@ pub use nt_fltmgr::{CallbackData, MiniFilter, PostOp, PreOp};
 pub use nt_io::irp::IoStatus;
 pub use nt_machine::file::{OPEN as FILE_OPEN, spec};
 pub use nt_machine::{
-    Client, Handle, KernelClient, KernelFile, KsSpec, Machine, MachineBuilder, Overlapped, OverlappedFile,
-    ReadOverlapped, VolumeSpec, WindowsVersion, WriteOverlapped,
+    Changes, Client, Handle, KernelClient, KernelFile, KsSpec, Machine, MachineBuilder, Overlapped, OverlappedFile,
+    ReadOverlapped, VolumeSpec, WatchSpec, WindowsVersion, WriteOverlapped,
 };

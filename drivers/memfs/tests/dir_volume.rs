@@ -364,3 +364,18 @@ fn nt_s_09_what_comes_late_to_the_host_keeps_the_date_it_was_given() {
     manager.write_all();
     assert_eq!((written("asked"), fs::read(world.host("asked")).expect("there")), (closed, vec![3; 5000]));
 }
+
+#[test]
+fn nt_nfy_26_what_the_host_changes_is_seen_but_not_told() {
+    use support::notify::{ADDED, ALL, told};
+    let world = world();
+    drop(world.directory("d"));
+    let dir = world.watched("d");
+    let wait = dir.watch(ALL);
+    fs::write(world.host("d/behind"), b"bytes").expect("written by the host");
+    assert_eq!(world.get("d\\behind"), Some(b"bytes".to_vec()));
+    fs::remove_file(world.host("d/behind")).expect("removed by the host");
+    assert!(wait.is_waiting());
+    world.put("d\\ours", b"");
+    assert_eq!(wait.told(), told(&[(ADDED, "ours")]));
+}
