@@ -153,6 +153,7 @@ impl CacheMap {
             if !view.resident.all(a, b) {
                 return None;
             }
+            view.touch();
             let copied = view.bytes(start, end).copy_from(from);
             self.soiled(view.dirty.set(a, b));
             return Some(copied);
@@ -169,6 +170,7 @@ impl CacheMap {
         for (at, stop) in pieces(start, end) {
             let view = pages.get(at / PAGE)?;
             let (a, b) = span(view, at, stop);
+            view.touch();
             let copied = view.bytes(at, stop).copy_from(from.sub((at - start) as usize, (stop - at) as usize));
             self.soiled(view.dirty.set(a, b));
             if copied.is_err() {
@@ -203,6 +205,7 @@ impl CacheMap {
                         view.resident.all(a, b)
                     } =>
                 {
+                    view.touch();
                     target.copy_from(view.bytes(at, stop))
                 }
                 _ => Self::copy_gaps(view.map(|view| &**view), at, stop, valid, target)?,
@@ -244,7 +247,10 @@ impl CacheMap {
         loop {
             let copied = Self::copy_out(&self.pages.read(), start, to);
             match copied {
-                Some(Ok(())) => return Ok(Some(IoStatus::new(NtStatus::SUCCESS, to.len() as u64))),
+                Some(Ok(())) => {
+                    self.manager.trim();
+                    return Ok(Some(IoStatus::new(NtStatus::SUCCESS, to.len() as u64)));
+                }
                 Some(Err(_)) => return NtStatus::INVALID_USER_BUFFER.fail(),
                 None => {}
             }
@@ -321,6 +327,8 @@ impl CacheMap {
                 pages.sizes.valid = end;
                 self.block.set(crate::layout::SHARED_CACHE_MAP::ValidDataLength, end as i64);
             }
+            drop(pages);
+            self.manager.trim(); // not before: what a transfer read in stays until it is copied
             return Ok(true);
         }
     }
@@ -335,6 +343,7 @@ impl CacheMap {
         source: Source,
         valid: u64,
     ) -> NtResult<()> {
+        view.touch();
         let mut at = start;
         while at < end {
             let (a, last) = span(view, at, end);

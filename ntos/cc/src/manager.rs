@@ -48,6 +48,9 @@ pub struct Loss {
 /// Dirty bytes that throttle writers: 256 MiB.
 const LIMIT: usize = 256 << 20 >> 12;
 
+/// Cached bytes from which on clean pages that nobody uses are let go of: 512 MiB, twice what may be dirty.
+const WORKING_SET: usize = 512 << 20 >> 12;
+
 /// The cache manager of one machine.
 pub struct Manager {
     kernel: Weak<Kernel>,
@@ -59,6 +62,11 @@ pub struct Manager {
     pub(crate) limit: AtomicUsize,
     /// Whether a stream ever had a limit of its own: only then is a stream's asked for.
     pub(crate) thresholds: AtomicBool,
+    /// Pages that the views of all streams have room for, and how many may have when a transfer has ended.
+    pub(crate) cached: Arc<AtomicUsize>,
+    working_set: AtomicUsize,
+    /// Where the next look for views to let go of begins; held by who looks.
+    hand: Mutex<usize>,
     pub(crate) waiting: Mutex<VecDeque<Deferred>>,
     pub(crate) posts: Mutex<Posts>,
     pub(crate) eased: Condvar,
@@ -97,6 +105,9 @@ impl Manager {
             dirty: AtomicUsize::new(0),
             limit: AtomicUsize::new(LIMIT),
             thresholds: AtomicBool::new(false),
+            cached: Arc::default(),
+            working_set: AtomicUsize::new(WORKING_SET),
+            hand: Mutex::new(0),
             waiting: Mutex::new(VecDeque::new()),
             posts: Mutex::default(),
             eased: Condvar::new(),
@@ -154,6 +165,45 @@ impl Manager {
     /// Sets how many dirty pages of all streams together throttle writers (NT-CC-15).
     pub fn set_dirty_limit(&self, pages: usize) {
         self.limit.store(pages, Ordering::Relaxed);
+    }
+
+    /// Sets how many pages of all streams together may stay cached when a transfer has ended. Dirty, pinned and travelling
+    /// pages stay whatever the number.
+    pub fn set_working_set(&self, pages: usize) {
+        self.working_set.store(pages, Ordering::Relaxed);
+    }
+
+    /// Returns how many pages the views of all streams have room for.
+    #[must_use]
+    pub fn cached_pages(&self) -> usize {
+        self.cached.load(Ordering::Relaxed)
+    }
+
+    /// A transfer has ended that may have brought pages in: lets go of clean views, an eighth below the limit, so that this
+    /// does not happen at every transfer. Second chance: a view that was used since the last look stays for this one. Streams
+    /// whose pages somebody holds are passed by.
+    #[inline]
+    pub(crate) fn trim(&self) {
+        if self.cached_pages() > self.working_set.load(Ordering::Relaxed) {
+            self.evict();
+        }
+    }
+
+    #[cold]
+    fn evict(&self) {
+        let Some(mut hand) = self.hand.try_lock() else { return };
+        let limit = self.working_set.load(Ordering::Relaxed);
+        let enough = || self.cached_pages() <= limit - limit / 8;
+        let maps = self.streams();
+        for _ in 0..2 * maps.len() {
+            *hand = (*hand + 1) % maps.len();
+            if let Some(mut pages) = maps[*hand].pages.try_write() {
+                pages.evict(enough);
+            }
+            if enough() {
+                return;
+            }
+        }
     }
 
     /// Returns how many pages are dirty.

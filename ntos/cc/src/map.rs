@@ -218,7 +218,7 @@ impl CacheMap {
             file: object::reference(file).into_raw(),
             through: manager.policy().unwrap_or(callbacks.policy()) == Policy::Through,
             callbacks,
-            pages: Biased::new(Pages::new(sizes)),
+            pages: Biased::new(Pages::new(sizes, Arc::clone(&manager.cached))),
             flights: Mutex::new(Vec::new()),
             landed: Condvar::new(),
             state: Mutex::new(State::default()),

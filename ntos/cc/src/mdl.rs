@@ -27,11 +27,6 @@ fn map_for(file: File) -> NtResult<Arc<CacheMap>> {
 pub fn prepare_mdl_write(file: File, start: u64, length: u64) -> NtResult<(Foreign<MDL>, IoStatus)> {
     let map = map_for(file)?;
     let end = start.checked_add(length).filter(|_| length != 0).ok_or(NtStatus::INVALID_PARAMETER.error())?;
-    let frame = nt_ke::current();
-    for page in [start / PAGE, (end - 1) / PAGE] {
-        let covered = start <= page * PAGE && (page + 1) * PAGE <= end;
-        while !covered && map.page_in(&frame, page, page + 1)? {}
-    }
     lend(&map, start, end, true)
 }
 
@@ -42,13 +37,28 @@ pub fn mdl_read(file: File, start: u64, length: u64) -> NtResult<(Foreign<MDL>, 
     if start >= end {
         return NtStatus::END_OF_FILE.fail();
     }
-    let frame = nt_ke::current();
-    while map.page_in(&frame, start / PAGE, end.div_ceil(PAGE))? {}
     lend(&map, start, end, false)
 }
 
+/// Pins and describes `[start, end)`; `whole` for a caller that fills all of it, so that only the pages at its ends are read
+/// in first.
 fn lend(map: &CacheMap, start: u64, end: u64, whole: bool) -> NtResult<(Foreign<MDL>, IoStatus)> {
-    let mut pages = map.pages.write();
+    let frame = nt_ke::current();
+    let lacking = |pages: &Pages| {
+        (start / PAGE..end.div_ceil(PAGE)).find(|&page| {
+            let filled = whole && start <= page * PAGE && (page + 1) * PAGE <= end;
+            let there = pages.get(page).is_some_and(|view| view.resident.get(view.index(page)));
+            !filled && !there && page * PAGE < pages.sizes.valid.min(pages.sizes.file)
+        })
+    };
+    // Between a page's arrival and the lock it may have gone again: purged, or let go of.
+    let mut pages = loop {
+        let pages = map.pages.write();
+        let Some(page) = lacking(&pages) else { break pages };
+        drop(pages);
+        let last = if whole { page + 1 } else { end.div_ceil(PAGE) };
+        map.page_in(&frame, page, last)?;
+    };
     let mut first: Option<Foreign<MDL>> = None;
     for (at, stop) in pieces(start, end) {
         let view = Arc::clone(pages.ensure(at / PAGE)?);

@@ -8,7 +8,7 @@ use nt_cell::{Foreign, Region};
 use nt_ex::pool;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
@@ -115,6 +115,10 @@ pub(crate) struct View {
     pub(crate) aged: Bits,
     /// Pins, maps and MDLs on it.
     pub(crate) pins: AtomicU32,
+    /// Copied from or to since the working set was last gone through.
+    used: AtomicBool,
+    /// Pages that the views of all streams have room for.
+    charge: Arc<AtomicUsize>,
 }
 
 impl std::fmt::Debug for View {
@@ -125,16 +129,21 @@ impl std::fmt::Debug for View {
 
 impl Drop for View {
     fn drop(&mut self) {
+        self.charge.fetch_sub(self.count as usize, Ordering::Relaxed);
         pool::free(self.block);
     }
 }
 
 impl View {
-    fn new(first: u64, count: u32) -> NtResult<Arc<Self>> {
+    fn new(first: u64, count: u32, charge: &Arc<AtomicUsize>) -> NtResult<Arc<Self>> {
         let bytes = count as usize * PAGE as usize;
         let block = pool::uninitialized(bytes, pool::tag(b"CcPg"), pool::PoolKind::NonPaged);
+        let block = block.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
+        charge.fetch_add(count as usize, Ordering::Relaxed);
         Ok(Arc::new(Self {
-            block: block.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?,
+            block,
+            used: AtomicBool::new(true),
+            charge: Arc::clone(charge),
             first,
             count,
             resident: Bits::default(),
@@ -146,6 +155,13 @@ impl View {
     /// The first page behind the view.
     pub(crate) fn end(&self) -> u64 {
         self.first + u64::from(self.count)
+    }
+    /// It is copied from or to: it stays when the working set is gone through next.
+    #[inline(always)]
+    pub(crate) fn touch(&self) {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
     }
     /// The number of a page inside the view.
     #[inline]
@@ -178,12 +194,13 @@ pub(crate) struct Pages {
     pub(crate) sizes: crate::sizes::Sizes,
     near: Vec<Option<Arc<View>>>,
     far: BTreeMap<u64, Arc<View>>,
+    charge: Arc<AtomicUsize>,
 }
 
 impl Pages {
-    /// No pages of a stream of these sizes.
-    pub(crate) fn new(sizes: crate::sizes::Sizes) -> Self {
-        Self { sizes, ..Self::default() }
+    /// No pages of a stream of these sizes; what they will have room for counts in `charge`.
+    pub(crate) fn new(sizes: crate::sizes::Sizes, charge: Arc<AtomicUsize>) -> Self {
+        Self { sizes, charge, ..Self::default() }
     }
     /// The view of a page, if there is one.
     #[inline]
@@ -201,7 +218,7 @@ impl Pages {
         let (number, first, count) = place(page);
         if number >= NEAR {
             if let std::collections::btree_map::Entry::Vacant(slot) = self.far.entry(number) {
-                slot.insert(View::new(first, count as u32)?);
+                slot.insert(View::new(first, count as u32, &self.charge)?);
             }
             return Ok(&self.far[&number]);
         }
@@ -210,7 +227,7 @@ impl Pages {
             self.near.resize(at + 1, None);
         }
         if self.near[at].is_none() {
-            self.near[at] = Some(View::new(first, count as u32)?);
+            self.near[at] = Some(View::new(first, count as u32, &self.charge)?);
         }
         self.near[at].as_ref().ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())
     }
@@ -230,6 +247,22 @@ impl Pages {
             }
         }
         self.far.retain(|_, view| !empty(view));
+    }
+    /// Lets go of clean views that nobody holds and that were not used since they were last passed here, until `enough`.
+    pub(crate) fn evict(&mut self, enough: impl Fn() -> bool) {
+        let goes = |view: &Arc<View>| {
+            !enough()
+                && view.dirty.none()
+                && view.pins.load(Ordering::Acquire) == 0
+                && Arc::strong_count(view) == 1
+                && !view.used.swap(false, Ordering::Relaxed)
+        };
+        for slot in &mut self.near {
+            if slot.as_ref().is_some_and(goes) {
+                *slot = None;
+            }
+        }
+        self.far.retain(|_, view| !goes(view));
     }
     /// Lets go of everything.
     pub(crate) fn clear(&mut self) {
