@@ -14,6 +14,7 @@ use nt_io::create::CreateSpec;
 use nt_io::event::LocalEvent;
 use nt_io::rw::Arguments;
 use nt_io::system::AsyncPolicy;
+use nt_ke::dispatcher::EventType;
 use nt_ke::{Frame, Mode};
 use nt_ks::frames::FrameList;
 use nt_ks::streamio::{self, StreamRequest};
@@ -99,6 +100,18 @@ impl Effort {
     }
 }
 
+/// How a write tells its end besides the status block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// By nothing else.
+    Block,
+    /// By an event, which is waited for.
+    Event,
+    /// By a packet of a completion port, which is taken off it.
+    Port,
+}
+
+const ALL_ACCESS: u32 = 0x001F_0003;
 const SYNCHRONOUS: u32 = 0x20;
 const READ_WRITE: u32 = 0xC010_0000;
 const WINDOW: i64 = 64 << 20;
@@ -120,13 +133,20 @@ pub fn io(effort: Effort) -> Result<Vec<Row>, String> {
     let mut rows = Vec::new();
     for bytes in [64, 4096, 65_536] {
         let count = effort.scaled(bytes);
-        let fast = writes(&client, "C:\\fast", SYNCHRONOUS, bytes, count, effort.rounds)?;
-        let packet = writes(&client, "C:\\packet", 0, bytes, count, effort.rounds)?;
+        let fast = writes(&client, "C:\\fast", SYNCHRONOUS, bytes, count, effort.rounds, Told::Block)?;
+        let packet = writes(&client, "C:\\packet", 0, bytes, count, effort.rounds, Told::Block)?;
         let copy = limit(Limit::Copy, bytes, count, effort.rounds);
         let floor_fast = limit(Limit::Fast, bytes, count, effort.rounds);
         let floor_packet = limit(Limit::Packet, bytes, count, effort.rounds);
         rows.push(Row::new("NtWriteFile, fast I/O", bytes, fast, "model, fast I/O", floor_fast));
         rows.push(Row::new("NtWriteFile, IRP", bytes, packet, "model, IRP", floor_packet));
+        if bytes == 64 {
+            // Completed inline; the event is waited for and the packet taken off the port, as a program does.
+            let event = writes(&client, "C:\\event", 0, bytes, count, effort.rounds, Told::Event)?;
+            let port = writes(&client, "C:\\port", 0, bytes, count, effort.rounds, Told::Port)?;
+            rows.push(Row::new("write and event, IRP", bytes, event, "model, IRP", floor_packet));
+            rows.push(Row::new("write and port, IRP", bytes, port, "model, IRP", floor_packet));
+        }
         rows.push(Row::new("NtWriteFile, fast I/O", bytes, fast, "memcpy, same window", copy));
         // What the host does is nobody's to save: this row is judged by its difference, at most 150 ns at 4 KiB.
         let (bare, ours) = on_a_directory(&client, &directory, bytes, count, effort.rounds)?;
@@ -140,11 +160,17 @@ pub fn io(effort: Effort) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-/// Writes 64 bytes again and again on one path, for a profiler; on a `dir` volume if a directory is given.
+/// Writes so many bytes again and again on one path, for a profiler; on a `dir` volume if a directory is given.
 ///
 /// # Errors
 /// As [`io`].
-pub fn hot(packet: bool, directory: Option<std::path::PathBuf>, seconds: u32) -> Result<(), String> {
+pub fn hot(
+    packet: bool,
+    told: Told,
+    bytes: u32,
+    directory: Option<std::path::PathBuf>,
+    seconds: u32,
+) -> Result<(), String> {
     let machine = Machine::builder()
         .volume(directory.map_or(VolumeSpec::Ram { size: None }, |path| VolumeSpec::Dir { path }))
         .completion(AsyncPolicy::Inline)
@@ -152,7 +178,7 @@ pub fn hot(packet: bool, directory: Option<std::path::PathBuf>, seconds: u32) ->
         .map_err(|error| format!("the machine could not be built: {error}"))?;
     let client = machine.process("bench").map_err(|error| format!("no process: {error}"))?;
     let options = if packet { 0 } else { SYNCHRONOUS };
-    writes(&client, "C:\\hot", options, 64, 4_000_000, seconds)?;
+    writes(&client, "C:\\hot", options, bytes, 256_000_000 / bytes, seconds, told)?;
     Ok(())
 }
 
@@ -171,7 +197,7 @@ fn on_a_directory(
         if round > 0 {
             bare = bare.min(each);
         }
-        ours = ours.min(writes(client, "D:\\ours", SYNCHRONOUS, bytes, count, 1)?);
+        ours = ours.min(writes(client, "D:\\ours", SYNCHRONOUS, bytes, count, 1, Told::Block)?);
     }
     Ok((bare, ours))
 }
@@ -202,6 +228,22 @@ fn settled(frame: &Frame, handle: Handle, status: nt_abi::NtStatus) -> nt_abi::N
     waited.unwrap_or_else(|error| error.status())
 }
 
+/// The object that tells the end of writes on `file`: an event, or a port that the file is associated with.
+fn teller(client: &nt_machine::Client, file: Handle, told: Told) -> Result<Handle, String> {
+    let say = |error: nt_abi::NtError| format!("{told:?}: {error}");
+    let made = client.call(|frame| match told {
+        Told::Block => Ok(Handle::NULL),
+        Told::Event => nt_io::event::create(frame, ALL_ACCESS, 0, EventType::Notification, false),
+        Told::Port => nt_io::port::create(frame, ALL_ACCESS),
+    });
+    let made = made.map_err(say)?;
+    if told == Told::Port {
+        let association = [made.0.to_le_bytes(), 1_u64.to_le_bytes()].concat();
+        client.set_information(file, nt_io::info::class::COMPLETION, &association).map_err(say)?;
+    }
+    Ok(made)
+}
+
 fn writes(
     client: &nt_machine::Client,
     name: &str,
@@ -209,6 +251,7 @@ fn writes(
     bytes: u32,
     count: u32,
     rounds: u32,
+    told: Told,
 ) -> Result<f64, String> {
     let spec = nt_io::create::CreateSpec {
         access: READ_WRITE,
@@ -221,11 +264,12 @@ fn writes(
     let data = UserBlock::new(bytes as usize).ok_or("no room in the user arena")?;
     let block = UserBlock::new(64).ok_or("no room in the user arena")?;
     let _filled = data.region().fill(5);
+    let teller = teller(client, handle, told)?;
     let arguments = Arguments {
         handle,
-        event: Handle::NULL,
+        event: if told == Told::Event { teller } else { Handle::NULL },
         apc_routine: None,
-        apc_context: 0,
+        apc_context: u64::from(told == Told::Port),
         iosb: Addr::user(block.addr()),
         buffer: Addr::user(data.addr()),
         length: bytes,
@@ -241,6 +285,9 @@ fn writes(
         for at in (0..all.min(WINDOW)).step_by(bytes as usize) {
             let _own = offsets.store::<i64>(16, at);
             let status = settled(frame, handle, nt_io::write::nt_write_file(frame, &arguments));
+            if told == Told::Port {
+                let _nobody_counts_these = nt_io::port::remove(frame, teller, Some(0));
+            }
             if !status.is_success() {
                 return Err(format!("{name}: the first write of {bytes} bytes at {at} failed: {status}"));
             }
@@ -250,7 +297,12 @@ fn writes(
             for _ in 0..count {
                 let _own = offsets.store::<i64>(16, offset);
                 let status = settled(frame, handle, nt_io::write::nt_write_file(frame, &arguments));
-                if status != nt_abi::NtStatus::SUCCESS {
+                let known = match told {
+                    Told::Block => true,
+                    Told::Event => nt_io::event::wait_for(frame, teller, false, None) == Ok(nt_abi::NtStatus::SUCCESS),
+                    Told::Port => matches!(nt_io::port::remove(frame, teller, None), Ok(Ok(_))),
+                };
+                if status != nt_abi::NtStatus::SUCCESS || !known {
                     return Err(format!("{name}: a write of {bytes} bytes at {offset} failed: {status}"));
                 }
                 offset = (offset + i64::from(bytes)) % WINDOW;
@@ -261,6 +313,9 @@ fn writes(
         Ok(best)
     });
     client.close(handle).map_err(|error| format!("close {name}: {error}"))?;
+    if told != Told::Block {
+        client.close(teller).map_err(|error| format!("close of what tells: {error}"))?;
+    }
     result
 }
 
@@ -343,7 +398,7 @@ mod tests {
     #[test]
     fn the_bench_of_writes_runs_and_every_figure_has_its_limit() {
         let rows = io(Effort::TINY).expect("bench");
-        assert_eq!(rows.len(), 12);
+        assert_eq!(rows.len(), 14);
         assert!(rows.iter().all(|row| row.ns > 0.0 && row.limit_ns > 0.0));
     }
 

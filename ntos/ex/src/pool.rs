@@ -85,14 +85,27 @@ pub fn zeroed<T>(tag: u32) -> Option<Foreign<T>> {
 /// # Panics
 /// On an address that is no live block (bug check 0xC2 BAD_POOL_CALLER).
 pub fn free<T>(block: Foreign<T>) {
-    match memory::free(block.addr()) {
+    freed(block.addr(), memory::free(block.addr()));
+}
+
+/// As [`free`], of a block that by its owner's own counts nobody else can free at the same moment: a packet without holders.
+///
+/// # Panics
+/// As [`free`].
+pub fn free_alone<T>(block: Foreign<T>) {
+    freed(block.addr(), memory::free_alone(block.addr()));
+}
+
+#[inline]
+fn freed(block: u64, done: Result<memory::BlockInfo, FreeError>) {
+    match done {
         Ok(_) => {}
         Err(FreeError::Twice(tag)) => {
             let name = String::from_utf8_lossy(&tag.to_le_bytes()).into_owned();
-            panic!("bug check 0xC2 BAD_POOL_CALLER: block {:#x} with tag '{name}' was freed twice", block.addr())
+            panic!("bug check 0xC2 BAD_POOL_CALLER: block {block:#x} with tag '{name}' was freed twice")
         }
         Err(FreeError::NotABlock) => {
-            panic!("bug check 0xC2 BAD_POOL_CALLER: {:#x} is no pool block", block.addr())
+            panic!("bug check 0xC2 BAD_POOL_CALLER: {block:#x} is no pool block")
         }
     }
 }

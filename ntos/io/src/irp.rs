@@ -161,7 +161,7 @@ pub(crate) fn release_holds(irp: Irp, holds: i32) {
     // there are ours, nobody adds one, and there is nothing to subtract from.
     if prefix.get(IRP_PREFIX::Holders) == holds || prefix.add32(IRP_PREFIX::Holders, -holds) == holds {
         prefix.set(IRP_PREFIX::Mark, 0);
-        pool::free(prefix);
+        pool::free_alone(prefix);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::irp::IoStatus;
 use nt_abi::io::{FILE_OBJECT, FO_SKIP_COMPLETION_PORT, FO_SYNCHRONOUS_IO, IO_COMPLETION_CONTEXT};
 use nt_abi::ke::{DISPATCHER_HEADER, KSEMAPHORE};
 use nt_abi::{Bytes, NtResult, NtStatus};
-use nt_cell::{Foreign, Slab};
+use nt_cell::{Foreign, Steady};
 use nt_ex::pool;
 use nt_ke::wait::{self, WaitType};
 use nt_ke::{Frame, Mode, Mutex};
@@ -16,7 +16,6 @@ use nt_ob::access::GenericMapping;
 use nt_ob::types::{self, ObjectType, Routines};
 use nt_ob::{Handle, ObjectRef, object};
 use std::collections::VecDeque;
-use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 
 /// One packet.
@@ -30,7 +29,7 @@ pub struct Packet {
     pub result: IoStatus,
 }
 
-static QUEUES: LazyLock<Slab<Mutex<VecDeque<Packet>>>> = LazyLock::new(Slab::new);
+static QUEUES: Steady<Mutex<VecDeque<Packet>>> = Steady::new();
 
 pub(crate) fn register_type() {
     types::register(
@@ -86,8 +85,10 @@ pub fn depth(frame: &Frame, handle: Handle) -> NtResult<u32> {
 
 /// NtRemoveIoCompletion: TIMEOUT when none came.
 pub fn remove(frame: &Frame, handle: Handle, timeout: Option<i64>) -> NtResult<Result<Packet, NtStatus>> {
-    let taken = remove_several(frame, handle, 1, timeout, false)?;
-    Ok(taken.and_then(|packets| packets.first().copied().ok_or(NtStatus::TIMEOUT)))
+    let port = port_of(frame, handle, MODIFY_STATE)?;
+    let mut taken = None;
+    let done = frame.service(|| take(frame, *port, 1, timeout, false, |packet| taken = Some(packet)));
+    Ok(done.and_then(|()| taken.ok_or(NtStatus::TIMEOUT)))
 }
 
 /// NtRemoveIoCompletionEx: up to `count` packets that are there once one is (NT-Q-12, NT-Q-13).
@@ -102,7 +103,9 @@ pub fn remove_several(
         return NtStatus::INVALID_PARAMETER.fail();
     }
     let port = port_of(frame, handle, MODIFY_STATE)?;
-    frame.service(|| Ok(take(frame, *port, count, timeout, alertable)))
+    let mut packets = Vec::new();
+    let done = frame.service(|| take(frame, *port, count, timeout, alertable, |packet| packets.push(packet)));
+    Ok(done.map(|()| packets))
 }
 
 fn take(
@@ -111,7 +114,8 @@ fn take(
     count: u32,
     timeout: Option<i64>,
     alertable: bool,
-) -> Result<Vec<Packet>, NtStatus> {
+    mut each: impl FnMut(Packet),
+) -> Result<(), NtStatus> {
     let header = port.at(KSEMAPHORE::Header);
     let mine = &frame.thread.port;
     // NT-Q-13: a thread that has not taken a packet from this port before looks at its APCs first.
@@ -126,15 +130,18 @@ fn take(
         return Err(status);
     }
     mine.store(port.addr(), Ordering::Relaxed);
-    let mut packets = Vec::new();
     let queue = QUEUES.get(object::native_key(port));
-    let next = || queue.as_ref().and_then(|queue| queue.lock().pop_front());
-    packets.extend(next());
+    let mut got = 0;
+    let mut next = || {
+        if let Some(packet) = queue.as_ref().and_then(|queue| queue.lock().pop_front()) {
+            each(packet);
+            got += 1;
+        }
+        got
+    };
     let more = || wait::wait_for_single(frame, header, Mode::Kernel, false, Some(0)) == NtStatus::SUCCESS;
-    while (packets.len() as u32) < count && more() {
-        packets.extend(next());
-    }
-    Ok(packets)
+    while next() < count && more() {}
+    Ok(())
 }
 
 /// FileCompletionInformation: associates a file with a port (NT-I-16).
