@@ -304,6 +304,54 @@ impl Client {
         })
     }
 
+    /// NtQuerySecurityObject: the parts that `information` names (OWNER 1, GROUP 2, DACL 4, SACL 8), self-relative.
+    pub fn query_security(&self, handle: Handle, information: u32) -> NtResult<Vec<u8>> {
+        let told = Loan::new(4)?;
+        told.clear()?;
+        let mut length = 256;
+        loop {
+            let data = Loan::new(length)?;
+            let (buffer, needed) = (Addr::user(data.addr()), Addr::user(told.addr()));
+            let asked = length as u32;
+            let status = self.call(|frame| {
+                nt_io::security::nt_query_security_object(frame, handle, information, buffer, asked, needed)
+            });
+            let mut word = [0; 4];
+            told.take(&mut word)?;
+            let count = u32::from_le_bytes(word) as usize;
+            match status {
+                NtStatus::BUFFER_TOO_SMALL if count > length => length = count,
+                status if status.is_error() => return status.fail(),
+                _ => {
+                    let mut bytes = vec![0; count.min(length)];
+                    data.take(&mut bytes)?;
+                    return Ok(bytes);
+                }
+            }
+        }
+    }
+
+    /// NtSetSecurityObject with a self-relative descriptor.
+    pub fn set_security(&self, handle: Handle, information: u32, descriptor: &[u8]) -> NtResult<()> {
+        let data = Loan::new(descriptor.len())?;
+        data.put(descriptor)?;
+        let read: nt_se::descriptor::Reader<'_> = &nt_io::security::user_reader;
+        let status =
+            self.call(|frame| nt_io::security::nt_set_security_object(frame, handle, information, data.addr(), read));
+        if status.is_error() { status.fail() } else { Ok(()) }
+    }
+
+    /// Runs the process as somebody else from now on: what it has open keeps its access.
+    pub fn run_as(&self, token: nt_se::TokenSpec) -> NtResult<nt_se::TokenRef> {
+        self.call(|frame| nt_se::subject::run_as(&frame.kernel, &self.process, token))
+    }
+
+    /// Returns the token that the process runs with.
+    #[must_use]
+    pub fn token(&self) -> nt_se::TokenRef {
+        self.call(|frame| nt_se::subject::token_of(&frame.kernel, &self.process))
+    }
+
     /// NtFlushBuffersFile.
     pub fn flush(&self, handle: Handle) -> NtResult<()> {
         let arguments = Loan::new(ARGUMENTS)?;

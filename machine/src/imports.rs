@@ -21,6 +21,7 @@ pub fn exports() -> Vec<&'static [Export]> {
         nt_io::lock::exports::EXPORTS,
         nt_io::services::exports::EXPORTS,
         nt_io::notify::exports::EXPORTS,
+        nt_io::security::exports::EXPORTS,
         nt_io::keys::exports::EXPORTS,
         nt_io::reparse::exports::EXPORTS,
         nt_fsrtl::exports::EXPORTS,

@@ -46,6 +46,7 @@ pub use nt_io::create::CreateSpec;
 pub use nt_ke::WindowsVersion;
 pub use nt_ob::Handle;
 pub use nt_ps::Process;
+pub use nt_se as security;
 
 /// One Windows.
 pub struct Machine {

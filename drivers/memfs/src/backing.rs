@@ -6,6 +6,7 @@
 //! Not here: sharing, access, delete pending, positions, the cache: these are the driver's and the same on each volume.
 
 use crate::node::{Node, Units};
+use crate::security::Security;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub(crate) struct Meta {
     pub(crate) written: i64,
     pub(crate) changed: i64,
     pub(crate) attributes: u32,
+    /// It keeps a security descriptor of its own.
+    pub(crate) secured: bool,
 }
 
 /// What shall change; the rest stays as it is.
@@ -55,6 +58,7 @@ pub(crate) struct New {
     pub(crate) directory: bool,
     pub(crate) attributes: u32,
     pub(crate) eas: Vec<Attribute>,
+    pub(crate) security: Security,
 }
 
 /// Room on a volume, in bytes.
@@ -98,6 +102,9 @@ pub(crate) trait Object: Send + Sync {
     fn eas(&self) -> NtResult<Vec<Attribute>>;
     /// Sets attributes, an empty value takes one away; `replace` drops those that are not named.
     fn set_eas(&self, list: Vec<Attribute>, replace: bool) -> NtResult<()>;
+    /// Its security descriptor, where it keeps one of its own.
+    fn security(&self) -> NtResult<Security>;
+    fn set_security(&self, security: Security) -> NtResult<()>;
     fn reparse(&self) -> NtResult<Option<Vec<u8>>>;
     fn is_reparse_point(&self) -> bool;
     /// Makes the file, known as `node` and opened under `place`, a reparse point or an ordinary file.

@@ -9,6 +9,7 @@ use crate::node::{CCB, FCB, Node, OPENS, Open, Scan, Sharing, Units, Volume, ope
 use crate::notice;
 use crate::path::{self, Start, Walk};
 use crate::reparse::is_link;
+use crate::security::{self, Opener};
 use crate::stream::{self, Part};
 use nt_abi::io::*;
 use nt_abi::{NtResult, NtStatus};
@@ -28,7 +29,9 @@ const SETTABLE: u32 = 0x31A7 & !FILE_ATTRIBUTE_DIRECTORY;
 
 /// The parameters of a create.
 #[derive(Clone, Copy)]
-struct Request {
+struct Request<'a> {
+    opener: &'a Opener,
+    /// What is asked for; from the check on, what is granted.
     access: u32,
     share: u32,
     disposition: u32,
@@ -45,10 +48,12 @@ struct Request {
 pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let stack = irp.stack();
     let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
-    let security = stack.ptr(IO_STACK_LOCATION::Create_SecurityContext).ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    let opener = &Opener::of(irp)?;
+    let context = stack.ptr(IO_STACK_LOCATION::Create_SecurityContext).ok_or(NtStatus::INVALID_PARAMETER.error())?;
     let options = stack.get(IO_STACK_LOCATION::Create_Options);
     let request = Request {
-        access: security.get(IO_SECURITY_CONTEXT::DesiredAccess),
+        opener,
+        access: context.get(IO_SECURITY_CONTEXT::DesiredAccess),
         share: u32::from(stack.get(IO_STACK_LOCATION::Create_ShareAccess)),
         disposition: options >> 24,
         options: options & 0x00FF_FFFF,
@@ -101,7 +106,7 @@ enum Made {
 fn open_file(
     volume: &Volume,
     file: Foreign<FILE_OBJECT>,
-    request: &Request,
+    request: &Request<'_>,
     related: Option<(Start, Option<Units>)>,
     name: &[u16],
     eas: Vec<Attribute>,
@@ -170,12 +175,12 @@ fn open_file(
     }
     let result = match (&place.found, &place.parent) {
         (Some(node), _) => {
-            let (node, information) = existing(node, request, trailing)?;
-            enter(volume, file, node, link, request, information, eas)
+            let (node, information, request) = existing(node, place.parent.as_deref(), request, trailing)?;
+            enter(volume, file, node, link, &request, information, eas)
         }
         (None, Some(parent)) => {
-            let node = make(parent, &place.name, request, trailing, eas)?;
-            enter(volume, file, node, link, request, FILE_CREATED, Vec::new())
+            let (node, request) = make(parent, &place.name, request, trailing, eas)?;
+            enter(volume, file, node, link, &request, FILE_CREATED, Vec::new())
         }
         (None, None) => NtStatus::OBJECT_NAME_INVALID.fail(),
     };
@@ -183,7 +188,7 @@ fn open_file(
 }
 
 /// What the type in a name says of the kind of file that is wanted (NT-STR-03, NT-STR-06).
-fn meant(mut request: Request, part: &Part) -> NtResult<Request> {
+fn meant<'a>(mut request: Request<'a>, part: &Part) -> NtResult<Request<'a>> {
     let (wanted, other, status) = match part {
         Part::Whole => return Ok(request),
         Part::Index => (FILE_DIRECTORY_FILE, FILE_NON_DIRECTORY_FILE, NtStatus::FILE_IS_A_DIRECTORY),
@@ -200,15 +205,18 @@ fn meant(mut request: Request, part: &Part) -> NtResult<Request> {
 fn open_stream(
     volume: &Volume,
     file: Foreign<FILE_OBJECT>,
-    request: &Request,
+    request: &Request<'_>,
     (parent, name, found): (Option<&Node>, &[u16], Option<&Arc<Node>>),
     link: Option<Arc<Link>>,
     stream: &[u16],
     eas: Vec<Attribute>,
 ) -> NtResult<IoStatus> {
-    let owner = match (found, parent) {
-        (Some(node), _) => Arc::clone(node),
-        (None, Some(parent)) => make(parent, name, request, false, eas)?,
+    let (owner, granted) = match (found, parent) {
+        (Some(node), _) => (Arc::clone(node), None),
+        (None, Some(parent)) => {
+            let (node, request) = make(parent, name, request, false, eas)?;
+            (node, Some(request))
+        }
         (None, None) => return NtStatus::OBJECT_NAME_INVALID.fail(),
     };
     let up = link.clone();
@@ -217,13 +225,15 @@ fn open_stream(
         if found.is_none() {
             announce(volume, &owner, link.as_ref(), FILE_CREATED, &[]);
         }
-        let entered = match made {
-            true => enter(volume, file, Arc::clone(&node), link, request, FILE_CREATED, Vec::new()),
-            false => {
-                let (node, information) = existing(&node, request, false)?;
-                return enter(volume, file, node, link, request, information, Vec::new());
-            }
-        };
+        if !made {
+            let (node, information, request) = existing(&node, parent, request, false)?;
+            return enter(volume, file, node, link, &request, information, Vec::new());
+        }
+        let entered = match granted {
+            Some(request) => Ok(request),
+            None => granted_of(&owner, parent, request, FILE_WRITE_DATA),
+        }
+        .and_then(|request| enter(volume, file, Arc::clone(&node), link, &request, FILE_CREATED, Vec::new()));
         entered.inspect_err(|_| stream::unmake(&owner, &node))
     })();
     if let (Err(_), None, Some(parent)) = (&opened, found, parent) {
@@ -239,7 +249,7 @@ fn enter(
     file: Foreign<FILE_OBJECT>,
     node: Arc<Node>,
     link: Option<Arc<Link>>,
-    request: &Request,
+    request: &Request<'_>,
     information: u32,
     eas: Vec<Attribute>,
 ) -> NtResult<IoStatus> {
@@ -249,6 +259,9 @@ fn enter(
     if matches!(information, FILE_OVERWRITTEN | FILE_SUPERSEDED) {
         streams = notice::streams_of(&volume.mount.changes, &node);
         overwrite(&node, request, eas)?;
+    }
+    if information == FILE_SUPERSEDED && node.named.is_none() {
+        request.opener.replace(&node, security::parent_of(link.as_ref()).as_deref())?;
     }
     if request.allocation > 0 && information != FILE_OPENED {
         let mut data = node.data.write();
@@ -281,7 +294,7 @@ fn announce(volume: &Volume, node: &Node, link: Option<&Arc<Link>>, information:
 }
 
 /// An open by file id: the name is its bytes (NT-NAM-11, NT-NAM-12).
-fn open_by_id(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request, name: &[u16]) -> NtResult<Made> {
+fn open_by_id(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request<'_>, name: &[u16]) -> NtResult<Made> {
     let invalid = || NtStatus::INVALID_PARAMETER.error();
     let name = match name {
         [first, rest @ ..] if *first == u16::from(b'\\') && matches!(rest.len(), 4 | 8) => rest,
@@ -303,7 +316,9 @@ fn open_by_id(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request, na
     if request.options & FILE_OPEN_REPARSE_POINT == 0 && is_link(&node)? {
         return Ok(Made::Link(node, 0));
     }
-    let (node, information) = existing(&node, request, false)?;
+    let parent = security::parent_of(link.as_ref());
+    let (node, information, request) = &existing(&node, parent.as_deref(), request, false)?;
+    let (node, information) = (Arc::clone(node), *information);
     node.object.open(request.access & READS != 0, request.access & WRITES != 0)?;
     share(&node, request)?;
     attach(volume, file, node, link, request)?;
@@ -315,7 +330,7 @@ fn open_by_id(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request, na
 fn open_target(
     volume: &Volume,
     file: Foreign<FILE_OBJECT>,
-    request: &Request,
+    request: &Request<'_>,
     parent: Option<Arc<Node>>,
     link: Option<Arc<Link>>,
     (name, exists): (&[u16], bool),
@@ -327,6 +342,7 @@ fn open_target(
     }
     let name = name.strip_suffix(&[SEPARATOR]).unwrap_or(name);
     let last = name.iter().rposition(|&unit| unit == SEPARATOR).map_or(name, |at| &name[at + 1..]).to_vec();
+    let request = &granted_of(&parent, None, request, 0)?;
     share(&parent, request)?;
     nt_rtl::unicode::store_units(file.at(FILE_OBJECT::FileName), &last)?;
     attach(volume, file, parent, link, request)?;
@@ -334,21 +350,43 @@ fn open_target(
 }
 
 /// An open of the volume itself: its root, for queries; `dasd` has its sectors.
-fn open_volume(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request) -> NtResult<IoStatus> {
+fn open_volume(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request<'_>) -> NtResult<IoStatus> {
     if request.disposition != FILE_OPEN && request.disposition != FILE_OPEN_IF {
         return NtStatus::ACCESS_DENIED.fail(); // NT-NAM-24
     }
     if request.options & FILE_DELETE_ON_CLOSE != 0 {
         return NtStatus::CANNOT_DELETE.fail();
     }
+    let request = &request.granted(request.opener.authorize_volume(request.access)?);
     file.or32(FILE_OBJECT::Flags, FO_VOLUME_OPEN);
     share(&volume.root, request)?;
     attach(volume, file, Arc::clone(&volume.root), None, request)?;
     Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(FILE_OPENED)))
 }
 
-fn existing(node: &Arc<Node>, request: &Request, trailing: bool) -> NtResult<(Arc<Node>, u32)> {
-    let attributes = node.object.meta()?.attributes;
+impl Request<'_> {
+    /// The same with what is granted, which the handle gets.
+    fn granted(&self, access: u32) -> Self {
+        self.opener.grant(access);
+        Self { access, ..*self }
+    }
+}
+
+/// What the file grants, when the open needs `needed` besides what it asks for.
+fn granted_of<'a>(node: &Node, parent: Option<&Node>, request: &Request<'a>, needed: u32) -> NtResult<Request<'a>> {
+    let granted = request.opener.authorize(node, parent, &node.object.meta()?, request.access, needed)?;
+    Ok(request.granted(granted))
+}
+
+/// What an open of a file that is there finds: the file, Information, the request with what is granted.
+fn existing<'a>(
+    node: &Arc<Node>,
+    parent: Option<&Node>,
+    request: &Request<'a>,
+    trailing: bool,
+) -> NtResult<(Arc<Node>, u32, Request<'a>)> {
+    let meta = node.object.meta()?;
+    let attributes = meta.attributes;
     let directory = node.is_directory();
     if request.disposition == FILE_CREATE {
         rule!(NT_A_18);
@@ -388,6 +426,12 @@ fn existing(node: &Arc<Node>, request: &Request, trailing: bool) -> NtResult<(Ar
             return NtStatus::ACCESS_DENIED.fail();
         }
     }
+    let needed = match request.disposition {
+        FILE_SUPERSEDE => nt_abi::ob::DELETE | FILE_WRITE_EA | FILE_WRITE_ATTRIBUTES,
+        FILE_OVERWRITE | FILE_OVERWRITE_IF => FILE_WRITE_DATA | FILE_WRITE_EA | FILE_WRITE_ATTRIBUTES,
+        _ => 0,
+    };
+    let granted = request.opener.authorize(node, parent, &meta, request.access, needed)?;
     let special = attributes & (FILE_ATTRIBUTE_HIDDEN | FILE_ATTRIBUTE_SYSTEM);
     if replaces && node.named.is_none() && special & !request.attributes != 0 {
         return NtStatus::ACCESS_DENIED.fail(); // NT-QRY-13
@@ -401,10 +445,17 @@ fn existing(node: &Arc<Node>, request: &Request, trailing: bool) -> NtResult<(Ar
     node.temporary.store(attributes & FILE_ATTRIBUTE_TEMPORARY != 0, Ordering::Relaxed);
     node.forget();
     node.refresh()?;
-    Ok((Arc::clone(node), information))
+    Ok((Arc::clone(node), information, request.granted(granted)))
 }
 
-fn make(parent: &Node, name: &[u16], request: &Request, trailing: bool, eas: Vec<Attribute>) -> NtResult<Arc<Node>> {
+/// Makes the file: itself, the request with what is granted.
+fn make<'a>(
+    parent: &Node,
+    name: &[u16],
+    request: &Request<'a>,
+    trailing: bool,
+    eas: Vec<Attribute>,
+) -> NtResult<(Arc<Node>, Request<'a>)> {
     if matches!(request.disposition, FILE_OPEN | FILE_OVERWRITE) {
         rule!(NT_A_18);
         return NtStatus::OBJECT_NAME_NOT_FOUND.fail();
@@ -421,12 +472,13 @@ fn make(parent: &Node, name: &[u16], request: &Request, trailing: bool, eas: Vec
     }
     let kind = if directory { FILE_ATTRIBUTE_DIRECTORY } else { FILE_ATTRIBUTE_ARCHIVE };
     let attributes = (request.attributes & SETTABLE & !FILE_ATTRIBUTE_NORMAL) | kind;
-    let node = parent.directory()?.make(name, New { directory, attributes, eas })?;
+    let (granted, security) = request.opener.make(parent, directory, request.access)?;
+    let node = parent.directory()?.make(name, New { directory, attributes, eas, security })?;
     node.temporary.store(attributes & FILE_ATTRIBUTE_TEMPORARY != 0, Ordering::Relaxed);
-    Ok(node)
+    Ok((node, request.granted(granted)))
 }
 
-fn overwrite(node: &Node, request: &Request, eas: Vec<Attribute>) -> NtResult<()> {
+fn overwrite(node: &Node, request: &Request<'_>, eas: Vec<Attribute>) -> NtResult<()> {
     {
         // What the cache holds of the old data never reaches the medium (NT-CC-77).
         let _main = node.main.exclusive()?;
@@ -452,7 +504,7 @@ fn overwrite(node: &Node, request: &Request, eas: Vec<Attribute>) -> NtResult<()
 }
 
 /// IoCheckShareAccess (NT-A-13): an opener with none of the five rights neither needs nor restricts sharing.
-fn share(node: &Node, request: &Request) -> NtResult<()> {
+fn share(node: &Node, request: &Request<'_>) -> NtResult<()> {
     let wants = (request.access & READS != 0, request.access & WRITES != 0, request.access & 0x1_0000 != 0);
     if !(wants.0 || wants.1 || wants.2) {
         return Ok(());
@@ -518,7 +570,7 @@ fn attach(
     file: Foreign<FILE_OBJECT>,
     node: Arc<Node>,
     link: Option<Arc<Link>>,
-    request: &Request,
+    request: &Request<'_>,
 ) -> NtResult<()> {
     let ccb = pool::zeroed::<CCB>(pool::tag(b"RamC")).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
     let fcb = node.fcb;
@@ -538,6 +590,7 @@ fn attach(
         generation: volume.mount.generation(),
         dismounted: AtomicBool::new(false),
         extended: AtomicBool::new(false),
+        manages: request.opener.may(nt_abi::se::SE_MANAGE_VOLUME_PRIVILEGE),
         node,
     };
     {

@@ -20,6 +20,7 @@ use nt_cell::{Fault, Region};
 use nt_io::driver::OwnedIrp;
 use nt_io::info::class;
 use nt_io::irp::IoStatus;
+use nt_trace::rule;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -184,7 +185,7 @@ pub(crate) fn set(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
                 file.or32(FILE_OBJECT::Flags, FO_FILE_MODIFIED | FO_FILE_SIZE_CHANGED);
             }
         }
-        class::VALID_DATA_LENGTH => return NtStatus::PRIVILEGE_NOT_HELD.fail(), // NT-I-12: no caller holds it here
+        class::VALID_DATA_LENGTH => set_valid(&open, input.load::<i64>(0).map_err(bad)?)?,
         class::POSITION => file.set(FILE_OBJECT::CurrentByteOffset, input.load::<i64>(0).map_err(bad)?),
         class::DISPOSITION => {
             let delete = input.load::<u8>(0).map_err(bad)? != 0;
@@ -212,7 +213,7 @@ pub(crate) fn set(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
                     Ok(Target { directory: Arc::clone(&there.node), link: there.link.clone(), name })
                 }
             };
-            naming::rename(volume, file, &open, target, flags, kind)?;
+            naming::rename(volume, file, &open, target, flags, (kind, irp.from_user()))?;
         }
         _ => return NtStatus::INVALID_INFO_CLASS.fail(),
     }
@@ -313,6 +314,36 @@ fn set_end(node: &Node, end: i64, advance: bool) -> NtResult<()> {
             data.allocate(end)?;
         }
         data.eof = end;
+        node.publish(&data);
+        drop(data);
+        node.tell_cache();
+    }
+    node.object.modified(false)
+}
+
+/// NT-I-12: bytes that the file has count as written, and are zero (NT-CC-68).
+fn set_valid(open: &Open, valid: i64) -> NtResult<()> {
+    if !open.manages {
+        return NtStatus::PRIVILEGE_NOT_HELD.fail();
+    }
+    let node = &open.node;
+    let may_be = |valid: &u64| {
+        let data = node.data.read();
+        *valid != 0 && (data.valid..=data.eof).contains(valid) && !node.is_directory()
+    };
+    {
+        let _main = node.main.exclusive()?;
+        let valid = u64::try_from(valid).ok().filter(may_be).ok_or(NtStatus::INVALID_PARAMETER.error())?;
+        rule!(NT_CC_68);
+        if node.is_cached() {
+            let flushed = nt_cc::flush(node.sections(), None).status;
+            if flushed.is_error() {
+                return flushed.fail();
+            }
+            let _what_is_locked_stays = nt_cc::purge(node.sections(), None);
+        }
+        let mut data = node.data.write();
+        data.valid = data.valid.max(valid);
         node.publish(&data);
         drop(data);
         node.tell_cache();

@@ -50,7 +50,7 @@ pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let output = stack.get(IO_STACK_LOCATION::DeviceIoControl_OutputBufferLength) as usize;
     let region = irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, input.max(output));
     match code {
-        FSCTL_SET_REPARSE_POINT => reparse::set(volume, &open, region.sub(0, input)),
+        FSCTL_SET_REPARSE_POINT => reparse::set(volume, &open, region.sub(0, input), irp.from_user()),
         FSCTL_GET_REPARSE_POINT => reparse::get(&open, region.sub(0, output)),
         FSCTL_DELETE_REPARSE_POINT => reparse::delete(volume, &open, region.sub(0, input)),
         FSCTL_SET_ZERO_DATA => {

@@ -30,6 +30,7 @@ mod path;
 mod ram;
 mod read;
 mod reparse;
+mod security;
 mod straight;
 mod stream;
 mod volinfo;
@@ -40,9 +41,9 @@ use crate::deferred::Until;
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FO_SYNCHRONOUS_IO, IO_STACK_LOCATION, IRP, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE,
     IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_LOCK_CONTROL, IRP_MJ_QUERY_EA,
-    IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_EA, IRP_MJ_SET_INFORMATION,
-    IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE, IRP_MN_NOTIFY_CHANGE_DIRECTORY, IRP_MN_NOTIFY_CHANGE_DIRECTORY_EX,
-    IRP_PAGING_IO,
+    IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_SECURITY, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_EA,
+    IRP_MJ_SET_INFORMATION, IRP_MJ_SET_SECURITY, IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE,
+    IRP_MN_NOTIFY_CHANGE_DIRECTORY, IRP_MN_NOTIFY_CHANGE_DIRECTORY_EX, IRP_PAGING_IO,
 };
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
@@ -216,6 +217,8 @@ impl NativeDriver for MemFs {
                     IRP_MJ_QUERY_EA => ea::query(irp),
                     IRP_MJ_SET_VOLUME_INFORMATION => volinfo::set(volume, device, irp),
                     IRP_MJ_SET_EA => ea::set(irp),
+                    IRP_MJ_QUERY_SECURITY => security::query(irp),
+                    IRP_MJ_SET_SECURITY => security::set(irp),
                     IRP_MJ_FILE_SYSTEM_CONTROL => fsctl::control(volume, irp),
                     IRP_MJ_FLUSH_BUFFERS => cleanup::flush(volume, irp),
                     _ => NtStatus::INVALID_DEVICE_REQUEST.fail(),

@@ -140,7 +140,7 @@ pub(crate) fn rename(
     open: &Open,
     target: impl FnOnce() -> NtResult<Target>,
     flags: u32,
-    kind: Kind,
+    (kind, from_user): (Kind, bool),
 ) -> NtResult<()> {
     if flags & !VALID_FLAGS != 0 {
         return NtStatus::INVALID_PARAMETER.fail(); // NT-REN-35
@@ -164,7 +164,7 @@ pub(crate) fn rename(
     }
     let exact = file.get(FILE_OBJECT::Flags) & FO_OPENED_CASE_SENSITIVE != 0;
     let found = target.directory.directory()?.child(&target.name, exact)?;
-    let step = Step { volume, open, source: &source, target, flags };
+    let step = Step { volume, open, source: &source, target, flags, from_user };
     let before = open.mount.changes.any().then(|| (source.path(), source.parent()));
     let taken = before.as_ref().and(found.clone());
     let lost = taken.as_ref().map(|(_, node)| notice::streams_of(&open.mount.changes, node)).unwrap_or_default();
@@ -186,6 +186,7 @@ struct Step<'a> {
     source: &'a Arc<Link>,
     target: Target,
     flags: u32,
+    from_user: bool,
 }
 
 impl Step<'_> {
@@ -266,6 +267,7 @@ impl Step<'_> {
             return self.onto_sibling(name, kind);
         }
         self.replaceable(node)?;
+        crate::security::may_delete(node, &self.target.directory, self.from_user)?;
         let taken = self.volume.links.find(&self.target.directory, name);
         let same_case = self.target.name == name;
         if !same_case {

@@ -153,6 +153,8 @@ pub(crate) struct Open {
     /// A volume handle that dismounted it; one that may go past its end.
     pub(crate) dismounted: AtomicBool,
     pub(crate) extended: AtomicBool,
+    /// Its opener held the manage-volume privilege (NT-I-12).
+    pub(crate) manages: bool,
 }
 
 impl Open {

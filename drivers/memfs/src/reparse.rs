@@ -11,6 +11,7 @@ use nt_abi::io::{
     FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_REPARSE_POINT,
     FILE_NOTIFY_CHANGE_ATTRIBUTES, IRP,
 };
+use nt_abi::se::SE_CREATE_SYMBOLIC_LINK_PRIVILEGE;
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Fault, Region};
 use nt_ex::pool;
@@ -112,7 +113,7 @@ fn note(node: &Node, tag: u32) -> NtResult<()> {
     node.object.change(&Change { attributes, written: now, changed: now, ..Change::default() })
 }
 
-pub(crate) fn set(volume: &Volume, open: &Open, input: Region) -> NtResult<IoStatus> {
+pub(crate) fn set(volume: &Volume, open: &Open, input: Region, from_user: bool) -> NtResult<IoStatus> {
     may_write(open)?;
     if !(HEADER..=LARGEST).contains(&input.len()) {
         return NtStatus::IO_REPARSE_DATA_INVALID.fail(); // NT-REP-05
@@ -130,6 +131,10 @@ pub(crate) fn set(volume: &Volume, open: &Open, input: Region) -> NtResult<IoSta
     }
     if tag & ON_DIRECTORIES == 0 && is_filled(node)? {
         return NtStatus::DIRECTORY_NOT_EMPTY.fail(); // NT-REP-08
+    }
+    if tag == SYMLINK && from_user && !crate::security::may(SE_CREATE_SYMBOLIC_LINK_PRIVILEGE) {
+        rule!(NT_REP_12);
+        return NtStatus::PRIVILEGE_NOT_HELD.fail();
     }
     if tag == SYMLINK {
         // NT-REP-09, NT-REP-10: no data of its own, and a name to go to.

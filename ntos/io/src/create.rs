@@ -7,6 +7,7 @@ use crate::device::{self, Device};
 use crate::irp::{self, IoStatus};
 use crate::observe::{Request, Scope};
 use crate::reparse::{self, Promise, Restart};
+use crate::security::Security;
 use crate::system::System;
 use crate::{event, file, observe};
 use nt_abi::io::{
@@ -14,10 +15,10 @@ use nt_abi::io::{
     FILE_OBJECT, FILE_OPEN_BY_FILE_ID, FILE_RANDOM_ACCESS, FILE_SEQUENTIAL_ONLY, FILE_SYNCHRONOUS_IO_ALERT,
     FILE_SYNCHRONOUS_IO_NONALERT, FILE_WRITE_THROUGH, FO_ALERTABLE_IO, FO_DELETE_ON_CLOSE, FO_HANDLE_CREATED,
     FO_NO_INTERMEDIATE_BUFFERING, FO_OPENED_CASE_SENSITIVE, FO_RANDOM_ACCESS, FO_SEQUENTIAL_ONLY, FO_SYNCHRONOUS_IO,
-    FO_WRITE_THROUGH, IO_SECURITY_CONTEXT, IO_STACK_LOCATION, IRP, IRP_CREATE_OPERATION, IRP_MJ_CREATE,
-    IRP_SYNCHRONOUS_API, SL_CASE_SENSITIVE, SL_OPEN_TARGET_DIRECTORY, SL_STOP_ON_SYMLINK,
+    FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_CREATE_OPERATION, IRP_MJ_CREATE, IRP_SYNCHRONOUS_API,
+    SL_CASE_SENSITIVE, SL_FORCE_ACCESS_CHECK, SL_OPEN_TARGET_DIRECTORY, SL_STOP_ON_SYMLINK,
 };
-use nt_abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_DONT_REPARSE, OBJ_KERNEL_HANDLE};
+use nt_abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_DONT_REPARSE, OBJ_FORCE_ACCESS_CHECK, OBJ_KERNEL_HANDLE};
 use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::{Foreign, Region};
 use nt_ex::pool;
@@ -57,6 +58,8 @@ pub struct CreateSpec {
     pub allocation: i64,
     /// The EA buffer, if any.
     pub ea: Option<Vec<u8>>,
+    /// The security descriptor for a new file, self-relative.
+    pub security: Option<Vec<u8>>,
     /// SL_OPEN_TARGET_DIRECTORY: the directory of the name is wanted.
     pub target_directory: bool,
     /// IO_STOP_ON_SYMLINK: a symbolic link on the way ends the open with STOPPED_ON_SYMLINK.
@@ -76,6 +79,7 @@ impl Default for CreateSpec {
             options: 0,
             allocation: 0,
             ea: None,
+            security: None,
             target_directory: false,
             stop_on_symlink: false,
         }
@@ -223,11 +227,10 @@ fn parse(frame: &Frame, spec: &CreateSpec, below: Option<Below<'_>>) -> NtResult
     {
         return NtStatus::EA_LIST_INCONSISTENT.fail(); // NT-EA-20
     }
-    let granted = ObjectType::File.routines().mapping.map(spec.access);
     let target = resolve(frame, spec)?;
-    match attempt(frame, spec, granted, target, below)? {
-        Step::Open(opened, result) => Ok((opened, result, granted)),
-        Step::Again(restart) => follow(frame, spec, granted, restart, below),
+    match attempt(frame, spec, target, below)? {
+        Step::Open(opened, result, granted) => Ok((opened, result, granted)),
+        Step::Again(restart) => follow(frame, spec, restart, below),
     }
 }
 
@@ -236,7 +239,6 @@ fn parse(frame: &Frame, spec: &CreateSpec, below: Option<Below<'_>>) -> NtResult
 fn follow(
     frame: &Frame,
     spec: &CreateSpec,
-    granted: u32,
     first: Restart,
     below: Option<Below<'_>>,
 ) -> NtResult<(file::FileObject, IoStatus, u32)> {
@@ -250,9 +252,9 @@ fn follow(
         promise = next.promise.or(promise).filter(|_| Promise::counts(frame));
         let held_by = promise.map_or(0, |promise| promise.option(&original));
         let spec = CreateSpec { options: original.options | held_by, ..original.clone() };
-        match attempt(frame, &spec, granted, next.target, below)? {
+        match attempt(frame, &spec, next.target, below)? {
             Step::Again(restart) => next = restart,
-            Step::Open(opened, result) => {
+            Step::Open(opened, result, granted) => {
                 if let Some(promise) = promise.filter(|_| held_by == 0)
                     && let Err(error) = promise.check(frame, &spec, *opened, result)
                 {
@@ -268,12 +270,13 @@ fn follow(
 }
 
 enum Step {
-    Open(file::FileObject, IoStatus),
+    /// With what was granted.
+    Open(file::FileObject, IoStatus, u32),
     /// A driver answered STATUS_REPARSE.
     Again(Restart),
 }
 
-fn attempt(frame: &Frame, spec: &CreateSpec, granted: u32, target: Target, below: Option<Below<'_>>) -> NtResult<Step> {
+fn attempt(frame: &Frame, spec: &CreateSpec, target: Target, below: Option<Below<'_>>) -> NtResult<Step> {
     if target.device.get(DEVICE_OBJECT::Flags) & DO_DEVICE_INITIALIZING != 0 {
         rule!(NT_M_13);
         return NtStatus::NO_SUCH_DEVICE.fail();
@@ -290,27 +293,24 @@ fn attempt(frame: &Frame, spec: &CreateSpec, granted: u32, target: Target, below
     }
     let start = below.map(|below| below.device);
     let top = start.or_else(|| device::related(*opened)).ok_or(NtStatus::NO_SUCH_DEVICE.error())?;
-    let (result, data) = send_create(frame, spec, granted, &opened, top)?;
+    let security = Security::new(frame, spec)?;
+    let (result, data) = send_create(frame, spec, &security, &opened, top)?;
     if result.status == NtStatus::REPARSE {
         let restart = reparse::restart(frame, spec, *opened, result.information, data.as_deref(), below.is_some())?;
         return Ok(Step::Again(restart));
     }
     opened.or32(FILE_OBJECT::Flags, FO_HANDLE_CREATED);
-    Ok(Step::Open(opened, result))
+    Ok(Step::Open(opened, result, security.granted()))
 }
 
 fn send_create(
     frame: &Frame,
     spec: &CreateSpec,
-    granted: u32,
+    security: &Security,
     opened: &file::FileObject,
     top: Device,
 ) -> NtResult<(IoStatus, Option<Vec<u8>>)> {
     let system = System::of(&frame.kernel);
-    let security = pool::zeroed::<IO_SECURITY_CONTEXT>(pool::tag(b"IoSc"));
-    let security = security.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
-    security.set(IO_SECURITY_CONTEXT::DesiredAccess, granted);
-    security.set(IO_SECURITY_CONTEXT::FullCreateOptions, spec.options);
     let ea = match &spec.ea {
         None => None,
         Some(bytes) => {
@@ -332,9 +332,10 @@ fn send_create(
     let bit = |set: bool, flag: u8| if set { flag } else { 0 };
     let sensitive = bit(spec.attributes & OBJ_CASE_INSENSITIVE == 0, SL_CASE_SENSITIVE);
     let asked = bit(spec.target_directory, SL_OPEN_TARGET_DIRECTORY) | bit(spec.stop_on_symlink, SL_STOP_ON_SYMLINK);
-    stack.set(IO_STACK_LOCATION::Flags, sensitive | asked);
+    let forced = bit(spec.attributes & OBJ_FORCE_ACCESS_CHECK != 0, SL_FORCE_ACCESS_CHECK);
+    stack.set(IO_STACK_LOCATION::Flags, sensitive | asked | forced);
     stack.set_ptr(IO_STACK_LOCATION::FileObject, Some(opened.body()));
-    stack.set_ptr(IO_STACK_LOCATION::Create_SecurityContext, Some(security.view()));
+    stack.set_ptr(IO_STACK_LOCATION::Create_SecurityContext, Some(security.context()));
     stack.set(IO_STACK_LOCATION::Create_Options, (spec.disposition << 24) | (spec.options & 0x00FF_FFFF));
     stack.set(IO_STACK_LOCATION::Create_FileAttributes, spec.file_attributes as u16);
     stack.set(IO_STACK_LOCATION::Create_ShareAccess, spec.share as u16);
@@ -349,7 +350,6 @@ fn send_create(
     let data = take_reparse_data(packet);
     irp::release(packet);
     system.end(span, result.status, result.information);
-    pool::free(security);
     if let Some(ea) = ea {
         pool::free(ea);
     }

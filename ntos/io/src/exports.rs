@@ -265,6 +265,7 @@ pub(crate) fn create_file(frame: &Frame, raw: &RawCreate) -> NtResult<NtStatus> 
         options: raw.options,
         allocation,
         ea,
+        security: crate::security::exports::of_attributes(frame, raw.attributes)?,
         ..CreateSpec::default()
     };
     let (handle, result) = create::nt_create_file(frame, &spec)?;
@@ -415,11 +416,11 @@ exports! { "ntoskrnl.exe" =>
     Full code ZwReadFile(handle: u64, event: u64, apc: u64, context: u64, iosb: u64, buffer: u64, length: u32, offset: u64, key: u64) -> u32 {
         zw(|frame| transfer(frame, rw::Direction::Read, handle, event, apc, context, iosb, buffer, length, offset, key))
     }
-    Partial("named pipes and mailslots are absent; security descriptors are not applied") code NtCreateFile(handle: u64, access: u32, attributes: u64, iosb: u64, allocation: u64, file_attributes: u32, share: u32, disposition: u32, options: u32, ea: u64, ea_length: u32) -> u32 {
+    Partial("named pipes and mailslots are absent") code NtCreateFile(handle: u64, access: u32, attributes: u64, iosb: u64, allocation: u64, file_attributes: u32, share: u32, disposition: u32, options: u32, ea: u64, ea_length: u32) -> u32 {
         let raw = RawCreate { handle, access, attributes, iosb, allocation, file_attributes, share, disposition, options, ea, ea_length };
         status(create_file(&nt_ke::current(), &raw))
     }
-    Partial("named pipes and mailslots are absent; security descriptors are not applied") code ZwCreateFile(handle: u64, access: u32, attributes: u64, iosb: u64, allocation: u64, file_attributes: u32, share: u32, disposition: u32, options: u32, ea: u64, ea_length: u32) -> u32 {
+    Partial("named pipes and mailslots are absent") code ZwCreateFile(handle: u64, access: u32, attributes: u64, iosb: u64, allocation: u64, file_attributes: u32, share: u32, disposition: u32, options: u32, ea: u64, ea_length: u32) -> u32 {
         let raw = RawCreate { handle, access, attributes, iosb, allocation, file_attributes, share, disposition, options, ea, ea_length };
         zw(|frame| status(create_file(frame, &raw)))
     }
@@ -565,7 +566,7 @@ exports! { "ntoskrnl.exe" =>
         let paging = flags & nt_abi::io::IRP_PAGING_IO != 0 && flags & nt_abi::io::IRP_SYNCHRONOUS_PAGING_IO == 0;
         u8::from(!paging && (flags & nt_abi::io::IRP_SYNCHRONOUS_API != 0 || file.is_some_and(file::is_synchronous)))
     }
-    Absent("security descriptors come with access checks") missing IoCheckShareAccess;
+    Absent("sharing is the file system's own business here") missing IoCheckShareAccess;
     Absent("registry keys of drivers come with the registry") missing IoOpenDriverRegistryKey;
     Absent("work items of devices come with the work-item room") missing IoAllocateWorkItem;
 }

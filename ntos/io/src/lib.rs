@@ -36,6 +36,7 @@ pub mod read;
 pub mod registry;
 pub mod reparse;
 pub mod rw;
+pub mod security;
 pub mod send;
 pub mod service;
 pub mod services;

@@ -7,7 +7,8 @@
 use crate::acl::{Ace, Acl};
 use crate::sid::Sid;
 use nt_abi::se::*;
-use nt_abi::{NtResult, NtStatus};
+use nt_abi::{Bytes, NtResult, NtStatus};
+use nt_cell::{Fault, Foreign, Region};
 
 /// Control bits that go with the DACL.
 const OF_DACL: u16 =
@@ -129,6 +130,32 @@ impl Descriptor {
             let at = usize::try_from(at).map_err(|_| invalid())?;
             let end = at.checked_add(len).ok_or_else(invalid)?;
             bytes.get(at..end).map(<[u8]>::to_vec).ok_or_else(invalid)
+        })
+    }
+
+    /// Reads one of either form that a kernel-mode caller left at `block`.
+    pub fn at(block: Foreign<Bytes>) -> NtResult<Self> {
+        let fault = |_: Fault| NtStatus::ACCESS_VIOLATION.error();
+        let control = Region::pool(block, 4).load::<u16>(2).map_err(fault)?;
+        let mut bases = vec![block];
+        if control & SE_SELF_RELATIVE == 0 {
+            Region::pool(block, SECURITY_DESCRIPTOR::SIZE).probe_read().map_err(fault)?;
+            let head = block.view::<SECURITY_DESCRIPTOR>();
+            bases.extend(head.ptr(SECURITY_DESCRIPTOR::Owner).map(Foreign::view));
+            bases.extend(head.ptr(SECURITY_DESCRIPTOR::Group).map(Foreign::view));
+            bases.extend(head.ptr(SECURITY_DESCRIPTOR::Sacl).map(Foreign::view));
+            bases.extend(head.ptr(SECURITY_DESCRIPTOR::Dacl).map(Foreign::view));
+        }
+        Self::capture(block.addr(), &|at, length| {
+            let region = match bases.iter().find(|base| base.addr() == at) {
+                Some(base) => Region::pool(*base, length),
+                None => {
+                    let offset = at.checked_sub(block.addr()).and_then(|offset| usize::try_from(offset).ok());
+                    let offset = offset.filter(|_| bases.len() == 1).ok_or_else(invalid)?;
+                    Region::pool(block, offset + length).sub(offset, length)
+                }
+            };
+            region.to_vec().map_err(fault)
         })
     }
 

@@ -125,6 +125,21 @@ fn created(raw: &RawCreate) -> u32 {
     status(result)
 }
 
+/// The descriptor that a filter gives, whatever its form, as a request carries it.
+fn set_security(frame: &Frame, target: Target<'_>, information: u32, descriptor: u64) -> IoStatus {
+    let given = nt_se::Descriptor::capture(descriptor, &|address, length| {
+        if address == 0 {
+            NtStatus::ACCESS_VIOLATION.fail()
+        } else {
+            bytes(address, length).to_vec().map_err(violation)
+        }
+    });
+    match given {
+        Ok(given) => super::set_security(frame, target, information, &given.bytes()),
+        Err(error) => IoStatus::new(error.status(), 0),
+    }
+}
+
 /// What is reported already.
 fn misused(_: Misuse) -> NtStatus {
     NtStatus::INVALID_PARAMETER
@@ -194,6 +209,16 @@ exports! { "fltmgr.sys" =>
             Err(refused) => refused,
         });
         result.status.0
+    }
+    Full code FltQuerySecurityObject(instance: u64, file: u64, information: u32, out: u64, length: u32, needed: u64) -> u32 {
+        let result = with_target(instance, file, |frame, target| super::query_security(frame, target, information, at(out), length));
+        if needed != 0 && (!result.status.is_error() || result.status == NtStatus::BUFFER_TOO_SMALL) {
+            let _gone = bytes(needed, 4).store::<u32>(0, result.information as u32);
+        }
+        result.status.0
+    }
+    Full code FltSetSecurityObject(instance: u64, file: u64, information: u32, descriptor: u64) -> u32 {
+        with_target(instance, file, |frame, target| set_security(frame, target, information, descriptor)).status.0
     }
     Full code FltQueryVolumeInformationFile(instance: u64, file: u64, out: u64, length: u32, class: u32, returned: u64) -> u32 {
         let result = with_target(instance, file, |frame, target| match buffer(out) {

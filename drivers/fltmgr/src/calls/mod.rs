@@ -176,6 +176,41 @@ pub fn flush(frame: &Frame, target: Target<'_>, minor: u8) -> IoStatus {
     }))
 }
 
+/// FltQuerySecurityObject: Information is LengthNeeded, also when the buffer is too small.
+#[must_use]
+pub fn query_security(
+    frame: &Frame,
+    target: Target<'_>,
+    information: u32,
+    out: Option<Foreign<Bytes>>,
+    length: u32,
+) -> IoStatus {
+    let result = outcome(send(frame, target, IRP_MJ_QUERY_SECURITY, length, |packet, stack| {
+        packet.set_ptr(IRP::UserBuffer, out); // neither I/O, as the I/O manager sends it
+        stack.set(IO_STACK_LOCATION::QuerySecurity_SecurityInformation, information);
+        stack.set(IO_STACK_LOCATION::QuerySecurity_Length, if out.is_some() { length } else { 0 });
+        Ok(())
+    }));
+    let status = if result.status == NtStatus::BUFFER_OVERFLOW { NtStatus::BUFFER_TOO_SMALL } else { result.status };
+    IoStatus::new(status, result.information)
+}
+
+/// FltSetSecurityObject with a self-relative descriptor.
+#[must_use]
+pub fn set_security(frame: &Frame, target: Target<'_>, information: u32, descriptor: &[u8]) -> IoStatus {
+    let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
+    let copy = match nt_io::info::SystemBuffer::new(descriptor.len()) {
+        Ok(copy) => copy,
+        Err(error) => return IoStatus::new(error.status(), 0),
+    };
+    outcome(send(frame, target, IRP_MJ_SET_SECURITY, descriptor.len() as u32, |_, stack| {
+        copy.region().write_from(descriptor).map_err(violation)?;
+        stack.set(IO_STACK_LOCATION::SetSecurity_SecurityInformation, information);
+        stack.set_ptr(IO_STACK_LOCATION::SetSecurity_SecurityDescriptor, Some(copy.block()));
+        Ok(())
+    }))
+}
+
 /// What FltFsControlFile and FltDeviceIoControlFile are given.
 #[derive(Clone, Copy, Debug)]
 pub struct Control {

@@ -3,11 +3,12 @@
 //! Room: drivers/memfs. Called by: the `dir` backing. Calls: the host. Locks: none.
 //! Owner, group and mode are the host's own, shown as the attributes that WSL uses ($LXUID, $LXGID, $LXMOD, $LXDEV). What the
 //! host has no place for (DOS attributes that differ from a plain file's, a creation time that was set, EAs without a
-//! POSIX name) is kept in extended attributes `user.ntio.*`, and only then. READONLY never follows from a mode.
+//! POSIX name, security descriptors) is kept in extended attributes `user.ntio.*`, and only then. READONLY never follows from a mode.
 
 use super::host::{Host, call};
 use super::status::{self, error};
 use crate::backing::{Attribute, Change, Meta};
+use crate::security::Security;
 use nt_abi::io::{
     FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_REPARSE_POINT,
 };
@@ -21,6 +22,7 @@ use rustix::io::Errno;
 const RECORD: &[u8] = b"user.ntio.basic";
 /// A directory that has it minds case.
 const CASE: &[u8] = b"user.ntio.case";
+const SECURITY: &[u8] = b"user.ntio.security";
 const OTHERS: &[u8] = b"user.ntio.ea.";
 /// Attributes that are kept for a file.
 const KEPT: u32 = 0x31A7 & !FILE_ATTRIBUTE_DIRECTORY & !FILE_ATTRIBUTE_NORMAL;
@@ -37,6 +39,8 @@ struct Record {
     attributes: u32,
     /// 0: the host's.
     created: i64,
+    /// There is a security descriptor beside it.
+    secured: bool,
 }
 
 fn from_host(time: StatxTimestamp) -> i64 {
@@ -63,7 +67,11 @@ pub(super) fn has_room(kind: FileType) -> bool {
 }
 
 fn plain(kind: FileType) -> Record {
-    Record { attributes: if kind == FileType::RegularFile { FILE_ATTRIBUTE_ARCHIVE } else { 0 }, created: 0 }
+    Record {
+        attributes: if kind == FileType::RegularFile { FILE_ATTRIBUTE_ARCHIVE } else { 0 },
+        created: 0,
+        secured: false,
+    }
 }
 
 /// A path that leads to a file whatever its names are, or to a name in an open directory; for calls that take no handle.
@@ -114,9 +122,9 @@ fn record(kind: FileType, spot: &Spot) -> NtResult<Record> {
     let mut bytes = [0; 16];
     match spot.get(RECORD, &mut bytes) {
         Ok(16) if bytes[0] == 1 => {
-            let [_, _, _, _, a, b, c, d, created @ ..] = bytes;
+            let [_, secured, _, _, a, b, c, d, created @ ..] = bytes;
             let attributes = u32::from_le_bytes([a, b, c, d]) & KEPT;
-            Ok(Record { attributes, created: i64::from_le_bytes(created) })
+            Ok(Record { attributes, created: i64::from_le_bytes(created), secured: secured != 0 })
         }
         Ok(_) => Ok(plain(kind)),
         Err(errno) if nothing(errno) => Ok(plain(kind)),
@@ -142,6 +150,7 @@ pub(super) fn meta(stat: &Statx, spot: &Spot) -> NtResult<Meta> {
         written: from_host(stat.stx_mtime),
         changed: from_host(stat.stx_ctime),
         attributes: record.attributes | bits,
+        secured: record.secured,
     })
 }
 
@@ -178,21 +187,68 @@ pub(super) fn keep(host: &Host, attributes: Option<u32>, created: Option<i64>) -
     let new = Record {
         attributes: attributes.map_or(old.attributes, |attributes| attributes & KEPT),
         created: created.unwrap_or(old.created),
+        secured: old.secured,
     };
-    if new == old {
-        return Ok(());
-    }
+    if new == old { Ok(()) } else { store(host, new) }
+}
+
+fn store(host: &Host, new: Record) -> NtResult<()> {
     let fd = host.opened().map_err(error)?;
-    let done = if new == plain(kind) {
+    let done = if new == plain(host.kind()) {
         call(|| rustix::fs::fremovexattr(fd, RECORD))
     } else {
         let mut bytes = [0; 16];
         bytes[0] = 1;
+        bytes[1] = u8::from(new.secured);
         bytes[4..8].copy_from_slice(&new.attributes.to_le_bytes());
         bytes[8..].copy_from_slice(&new.created.to_le_bytes());
         call(|| rustix::fs::fsetxattr(fd, RECORD, &bytes, XattrFlags::empty()))
     };
     done.map_err(|errno| if errno == Errno::OPNOTSUPP { NtStatus::NOT_SUPPORTED.error() } else { error(errno) })
+}
+
+/// Returns the security descriptor that is kept for a file.
+pub(super) fn security(host: &Host) -> NtResult<Security> {
+    let spot = Spot::open(host);
+    if !record(host.kind(), &spot)?.secured {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; 64 << 10];
+    let got = match spot.get(SECURITY, &mut bytes) {
+        Ok(got) => &bytes[..got],
+        // Somebody took it away outside.
+        Err(Errno::NODATA) => return Ok(None),
+        Err(errno) => return Err(error(errno)),
+    };
+    let read = nt_se::Descriptor::parse(got).map_err(|_| NtStatus::FILE_CORRUPT_ERROR.error())?;
+    Ok(Some(std::sync::Arc::new(read)))
+}
+
+/// Keeps a security descriptor, or none.
+pub(super) fn secure(host: &Host, security: &Security) -> NtResult<()> {
+    let kind = host.kind();
+    if !has_room(kind) {
+        return if security.is_none() { Ok(()) } else { NtStatus::NOT_SUPPORTED.fail() };
+    }
+    let old = record(kind, &Spot::open(host))?;
+    let new = Record { secured: security.is_some(), ..old };
+    match security {
+        Some(security) => {
+            let fd = host.opened().map_err(error)?;
+            let bytes = security.bytes();
+            call(|| rustix::fs::fsetxattr(fd, SECURITY, &bytes, XattrFlags::empty())).map_err(|errno| match errno {
+                Errno::OPNOTSUPP => NtStatus::NOT_SUPPORTED.error(),
+                Errno::NOSPC | Errno::RANGE => NtStatus::DISK_FULL.error(),
+                _ => error(errno),
+            })?;
+            if new == old { Ok(()) } else { store(host, new) }
+        }
+        None if old.secured => {
+            store(host, new)?;
+            remove(host, SECURITY)
+        }
+        None => Ok(()),
+    }
 }
 
 /// Changes a file by the handle that names it; where the host, or the lock-down, lacks such a call, by one that opened it.
@@ -273,7 +329,7 @@ pub(super) fn list(stat: &Statx, spot: &Spot) -> NtResult<Vec<Attribute>> {
     };
     let mut value = Vec::new();
     for name in buffer[..used].split(|&byte| byte == 0) {
-        if name == RECORD || name == super::streams::OWNER || !name.starts_with(b"user.") {
+        if name == RECORD || name == SECURITY || name == super::streams::OWNER || !name.starts_with(b"user.") {
             continue;
         }
         value.resize(64 << 10, 0);

@@ -145,8 +145,9 @@ impl Directory for DirObject {
         let mode = attributes::mode_of(&new.eas);
         let node = if new.directory { self.make_directory(&name, mode) } else { self.make_file(&name, mode) }?;
         let host = of(&node)?;
-        let dressed =
-            attributes::set(host, new.eas, false).and_then(|()| attributes::keep(host, Some(new.attributes), None));
+        let dressed = attributes::set(host, new.eas, false)
+            .and_then(|()| attributes::keep(host, Some(new.attributes), None))
+            .and_then(|()| attributes::secure(host, &new.security));
         if let Err(error) = dressed {
             // Half a file is none: the name goes again.
             self.remove(units, &node)?;

@@ -10,6 +10,7 @@ use super::status::error;
 use super::streams::Live;
 use crate::backing::{Attribute, Change, Directory, Meta, Object, Sizes, Streams};
 use crate::node::{Node, Units};
+use crate::security::Security;
 use nt_abi::{NtResult, NtStatus};
 use rustix::fs::{FileType, Statx};
 use std::sync::Arc;
@@ -106,6 +107,12 @@ impl Object for DirObject {
     }
     fn set_minds_case(&self, minds: bool) -> NtResult<()> {
         attributes::set_minds_case(&self.0, minds)
+    }
+    fn security(&self) -> NtResult<Security> {
+        attributes::security(&self.0)
+    }
+    fn set_security(&self, security: Security) -> NtResult<()> {
+        attributes::secure(&self.0, &security)
     }
     fn is_reparse_point(&self) -> bool {
         !matches!(self.0.kind(), FileType::RegularFile | FileType::Directory)

@@ -10,6 +10,7 @@ mod streams;
 use crate::SECTOR;
 use crate::backing::{Attribute, Backing, Change, Content, Directory, Entry, Meta, New, Object, Sizes, Space, Streams};
 use crate::node::{Node, Units, now, upcase};
+use crate::security::Security;
 use nt_abi::io::{FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_REPARSE_POINT};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
@@ -41,6 +42,7 @@ struct Inner {
     meta: Meta,
     eas: Vec<Attribute>,
     reparse: Option<Vec<u8>>,
+    security: Security,
     streams: Vec<Arc<Node>>,
 }
 
@@ -70,7 +72,7 @@ impl Ram {
             next_id: AtomicU64::new(16),
             kernel: Arc::downgrade(kernel),
         });
-        let new = New { directory: true, attributes: 0x10, eas: Vec::new() };
+        let new = New { directory: true, attributes: 0x10, eas: Vec::new(), security: None };
         Ok(Self { root: node(&shared, ROOT, new)?, shared })
     }
 }
@@ -81,11 +83,12 @@ const ROOT: u64 = 5 << 48 | 5;
 
 fn node(shared: &Arc<Shared>, id: u64, new: New) -> NtResult<Arc<Node>> {
     let now = now(&shared.kernel);
-    let meta = Meta { created: now, accessed: now, written: now, changed: now, attributes: new.attributes };
+    let secured = new.security.is_some();
+    let meta = Meta { created: now, accessed: now, written: now, changed: now, attributes: new.attributes, secured };
     let object = RamObject {
         id,
         links: AtomicU32::new(1),
-        inner: Mutex::new(Inner { meta, eas: new.eas, ..Inner::default() }),
+        inner: Mutex::new(Inner { meta, eas: new.eas, security: new.security, ..Inner::default() }),
         children: new.directory.then(|| RwLock::new(BTreeMap::new())),
         minds_case: AtomicBool::new(false),
         shared: Arc::clone(shared),
@@ -188,6 +191,15 @@ impl Object for RamObject {
         if self.children.is_none() {
             inner.meta.attributes |= FILE_ATTRIBUTE_ARCHIVE; // NT-EA-22
         }
+        Ok(())
+    }
+    fn security(&self) -> NtResult<Security> {
+        Ok(self.inner.lock().security.clone())
+    }
+    fn set_security(&self, security: Security) -> NtResult<()> {
+        let mut inner = self.inner.lock();
+        inner.meta.secured = security.is_some();
+        inner.security = security;
         Ok(())
     }
     fn reparse(&self) -> NtResult<Option<Vec<u8>>> {

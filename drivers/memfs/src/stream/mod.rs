@@ -20,6 +20,7 @@ pub(crate) use rename::{concerns, rename};
 use crate::backing::{Attribute, Change, Directory, Meta, Object, Streams};
 use crate::link::Mark;
 use crate::node::{Node, Open, Units};
+use crate::security::Security;
 use nt_abi::io::FILE_ATTRIBUTE_DIRECTORY;
 use nt_abi::{NtResult, NtStatus};
 use nt_ke::Mutex;
@@ -176,6 +177,12 @@ impl<K: Kept> Object for StreamObject<K> {
     }
     fn set_eas(&self, list: Vec<Attribute>, replace: bool) -> NtResult<()> {
         self.file()?.object.set_eas(list, replace)
+    }
+    fn security(&self) -> NtResult<Security> {
+        self.file()?.object.security()
+    }
+    fn set_security(&self, security: Security) -> NtResult<()> {
+        self.file()?.object.set_security(security)
     }
     fn reparse(&self) -> NtResult<Option<Vec<u8>>> {
         self.file()?.object.reparse()

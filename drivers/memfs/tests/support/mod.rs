@@ -6,6 +6,7 @@ mod ground;
 pub mod names;
 pub mod notify;
 pub mod reparse;
+pub mod security;
 
 pub use ground::Ground;
 
