@@ -16,6 +16,8 @@ pub fn exports() -> Vec<&'static [Export]> {
         nt_ex::extimer::exports::EXPORTS,
         nt_mm::exports::EXPORTS,
         nt_rtl::exports::EXPORTS,
+        nt_se::exports::EXPORTS,
+        nt_se::rtl::exports::EXPORTS,
         nt_io::exports::EXPORTS,
         nt_io::life::exports::EXPORTS,
         nt_io::lock::exports::EXPORTS,

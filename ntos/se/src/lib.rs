@@ -9,6 +9,8 @@ pub mod acl;
 pub mod assign;
 pub mod check;
 pub mod descriptor;
+pub mod exports;
+pub mod rtl;
 pub mod sid;
 pub mod subject;
 pub mod token;
