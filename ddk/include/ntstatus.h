@@ -80,6 +80,7 @@
 #define STATUS_LOCK_NOT_GRANTED                    ((NTSTATUS)0xC0000055L)
 #define STATUS_DELETE_PENDING                      ((NTSTATUS)0xC0000056L)
 #define STATUS_INVALID_OWNER                       ((NTSTATUS)0xC000005AL)
+#define STATUS_UNKNOWN_REVISION                     ((NTSTATUS)0xC0000058L)
 #define STATUS_PRIVILEGE_NOT_HELD                  ((NTSTATUS)0xC0000061L)
 #define STATUS_INVALID_ACL                         ((NTSTATUS)0xC0000077L)
 #define STATUS_INVALID_SECURITY_DESCR              ((NTSTATUS)0xC0000079L)
