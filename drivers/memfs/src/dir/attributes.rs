@@ -329,7 +329,12 @@ pub(super) fn list(stat: &Statx, spot: &Spot) -> NtResult<Vec<Attribute>> {
     };
     let mut value = Vec::new();
     for name in buffer[..used].split(|&byte| byte == 0) {
-        if name == RECORD || name == SECURITY || name == super::streams::OWNER || !name.starts_with(b"user.") {
+        if name == RECORD
+            || name == SECURITY
+            || name == CASE
+            || name == super::streams::OWNER
+            || !name.starts_with(b"user.")
+        {
             continue;
         }
         value.resize(64 << 10, 0);

@@ -139,6 +139,7 @@ fn hand_over(object: Foreign<FILE_OBJECT>, open: &Open, to: &Arc<Node>, file: Op
         generation: open.generation,
         dismounted: AtomicBool::new(false),
         extended: AtomicBool::new(false),
+        manages: open.manages,
     };
     anew.freeze(frozen);
     let uncached = u32::from(object.get(FILE_OBJECT::Flags) & FO_NO_INTERMEDIATE_BUFFERING != 0);
