@@ -96,6 +96,9 @@ fn names(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open) -> NtResult<u
     }
     notice::removed(&open.mount.changes, node, Some(link), &streams);
     let kind = if node.is_directory() || node.object.links()? == 0 { FILE_GONE } else { LINK_GONE };
+    if kind == FILE_GONE {
+        stream::cut_all(node)?; // NT-CC-74
+    }
     Ok(kind | style)
 }
 

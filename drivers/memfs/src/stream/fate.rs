@@ -61,6 +61,29 @@ pub(super) fn go(file: &Node, stream: &Arc<Node>) -> NtResult<()> {
     Ok(())
 }
 
+/// The bytes of a stream that nobody has open will not be asked for: their room is free, and the lazy writer writes none.
+fn cut(stream: &Node) -> NtResult<()> {
+    if stream.object.is_shared_with_the_host() {
+        return Ok(()); // the host frees it
+    }
+    let _main = stream.main.exclusive()?;
+    let mut data = stream.data.write();
+    data.content.set_length(0)?;
+    data.eof = 0;
+    data.valid = 0;
+    data.allocate(0)?;
+    stream.publish(&data);
+    drop(data);
+    stream.tell_cache();
+    Ok(())
+}
+
+/// The file's last name went: so do the bytes of its streams, those of an open one with its last handle.
+pub(crate) fn cut_all(file: &Node) -> NtResult<()> {
+    let is_closed = |stream: &Arc<Node>| stream.named.as_ref().is_some_and(|named| !named.is_open());
+    file.live_streams().iter().filter(|stream| is_closed(stream)).try_for_each(|stream| cut(stream))
+}
+
 /// The file is overwritten: its streams go, an open one with its last handle (NT-STR-10).
 pub(crate) fn drop_all(file: &Node) -> NtResult<()> {
     let mut open = Vec::new();
@@ -75,6 +98,8 @@ pub(crate) fn drop_all(file: &Node) -> NtResult<()> {
             open.push(stream);
         } else {
             fate.gone = true;
+            drop(fate);
+            cut(&stream)?;
         }
     }
     file.streams()?.remove_streams_but(&open)
