@@ -110,6 +110,9 @@ pub struct Report {
     pub windows: String,
 }
 
+/// STATUS_FLT_DISALLOW_FAST_IO, as rows have it.
+const LEFT_TO_A_PACKET: &str = "0xC01C0004";
+
 fn nanoseconds(ns: u64) -> String {
     match ns {
         0..10_000 => format!("{ns} ns"),
@@ -168,8 +171,13 @@ impl Report {
         for row in &self.requests {
             let mut statuses: Vec<_> = row.statuses.iter().collect();
             statuses.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+            // What a fast I/O routine leaves to a packet is no answer: the packet's row has that.
+            let name = |status: &str| match status {
+                code if row.fast && code.eq_ignore_ascii_case(LEFT_TO_A_PACKET) => "left to a packet".to_owned(),
+                _ => name_of(status),
+            };
             let statuses: Vec<String> =
-                statuses.iter().map(|(status, count)| format!("{} {count}", name_of(status))).collect();
+                statuses.iter().map(|(status, count)| format!("{} {count}", name(status))).collect();
             rows.push(vec![
                 row.major.clone(),
                 if row.fast { "fast" } else { "irp" }.to_owned(),
@@ -255,6 +263,10 @@ mod tests {
         }
         assert_eq!(json["command"]["exit"], 0);
         assert!(report.failed());
+        let left = [(LEFT_TO_A_PACKET.into(), 1)].into();
+        let requests = vec![RequestRow { fast: true, statuses: left, ..Default::default() }];
+        let text = Report { requests, ..Default::default() }.text();
+        assert!(text.contains("left to a packet 1") && !text.contains("DISALLOW"), "{text}");
         assert!(report.text().contains("IRP_MJ_WRITE") && report.text().contains("FLT-R-01"));
     }
 }

@@ -100,6 +100,9 @@ pub enum FilterKind {
 /// The filters that ntio brings along.
 pub const BUILT_IN: &[&str] = &["spy"];
 
+/// The least that a file takes on a volume.
+const CLUSTER: u64 = 4096;
+
 /// A spec that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecError(String);
@@ -128,7 +131,12 @@ impl FromStr for VolumeSpec {
     fn from_str(text: &str) -> Result<Self, SpecError> {
         match text.split_once(':') {
             None if text == "ram" => Ok(Self::Ram { size: None }),
-            Some(("ram", size)) => parse_size(size).map(|size| Self::Ram { size: Some(size) }),
+            Some(("ram", text)) => match parse_size(text)? {
+                size if size < CLUSTER => Err(SpecError(format!(
+                    "a volume of '{text}' bytes has no room for one cluster; give at least 4K, for instance ram:512M"
+                ))),
+                size => Ok(Self::Ram { size: Some(size) }),
+            },
             Some(("dir", path)) if !path.is_empty() => Ok(Self::Dir { path: PathBuf::from(path) }),
             _ if text == "dir" || text == "dir:" => {
                 Err(SpecError("volume 'dir' needs a directory; for instance dir:/srv/data".to_owned()))
@@ -193,6 +201,8 @@ mod tests {
     fn volumes_are_read_or_refused_by_name() {
         assert_eq!("ram".parse(), Ok(VolumeSpec::Ram { size: None }));
         assert_eq!("ram:1G".parse(), Ok(VolumeSpec::Ram { size: Some(1 << 30) }));
+        assert_eq!("ram:4K".parse(), Ok(VolumeSpec::Ram { size: Some(4096) }));
+        assert!("ram:4095".parse::<VolumeSpec>().expect_err("no cluster").to_string().contains("at least 4K"));
         assert_eq!("dir:/a:b".parse(), Ok(VolumeSpec::Dir { path: "/a:b".into() }));
         assert!("dir:".parse::<VolumeSpec>().expect_err("no path").to_string().contains("dir:/srv/data"));
         let absent = VolumeSpec::Dir { path: "/no/such/directory".into() };

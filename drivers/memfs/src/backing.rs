@@ -153,6 +153,10 @@ pub(crate) trait Directory: Send + Sync {
     fn entry(&self, name: &[u16]) -> NtResult<Option<Entry>>;
     fn is_empty(&self) -> NtResult<bool>;
     fn make(&self, name: &[u16], new: New) -> NtResult<Arc<Node>>;
+    /// Whether names can be taken away here at all: a delete is promised before it is done.
+    fn lets_go(&self) -> NtResult<()> {
+        Ok(())
+    }
     /// Takes a name away if it still leads to `node`; tells whether it did.
     fn remove(&self, name: &[u16], node: &Arc<Node>) -> NtResult<bool>;
     /// Gives `node` another name here, in the place of `replaced`.

@@ -108,8 +108,18 @@ pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
 }
 
 fn sizes(node: &Node) -> (u64, u64) {
-    let data = node.data.read();
-    (data.allocation, data.eof)
+    let (mut allocation, eof) = {
+        let data = node.data.read();
+        (data.allocation, data.eof)
+    };
+    // A host that leaves holes has not allocated all that lies before the end: it has what it says, and what is on its way there.
+    if node.object.is_shared_with_the_host()
+        && let Some(pages) = node.is_dirty().then(|| nt_cc::map_of(node.sections())).flatten()
+        && let Ok(Some(outside)) = node.data.read().content.outside()
+    {
+        allocation = allocation.min(outside.allocation + pages.dirty_pages() as u64 * 4096);
+    }
+    (allocation, eof)
 }
 
 fn times(node: &Node, out: Region) -> NtResult<Meta> {

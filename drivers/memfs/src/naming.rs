@@ -84,6 +84,7 @@ pub(crate) fn dispose(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open, 
         if is_filled(open.file())? {
             return NtStatus::DIRECTORY_NOT_EMPTY.fail();
         }
+        link.spot().parent.directory()?.lets_go()?;
         if flags & ON_CLOSE == 0 {
             let posix = flags & DELETE_POSIX != 0;
             mark(link, open.file(), if posix { Mark::Posix(file.addr()) } else { Mark::Classic });

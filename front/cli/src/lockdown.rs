@@ -81,6 +81,8 @@ const ALLOWED_ON_DIRECTORIES: &[i64] = &[
     libc::SYS_statx,
     libc::SYS_newfstatat,
     libc::SYS_readlinkat,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
     libc::SYS_getdents64,
     libc::SYS_fstatfs,
     libc::SYS_syncfs,

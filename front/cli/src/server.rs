@@ -47,6 +47,8 @@ impl Refusal {
 /// A driver image that was read before the lock-down.
 struct Pending {
     file: String,
+    /// The names that it imports.
+    imports: Vec<String>,
     bytes: Vec<u8>,
     altitude: Option<String>,
 }
@@ -114,7 +116,7 @@ fn alone(stream: &UnixStream, wait: bool) -> bool {
 /// What happens when the supervisor is killed: its keeper unmounts, which ends this process by the ordinary way. Where nobody
 /// does that, or a driver keeps us busy, what was written is flushed and this process ends all the same.
 fn watch(stream: UnixStream, machine: std::sync::Weak<Machine>, mounted: bool) -> Result<(), Refusal> {
-    const BY_ITSELF: Duration = Duration::from_secs(10);
+    const BY_ITSELF: Duration = Duration::from_secs(8);
     const TO_FLUSH: Duration = Duration::from_secs(60);
     let watching = std::thread::Builder::new().name("ntio-watch".into()).spawn(move || {
         if !alone(&stream, true) {
@@ -153,7 +155,8 @@ fn read_driver(path: &Path, altitude: Option<String>) -> Result<Pending, Refusal
         let why = "it has no entry point, so there is no DriverEntry to call; only drivers can be loaded";
         return Err(Refusal::new(CANNOT_LOAD, format!("{file}: {why}")));
     }
-    Ok(Pending { file, bytes, altitude })
+    let imports = pe.imports.into_iter().map(|import| import.name).collect();
+    Ok(Pending { file, imports, bytes, altitude })
 }
 
 fn machine(setup: &Setup, line: &Line, incoming: Incoming, supervisor: UnixStream) -> Result<(), Refusal> {
@@ -189,11 +192,14 @@ fn machine(setup: &Setup, line: &Line, incoming: Incoming, supervisor: UnixStrea
     if let Some(path) = &setup.load {
         pending.push(read_driver(path, None)?);
     }
+    all_stubs_count(&setup.stubs, &pending)?;
     let trace = match &setup.trace {
         None => None,
         Some(path) => {
-            let file = std::fs::File::create(path)
-                .map_err(|error| Refusal::new(BROKEN, format!("{}: {error}", path.display())))?;
+            let file = std::fs::File::create(path).map_err(|error| {
+                let remedy = "give --trace a file in a directory that can be written";
+                Refusal::new(BROKEN, format!("{}: {error}; {remedy}", path.display()))
+            })?;
             let file = BufWriter::new(file);
             Some(if path.extension().is_some_and(|ending| ending == "json") {
                 Box::new(Perfetto::new(file)) as Box<dyn TraceSink>
@@ -283,6 +289,21 @@ fn identify(line: &Line, incoming: Incoming) -> Arc<ntio_fuse::Identify> {
     })
 }
 
+/// A stub for a name that nobody imports is a mistake: most often a misspelt name.
+fn all_stubs_count(stubs: &[(String, u64)], drivers: &[Pending]) -> Result<(), Refusal> {
+    let imported = |name: &String| drivers.iter().any(|driver| driver.imports.contains(name));
+    let Some((name, _)) = stubs.iter().find(|(name, _)| !imported(name)) else { return Ok(()) };
+    let files: Vec<&str> = drivers.iter().map(|driver| driver.file.as_str()).collect();
+    Err(Refusal::new(
+        USAGE,
+        if files.is_empty() {
+            format!("--stub {name}: there is no driver image to bind it in; give one with -f PATH/to/x.sys")
+        } else {
+            format!("--stub {name}: not imported by {}; 'ntio imports FILE' lists the names", files.join(", "))
+        },
+    ))
+}
+
 /// Registers the filters that ntio brings along, before any driver: they are part of the machine.
 fn attach_built_in(
     machine: &Machine,
@@ -290,9 +311,14 @@ fn attach_built_in(
     built_in: &[(String, Option<String>)],
 ) -> Result<(), Refusal> {
     for (name, altitude) in built_in {
-        let filter = machine
-            .add_built_in(name, altitude.as_deref())
-            .map_err(|error| Refusal::new(USAGE, format!("the filter '{name}' could not be registered: {error}")))?;
+        let filter = machine.add_built_in(name, altitude.as_deref()).map_err(|error| {
+            let remedy = if error.status() == nt_machine::NtStatus::FLT_INSTANCE_ALTITUDE_COLLISION {
+                format!("; another filter has its altitude: give each its own, for instance -f {name}@385200")
+            } else {
+                String::new()
+            };
+            Refusal::new(USAGE, format!("the filter '{name}' could not be registered: {error}{remedy}"))
+        })?;
         recorder.add_filter(filter.name(), filter.altitude().text());
     }
     Ok(())

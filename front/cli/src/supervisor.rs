@@ -91,6 +91,7 @@ struct Server {
     prints: Arc<Mutex<Prints>>,
     /// The driver images that it holds, by name.
     drivers: String,
+    line: UnixStream,
 }
 
 impl Drop for Server {
@@ -108,6 +109,7 @@ fn from_here(path: PathBuf) -> String {
 
 fn setup(machine: &MachineArgs) -> Result<Setup, Failure> {
     machine.check()?;
+    try_report_file(machine)?;
     let mut volumes = Vec::new();
     for text in &machine.volumes {
         volumes.push(match text.parse::<VolumeSpec>().map_err(|error| Failure::usage(error.to_string()))? {
@@ -182,6 +184,7 @@ impl Server {
         let prints = Arc::new(Mutex::new(Prints { plain, ..Prints::default() }));
         let (said, steps) = channel();
         let printing = Arc::clone(&prints);
+        let line = ours.try_clone().map_err(|error| broken("the socket has one end only", error))?;
         let mut answers = ours.try_clone().map_err(|error| broken("the socket has one end only", error))?;
         std::thread::spawn(move || {
             let mut incoming = Incoming::new(ours);
@@ -217,7 +220,7 @@ impl Server {
         });
         let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
         let drivers: Vec<String> = images.chain(setup.load.clone()).filter_map(|path| name(&path)).collect();
-        Ok(Self { child, steps, prints, drivers: drivers.join(", ") })
+        Ok(Self { child, steps, prints, drivers: drivers.join(", "), line })
     }
 
     /// What it fell or hangs with.
@@ -254,6 +257,17 @@ impl Server {
                 Err(Failure::broken(text))
             }
         }
+    }
+
+    /// Hangs up on a server whose mount a program still uses: it flushes, and ends by itself.
+    fn hang_up(&mut self) -> Report {
+        const TO_FLUSH: Duration = Duration::from_secs(90);
+        let _gone = self.line.shutdown(std::net::Shutdown::Write);
+        let end = Instant::now() + TO_FLUSH;
+        while Instant::now() < end && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Report::default()
     }
 
     /// Waits for the report; a server that fell is a finding.
@@ -325,10 +339,27 @@ fn tell(machine: &MachineArgs, report: &Report, default: ReportKind) -> Result<(
         None => say(text.trim_end_matches('\n')),
         Some(path) => {
             let written = std::fs::File::create(path).and_then(|mut file| file.write_all(text.as_bytes()));
-            written.map_err(|error| Failure::broken(format!("{}: {error}", path.display())))?;
+            if let Err(error) = written {
+                // What was measured is not lost with the file.
+                say(text.trim_end_matches('\n'));
+                return Err(Failure::broken(format!(
+                    "--report-file {}: {error}; the report stands above",
+                    path.display()
+                )));
+            }
         }
     }
     Ok(())
+}
+
+/// Sees, before anything runs, whether the report can be written.
+fn try_report_file(machine: &MachineArgs) -> Result<(), Failure> {
+    let Some(path) = &machine.report_file else { return Ok(()) };
+    let tried = std::fs::File::options().append(true).create(true).open(path);
+    tried.map(drop).map_err(|error| {
+        let remedy = "give a file in a directory that can be written";
+        Failure::broken(format!("--report-file {}: {error}; {remedy}", path.display()))
+    })
 }
 
 /// The last line, where drivers printed checks.
@@ -425,7 +456,8 @@ fn run_in(args: &RunArgs, mut server: Server, at: &Path, keeper: &mut Keeper) ->
         }
     };
     let unmounted = unmount(at, TO_LET_GO);
-    let mut report = server.report(Duration::from_secs(30))?;
+    let limit = Duration::from_secs(30);
+    let mut report = if unmounted.is_err() { server.hang_up() } else { server.report(limit)? };
     if let Err(why) = unmounted {
         let message = format!("the volume could not be unmounted: {why}");
         report.findings.push(Finding { severity: "error".into(), message, ..Finding::default() });
@@ -508,7 +540,11 @@ fn mount_at(args: &MountArgs, mut server: Server, at: &Path) -> Result<u8, Failu
     let stopped = ended.is_none();
     let unmounted = if stopped { unmount(at, TO_LET_GO) } else { Ok(()) };
     let limit = Duration::from_secs(30);
-    let mut report = if stopped { server.report(limit)? } else { server.end(ended, limit)? };
+    let mut report = match (stopped, &unmounted) {
+        (_, Err(_)) => server.hang_up(),
+        (true, Ok(())) => server.report(limit)?,
+        (false, Ok(())) => server.end(ended, limit)?,
+    };
     if let Err(why) = unmounted {
         let message = format!("the volume could not be unmounted: {why}");
         report.findings.push(Finding { severity: "error".into(), message, ..Finding::default() });

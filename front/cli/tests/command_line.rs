@@ -311,6 +311,8 @@ fn wrong_words_are_named_with_a_remedy() {
         (&["run", "-f", "nosuch", "--", "true"], "'nosuch'", "spy"),
         (&["run", "-f", "spy@high", "--", "true"], "'high'", "385100"),
         (&["run", "--stub", "A", "--", "true"], "'A'", "NAME=STATUS"),
+        (&["run", "--stub", "A=1", "--", "true"], "--stub A", "-f PATH/to/x.sys"),
+        (&["run", "-v", "ram:1", "--", "true"], "'1'", "512M"),
     ] {
         let refused = ntio(words);
         assert_eq!(code(&refused), Some(2), "{words:?}");
@@ -322,6 +324,72 @@ fn wrong_words_are_named_with_a_remedy() {
     }
     assert_eq!(code(&ntio(&["run"])), Some(2));
     assert_eq!(code(&ntio(&["--no-such-option"])), Some(2));
+}
+
+#[test]
+fn a_stub_for_a_name_that_is_not_imported_is_refused() {
+    let refused = ntio(&["load", &fixture("t_flt.sys"), "--stub", "FltRegisterFilte=0", "--allow-missing"]);
+    assert_eq!(code(&refused), Some(2));
+    let said = stderr(&refused);
+    assert!(said.contains("FltRegisterFilte: not imported by t_flt.sys") && said.contains("ntio imports"), "{said}");
+}
+
+#[test]
+fn files_that_cannot_be_are_named_with_a_remedy_before_anything_runs() {
+    let folder = scratch();
+    let ran = folder.path().join("ran");
+    let touch = ["--", "touch", ran.to_str().expect("UTF-8")];
+    for (words, named) in [
+        (["run", "--report-file", "/no/such/report"], "--report-file /no/such/report"),
+        (["run", "--trace", "/no/such/trace.jsonl"], "/no/such/trace.jsonl"),
+    ] {
+        let refused = ntio(&[&words[..], &touch[..]].concat());
+        assert_eq!(code(&refused), Some(125), "{words:?}");
+        let said = stderr(&refused);
+        assert!(said.contains(named) && said.contains("in a directory that can be written"), "{said}");
+        assert!(!ran.exists());
+    }
+    let refused = ntio(&["trace", "/no/such/trace"]);
+    assert_eq!(code(&refused), Some(125));
+    assert!(stderr(&refused).contains("/no/such/trace") && stderr(&refused).contains("--trace FILE.jsonl"));
+}
+
+#[test]
+fn two_filters_at_one_altitude_are_refused_with_a_remedy() {
+    if no_fuse() {
+        return;
+    }
+    let refused = ntio(&["run", "-f", "spy", "-f", "spy", "--", "true"]);
+    assert_eq!(code(&refused), Some(2));
+    let said = stderr(&refused);
+    assert!(said.contains("ALTITUDE_COLLISION") && said.contains("-f spy@385200"), "{said}");
+    assert_eq!(code(&ntio(&["run", "-f", "spy", "-f", "spy@385200", "--report", "none", "--", "true"])), Some(0));
+}
+
+#[test]
+fn a_report_without_filters_names_no_status_of_theirs() {
+    if no_fuse() {
+        return;
+    }
+    let done = ntio(&["run", "--", "sh", "-c", "dd if=/dev/zero of=d bs=1M count=2 status=none"]);
+    assert!(code(&done) == Some(0) && !stderr(&done).contains("STATUS_FLT"), "{}", stderr(&done));
+}
+
+#[test]
+fn a_file_with_a_hole_takes_what_was_written_before_and_after_it_is_flushed() {
+    if no_fuse() {
+        return;
+    }
+    for cache in ["through", "behind"] {
+        let directory = scratch();
+        let volume = format!("dir:{}", directory.path().display());
+        let script = "dd if=/dev/zero of=s bs=4k count=1 seek=1000 status=none; stat -c %b s; sync s; stat -c %b s";
+        let done = ntio(&["run", "-v", &volume, "--cache", cache, "--report", "none", "--", "sh", "-c", script]);
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        let blocks: Vec<u64> = said.lines().map(|line| line.parse().expect("a number")).collect();
+        assert_eq!(blocks.len(), 2, "{said}");
+        assert!(blocks.iter().all(|&blocks| blocks <= 64), "{cache}: {blocks:?}, of 8008 with the hole");
+    }
 }
 
 #[test]

@@ -40,6 +40,30 @@ fn each_operation_that_is_served_has_a_row_and_each_row_is_served() {
     assert_eq!(listed, served);
 }
 
+/// The operations of include/uapi/linux/fuse.h, protocol 7.45, by number.
+const PROTOCOL: &str = "1 LOOKUP 2 FORGET 3 GETATTR 4 SETATTR 5 READLINK 6 SYMLINK 8 MKNOD 9 MKDIR 10 UNLINK 11 RMDIR 12 RENAME 13 LINK \
+    14 OPEN 15 READ 16 WRITE 17 STATFS 18 RELEASE 20 FSYNC 21 SETXATTR 22 GETXATTR 23 LISTXATTR 24 REMOVEXATTR 25 FLUSH 26 INIT \
+    27 OPENDIR 28 READDIR 29 RELEASEDIR 30 FSYNCDIR 31 GETLK 32 SETLK 33 SETLKW 34 ACCESS 35 CREATE 36 INTERRUPT 37 BMAP 38 DESTROY \
+    39 IOCTL 40 POLL 41 NOTIFY_REPLY 42 BATCH_FORGET 43 FALLOCATE 44 READDIRPLUS 45 RENAME2 46 LSEEK 47 COPY_FILE_RANGE \
+    48 SETUPMAPPING 49 REMOVEMAPPING 50 SYNCFS 51 TMPFILE 52 STATX 53 COPY_FILE_RANGE_64 4096 CUSE_INIT";
+
+#[test]
+fn each_operation_of_the_protocol_is_served_or_left_to_the_kernel_by_the_page() {
+    let words: Vec<&str> = PROTOCOL.split_whitespace().collect();
+    let all: BTreeMap<&str, &str> = words.chunks_exact(2).map(|pair| (pair[1], pair[0])).collect();
+    let names = |heading: &str| table(heading).iter().flat_map(|row| row[0].split(", ")).collect::<BTreeSet<&str>>();
+    let (served, left) = (names("Operations"), names("Left to the kernel"));
+    assert_eq!(served.intersection(&left).count(), 0);
+    let known: BTreeSet<&str> = served.union(&left).copied().chain(["INIT"]).collect();
+    assert_eq!(known, all.keys().copied().collect());
+    // The numbers that are served are the header's.
+    for line in include_str!("protocol.rs").lines().filter_map(|line| line.trim().strip_prefix("pub(crate) const ")) {
+        if let Some((name, number)) = line.split_once(": u32 = ") {
+            assert_eq!(all.get(name), Some(&number.trim_end_matches(';')), "{name}");
+        }
+    }
+}
+
 #[test]
 fn each_flag_asks_for_what_its_row_says() {
     let rows = table("Opening");

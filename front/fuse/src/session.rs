@@ -2,12 +2,14 @@
 //!
 //! Room: front/fuse. Called by: `door`. Calls: a [`Service`], the host. Locks: the readers' list; each reader's own.
 //! A request runs on the reader that took it, to its end. When the last idle reader takes one another is made, so requests that
-//! wait for a filter, however many, never keep the next one waiting, and an INTERRUPT always finds a reader.
+//! wait for a filter never keep the next one waiting; when there are as many as can be, the last one only takes interrupts, which let
+//! the others go, and puts the rest aside.
 
 use crate::protocol::{Answer, Header, Request, opcode};
 use parking_lot::{Mutex, RwLock};
 use rustix::io::Errno;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -64,6 +66,8 @@ pub(crate) struct Session<S> {
     readers: RwLock<Vec<Arc<Reader>>>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     idle: AtomicUsize,
+    /// Requests that the last reader took while all others waited in theirs: whoever comes free does them.
+    deferred: Mutex<VecDeque<Vec<u8>>>,
     ended: AtomicBool,
     failed: Mutex<Option<io::Error>>,
 }
@@ -77,6 +81,7 @@ impl<S: Service> Session<S> {
             readers: RwLock::default(),
             threads: Mutex::default(),
             idle: AtomicUsize::new(0),
+            deferred: Mutex::default(),
             ended: AtomicBool::new(false),
             failed: Mutex::new(None),
         };
@@ -166,11 +171,11 @@ impl<S: Service> Session<S> {
                     break;
                 }
             };
-            if left == 0 && !self.ended.load(Ordering::Relaxed) && self.readers.read().len() < MOST {
-                // Without another one requests wait for this one: slow, not wrong.
-                let _made = self.spawn();
-            }
-            if let Some(request) = Request::read(&buffer[..count]) {
+            let more = left == 0 && !self.ended.load(Ordering::Relaxed);
+            let last = more && (self.readers.read().len() >= MOST || self.spawn().is_err());
+            if last {
+                self.as_last(&reader, &buffer[..count]);
+            } else if let Some(request) = Request::read(&buffer[..count]) {
                 self.one(&reader, &request);
             }
             if left > KEPT {
@@ -178,9 +183,66 @@ impl<S: Service> Session<S> {
                 return;
             }
             self.idle.fetch_add(1, Ordering::SeqCst);
+            // Looked at after this reader counts as idle: then either the last reader sees that, or this one sees the request.
+            while let Some(bytes) = if last { None } else { self.take_deferred() } {
+                if let Some(request) = Request::read(&bytes) {
+                    self.one(&reader, &request);
+                }
+                self.idle.fetch_add(1, Ordering::SeqCst);
+            }
         }
         self.ended.store(true, Ordering::Relaxed);
         self.leave(&reader);
+    }
+
+    /// Takes a deferred request; whoever has one is not idle.
+    fn take_deferred(&self) -> Option<Vec<u8>> {
+        let mut deferred = self.deferred.lock();
+        let bytes = deferred.pop_front()?;
+        self.idle.fetch_sub(1, Ordering::SeqCst);
+        Some(bytes)
+    }
+
+    /// The last reader does not wait in anything: interrupts, which let the others go, must find it.
+    fn as_last(&self, reader: &Reader, bytes: &[u8]) {
+        let Some(request) = Request::read(bytes) else { return };
+        let header = &request.header;
+        match header.opcode {
+            opcode::INTERRUPT => self.interrupt_once(header, request.body().long(0)),
+            opcode::FORGET | opcode::BATCH_FORGET => self.one(reader, &request),
+            _ => {
+                self.deferred.lock().push_back(bytes.to_vec());
+                if self.idle.load(Ordering::SeqCst) != 0
+                    && let Some(bytes) = self.deferred.lock().pop_front()
+                    && let Some(request) = Request::read(&bytes)
+                {
+                    self.one(reader, &request);
+                }
+            }
+        }
+    }
+
+    /// As `interrupt`, but comes back at once: the kernel asks again.
+    fn interrupt_once(&self, header: &Header, unique: u64) {
+        let mut deferred = self.deferred.lock();
+        let found =
+            deferred.iter().position(|bytes| Request::read(bytes).is_some_and(|one| one.header.unique == unique));
+        if let Some(request) = found.and_then(|at| deferred.remove(at)) {
+            drop(deferred);
+            if let Some(request) = Request::read(&request) {
+                self.answer(&request.header, Err(libc::EINTR));
+            }
+            return;
+        }
+        drop(deferred);
+        let reader = self.readers.read().iter().find(|reader| reader.unique.load(Ordering::SeqCst) == unique).cloned();
+        let Some(reader) = reader else { return self.answer(header, Err(libc::EAGAIN)) };
+        reader.interrupted.store(true, Ordering::Relaxed);
+        let thread = reader.thread.lock().clone();
+        if !thread.is_some_and(|thread| self.operations.cancel(&thread)) {
+            std::thread::sleep(AGAIN);
+            self.answer(header, Err(libc::EAGAIN));
+        }
     }
 
     fn leave(&self, reader: &Arc<Reader>) {

@@ -120,3 +120,33 @@ except Told: sys.exit(42)\n";
     }
     fs::write(mount.at("free"), "the mount goes on").expect("a write");
 }
+
+/// More requests than there can be readers (512): the last one still hears that the program was killed.
+#[test]
+fn more_requests_than_readers_wait_and_can_all_be_interrupted() {
+    const READERS: usize = 512;
+    const WAITING: usize = READERS + 40;
+    let Some((mount, holder)) = mount() else { return };
+    let script = format!(
+        "import os, sys, threading\n\
+files = [os.open(sys.argv[1] + '/%d.held' % number, os.O_CREAT | os.O_WRONLY) for number in range({WAITING})]\n\
+for file in files: threading.Thread(target=os.write, args=(file, b'x')).start()\n"
+    );
+    let mut program = Command::new("python3").arg("-c").arg(script).arg(mount.at("")).spawn().expect("python3 starts");
+    // One reader is left over for what cannot wait.
+    until("all readers but one wait", || holder.held.lock().len() >= READERS - 1);
+    assert_eq!(holder.held.lock().len(), READERS - 1);
+    program.kill().expect("killed");
+    let held = std::mem::take(&mut *holder.held.lock());
+    until("each request is cancelled", || held.iter().all(|data| data.is_canceled()));
+    holder.held.lock().extend(held);
+    // What was put aside may come to the filter now, before its interrupt does.
+    until("the program ends", || {
+        for data in std::mem::take(&mut *holder.held.lock()) {
+            mount.in_system(|| complete_pended_pre(data, PreOp::Complete(IoStatus::new(NtStatus::CANCELLED, 0))));
+        }
+        program.try_wait().expect("wait").is_some()
+    });
+    fs::write(mount.at("free"), "the mount goes on").expect("a write");
+    assert_eq!(fs::read_dir(mount.at("")).expect("a listing").count(), WAITING + 1);
+}

@@ -32,6 +32,11 @@ impl Content for DirContent {
         Ok(())
     }
     fn promise(&mut self, start: u64, length: u64, late: bool) -> NtResult<()> {
+        // What the host would refuse later, after the program was told that it is written.
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+        if limit.is_some_and(|limit| start + length > limit) {
+            return NtStatus::FILE_TOO_LARGE.fail();
+        }
         if late {
             let fd = self.0.writing().map_err(error)?;
             match call(|| rustix::fs::fallocate(fd, FallocateFlags::KEEP_SIZE, start, length)) {

@@ -157,6 +157,17 @@ impl Directory for DirObject {
         Ok(node)
     }
 
+    fn lets_go(&self) -> NtResult<()> {
+        use rustix::fs::{Access, accessat};
+        let base = self.0.base();
+        let asked = || accessat(&base, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
+        match call(asked) {
+            // A host that does not tell says so when the name is to go.
+            Ok(()) | Err(Errno::NOSYS | Errno::INVAL) => Ok(()),
+            Err(errno) => Err(self.0.refused(errno)),
+        }
+    }
+
     fn remove(&self, units: &[u16], node: &Arc<Node>) -> NtResult<bool> {
         let (name, host) = (name(units)?, of(node)?);
         if !self.0.leads_to(&name, host.id())? {

@@ -25,7 +25,9 @@ pub(crate) fn print(args: &TraceArgs) -> Result<u8, Failure> {
     }
     let out: Box<dyn Write> = match &args.output {
         None => Box::new(std::io::stdout().lock()),
-        Some(path) => Box::new(std::fs::File::create(path).map_err(|error| broken(path, &error))?),
+        Some(path) => Box::new(std::fs::File::create(path).map_err(|error| {
+            Failure::broken(format!("{}: {error}; give -o a file in a directory that can be written", path.display()))
+        })?),
     };
     let mut out = BufWriter::new(out);
     let written = convert(&args.file, args.format(), &select, &mut out)?;
@@ -77,7 +79,9 @@ fn convert(file: &Path, format: TraceFormat, select: &Select, out: &mut dyn Writ
 
 /// Gives each event of a trace of either format, until it is not taken.
 fn each(file: &Path, take: &mut dyn FnMut(&Value) -> bool) -> Result<(), Failure> {
-    let mut from = BufReader::new(std::fs::File::open(file).map_err(|error| broken(file, &error))?);
+    let mut from = BufReader::new(std::fs::File::open(file).map_err(|error| {
+        Failure::broken(format!("{}: {error}; give a trace that 'ntio run --trace FILE.jsonl' wrote", file.display()))
+    })?);
     let first = from.fill_buf().map_err(|error| broken(file, &error))?;
     // A line of ours begins with a whole event; the other format with a list of them.
     let start = String::from_utf8_lossy(first).trim_start().chars().take(400).collect::<String>();
