@@ -124,14 +124,17 @@ fn extends_at_once(world: &World, name: &str, options: u32, offset: i64) {
     assert_eq!(apc, (NtStatus::SUCCESS, 0, 1), "{name}");
 }
 
-static APCS: AtomicU32 = AtomicU32::new(0);
+thread_local! {
+    /// APCs run in the thread that asked for them: each test counts its own.
+    static APCS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
 extern "win64" fn count_apc(_context: u64, _iosb: u64, _reserved: u64) {
-    APCS.fetch_add(1, Ordering::SeqCst);
+    APCS.set(APCS.get() + 1);
 }
 
 /// An extending write with an APC: {status block, calls before an alertable wait, calls after it}.
 fn count_apcs(world: &World, file: &File<'_>, data: &[u8]) -> (NtStatus, u32, u32) {
-    APCS.store(0, Ordering::SeqCst);
+    APCS.set(0);
     let buffer = nt_cell::arena::UserBlock::new(data.len() + 8).expect("arena");
     buffer.region().sub(0, data.len()).write_from(data).expect("arena");
     buffer.region().store::<i64>(data.len(), -1).expect("arena");
@@ -144,9 +147,9 @@ fn count_apcs(world: &World, file: &File<'_>, data: &[u8]) -> (NtStatus, u32, u3
         args.byte_offset = Addr::user(buffer.addr() + data.len() as u64);
     });
     let Iosb::Is(status, 512) = done.iosb else { panic!("{done:?}") };
-    let before = APCS.load(Ordering::SeqCst);
+    let before = APCS.get();
     let _interrupted = wait::delay(&world.frame(), Mode::User, true, 0);
-    (status, before, APCS.load(Ordering::SeqCst))
+    (status, before, APCS.get())
 }
 
 #[test]
@@ -271,13 +274,14 @@ fn nt_s_10_the_first_cached_transfer_makes_the_cache_map() {
             assert!(map(&reader) != 0 && map(&reader) != map(&writer) && map(&third) == 0);
             // From now on the fast path is tried.
             let refused = |file: &File<'_>| {
+                let block = nt_cell::arena::UserBlock::new(8).expect("arena");
                 let call = nt_io::FastCall {
                     file: object(&world, file),
                     offset: 0,
                     length: 5,
                     wait: true,
                     key: 0,
-                    buffer: nt_cell::arena::UserBlock::new(8).expect("arena").region().sub(0, 5),
+                    buffer: block.region().sub(0, 5),
                     device: world.volume.device,
                 };
                 nt_io::rw::call_fast(nt_io::rw::Direction::Read, call).is_none()
