@@ -22,6 +22,8 @@ pub fn exports() -> Vec<&'static [Export]> {
         nt_io::life::exports::EXPORTS,
         nt_io::lock::exports::EXPORTS,
         nt_io::services::exports::EXPORTS,
+        nt_io::handles::exports::EXPORTS,
+        nt_io::system_thread::exports::EXPORTS,
         nt_io::notify::exports::EXPORTS,
         nt_io::security::exports::EXPORTS,
         nt_io::keys::exports::EXPORTS,

@@ -19,6 +19,13 @@ use support::*;
 /// Two tests that empty the pool would fail each other.
 static POOL: std::sync::LazyLock<nt_ke::Mutex<()>> = std::sync::LazyLock::new(nt_ke::Mutex::default);
 
+/// One test at a time, each in a thread that is gone when the next begins: what a thread keeps of the pool for itself comes back
+/// as it ends.
+fn alone(body: fn()) {
+    let _one_at_a_time = POOL.lock();
+    std::thread::spawn(body).join().expect("the test holds");
+}
+
 /// Takes all memory there is: the large pieces first, then every size that a packet could use.
 fn exhaust() -> Vec<Foreign<Bytes>> {
     let mut taken = Vec::new();
@@ -34,7 +41,10 @@ fn exhaust() -> Vec<Foreign<Bytes>> {
 
 #[test]
 fn ks_w_28_no_memory_for_the_packet_sends_nothing_and_keeps_the_counts() {
-    let _one_at_a_time = POOL.lock();
+    alone(packet);
+}
+
+fn packet() {
     let world = World::new();
     let target = Target::answering(&world, SYNC, NtStatus::SUCCESS, 8);
     let event = event_object(&world, true);
@@ -53,7 +63,10 @@ fn ks_w_28_no_memory_for_the_packet_sends_nothing_and_keeps_the_counts() {
 
 #[test]
 fn ks_s_28_no_memory_for_the_packet_sends_nothing_and_keeps_the_counts() {
-    let _one_at_a_time = POOL.lock();
+    alone(stream);
+}
+
+fn stream() {
     let world = World::new();
     let stream = Stream::new(&world, Kind::answering(NtStatus::SUCCESS, 8));
     let event = event_object(&world, true);

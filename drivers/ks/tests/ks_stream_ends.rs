@@ -63,7 +63,7 @@ fn ks_s_16_the_wait_is_not_alertable() {
     let (kind, held) = holding();
     let stream = Stream::new(&world, kind.options(ALERTABLE));
     let ran = Routine::new(|_| NtStatus::SUCCESS);
-    let apc = nt_ke::apc::UserApc { routine: ran.completion(0).routine, arguments: [0; 3], held: None };
+    let apc = nt_ke::apc::UserApc { routine: ran.completion(0).routine, arguments: [0; 3], held: None, object: None };
     nt_ke::apc::queue(&world.frame().thread, apc);
     let kernel = world.kernel.clone();
     nt_ke::work::WorkQueue::queue(&kernel, move || {

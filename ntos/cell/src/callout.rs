@@ -214,6 +214,14 @@ fn verdict(block: kpcr::Block) -> Raised {
     Raised { status: NtStatus(word(0) as u32), address: word(1), bugcheck: (word(2) >> 32 != 0).then_some(dead) }
 }
 
+/// Ends the driver's call that the running import was called from, without its handlers: its frames are dropped when the import
+/// returns, and the border reports `status` with stop code 0. For an import whose row says `raises`, and a thread that ends.
+pub fn abandon(status: NtStatus) {
+    leave_verdict(Raised { status, address: 0, bugcheck: Some(Bugcheck { code: 0, parameters: [0; 4] }) });
+    kpcr::current().set(kpcr::DEAD, 1);
+    raise::raise(status);
+}
+
 /// Stores what the border will report; the loader's dispatcher calls it before it continues at [`border_raised`].
 pub fn leave_verdict(raised: Raised) {
     let block = kpcr::current();

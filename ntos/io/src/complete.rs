@@ -345,7 +345,7 @@ fn deliver(
                 prefix.add32(IRP_PREFIX::Holders, 1);
                 Held::new(packet.addr(), |packet| irp::release(Foreign::of_table(packet)))
             });
-            nt_ke::apc::queue(thread, UserApc { routine, arguments: [context, iosb, 0], held });
+            nt_ke::apc::queue(thread, UserApc { routine, arguments: [context, iosb, 0], held, object: None });
         }
         (Some(_), None) => {}
         (None, _) => {

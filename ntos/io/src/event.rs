@@ -142,7 +142,7 @@ pub fn wait_for_several(
     let mode = frame.mode();
     let kernel = mode == Mode::Kernel;
     if handles.is_empty() || handles.len() > nt_abi::ke::MAXIMUM_WAIT_OBJECTS as usize {
-        return NtStatus::INVALID_PARAMETER.fail();
+        return NtStatus::INVALID_PARAMETER_1.fail();
     }
     frame.service(|| {
         let (mut objects, mut headers) = (Vec::new(), Vec::new());
@@ -168,9 +168,12 @@ pub fn header_of(object: &ObjectRef<Bytes>, kind: ObjectType) -> NtResult<Foreig
         ObjectType::File => {
             Ok(object.body().view::<nt_abi::io::FILE_OBJECT>().at(nt_abi::io::FILE_OBJECT::Event).at(KEVENT::Header))
         }
-        ObjectType::Event | ObjectType::Semaphore | ObjectType::Mutant | ObjectType::IoCompletion => {
-            Ok(object.body().view())
-        }
+        ObjectType::Event
+        | ObjectType::Semaphore
+        | ObjectType::Mutant
+        | ObjectType::IoCompletion
+        | ObjectType::Thread
+        | ObjectType::Process => Ok(object.body().view()),
         _ => NtStatus::OBJECT_TYPE_MISMATCH.fail(),
     }
 }

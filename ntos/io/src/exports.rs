@@ -568,11 +568,10 @@ exports! { "ntoskrnl.exe" =>
     }
     Absent("sharing is the file system's own business here") missing IoCheckShareAccess;
     Absent("registry keys of drivers come with the registry") missing IoOpenDriverRegistryKey;
-    Absent("work items of devices come with the work-item room") missing IoAllocateWorkItem;
 }
 
 /// The variable that a type export names: it holds the address of the OBJECT_TYPE block.
-fn type_slot(kind: ObjectType) -> u64 {
+pub(crate) fn type_slot(kind: ObjectType) -> u64 {
     static SLOTS: [std::sync::OnceLock<u64>; 16] = [const { std::sync::OnceLock::new() }; 16];
     *SLOTS[kind as usize].get_or_init(|| {
         let slot = nt_ex::pool::allocate_permanent(8).expect("no pool for a type variable");

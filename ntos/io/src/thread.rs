@@ -35,7 +35,9 @@ pub fn by_handle(frame: &Frame, handle: Handle, access: u32) -> NtResult<Arc<Thr
 pub fn nt_queue_apc_thread(frame: &Frame, thread: Handle, routine: CodePtr, arguments: [u64; 3]) -> NtStatus {
     match by_handle(frame, thread, THREAD_SET_CONTEXT) {
         Err(error) => error.status(),
-        Ok(thread) if apc::queue(&thread, UserApc { routine, arguments, held: None }) => NtStatus::SUCCESS,
+        Ok(thread) if apc::queue(&thread, UserApc { routine, arguments, held: None, object: None }) => {
+            NtStatus::SUCCESS
+        }
         Ok(_) => NtStatus::THREAD_IS_TERMINATING,
     }
 }

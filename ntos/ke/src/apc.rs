@@ -10,8 +10,9 @@
 //! special kernel APCs disabled: then it is queued, and runs when they are enabled again (NT-E-02).
 
 use crate::thread::Thread;
-use nt_cell::CodePtr;
+use nt_abi::ke::KAPC;
 use nt_cell::sync::atomic::Ordering;
+use nt_cell::{CodePtr, Foreign};
 
 /// Memory that an APC lies in: given back when the APC has run, or its thread is gone (rundown).
 pub struct Held {
@@ -48,6 +49,8 @@ pub struct UserApc {
     pub arguments: [u64; 3],
     /// The memory of the APC: a packet, for I/O completion (NT-Q-03).
     pub held: Option<Held>,
+    /// The KAPC that it is, if a driver laid it out: its routines run in place of `routine`.
+    pub object: Option<Foreign<KAPC>>,
 }
 
 /// What a special kernel APC does.
@@ -68,6 +71,14 @@ pub fn queue(thread: &Thread, apc: UserApc) -> bool {
     true
 }
 
+/// Takes a driver's user APC off the queue; `false` when it is not there.
+pub(crate) fn forget_object(thread: &Thread, object: Foreign<KAPC>) -> bool {
+    let mut queue = thread.apcs.lock();
+    let before = queue.len();
+    queue.retain(|apc| apc.object != Some(object));
+    before != queue.len()
+}
+
 /// Returns whether a user APC is queued.
 #[must_use]
 pub fn pending(thread: &Thread) -> bool {
@@ -82,6 +93,10 @@ pub fn deliver(thread: &Thread) -> usize {
         let next = thread.apcs.lock().pop_front();
         let Some(apc) = next else { return ran };
         ran += 1;
+        if let Some(object) = apc.object {
+            crate::kapc::run(object);
+            continue;
+        }
         // An APC that raises ends like any unhandled exception in a callback: the border has reported it.
         let _raised = nt_cell::callout::call(apc.routine, &apc.arguments);
     }
@@ -154,6 +169,11 @@ pub(crate) fn run_specials(thread: &Thread) {
 /// The calling thread ends: what is queued is run down, not run (NT-Q-03).
 pub(crate) fn run_down(thread: &Thread) {
     let queued = std::mem::take(&mut *thread.apcs.lock());
-    drop(queued);
+    for apc in queued {
+        if let Some(object) = apc.object {
+            crate::kapc::run_down(object);
+        }
+    }
     run_specials(thread);
+    crate::kapc::deliver(thread);
 }

@@ -77,6 +77,7 @@ impl Frame {
     /// KeLeaveCriticalRegion: user APCs that ended a wait inside the region run now, outside of services (NT-E-02).
     pub fn leave_critical_region(&self) {
         self.thread.leave_critical_region();
+        self.kernel_apcs_enabled();
         if !self.in_service() {
             crate::apc::user_apcs_enabled(&self.thread);
         }

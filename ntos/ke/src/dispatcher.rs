@@ -71,6 +71,15 @@ pub fn pulse_event(event: Foreign<KEVENT>) -> i32 {
     was
 }
 
+/// A thread or process object is signalled for ever: what it stands for has ended.
+pub fn end_of_thread(object: u64) {
+    let header = Foreign::<DISPATCHER_HEADER>::of_table(object);
+    if matches!(header.get(DISPATCHER_HEADER::Type), kind::THREAD | kind::PROCESS) {
+        header.set(DISPATCHER_HEADER::SignalState, 1);
+        wait::release(header);
+    }
+}
+
 /// KeResetEvent: returns the former state.
 pub fn reset_event(event: Foreign<KEVENT>) -> i32 {
     event.at(KEVENT::Header).swap32(DISPATCHER_HEADER::SignalState, 0)

@@ -182,6 +182,4 @@ exports! { "ntoskrnl.exe" =>
     Full code KeBugCheckEx(code: u32, first: u64, second: u64, third: u64, fourth: u64) {
         panic!("bug check {code:#x} asked for by the driver: {first:#x}, {second:#x}, {third:#x}, {fourth:#x}");
     }
-    Absent("kernel APC objects: completion runs in the completer's thread") missing KeInitializeApc;
-    Absent("kernel APC objects: completion runs in the completer's thread") missing KeInsertQueueApc;
 }

@@ -68,6 +68,8 @@ pub struct Kernel {
     verifying: std::sync::atomic::AtomicBool,
     /// Timers.
     pub timers: crate::timer::Timers,
+    /// Threads that drivers started.
+    pub threads: crate::systhread::SystemThreads,
     /// Deferred procedure calls.
     pub dpcs: crate::dpc::Dpcs,
     rooms: [OnceLock<Typed>; SLOTS],
@@ -100,6 +102,7 @@ impl Kernel {
             work: WorkQueue::default(),
             verifying: std::sync::atomic::AtomicBool::new(false),
             timers: crate::timer::Timers::default(),
+            threads: crate::systhread::SystemThreads::default(),
             dpcs: crate::dpc::Dpcs::default(),
             rooms: [const { OnceLock::new() }; SLOTS],
             system_thread: OnceLock::new(),
@@ -195,8 +198,9 @@ impl Kernel {
         std::mem::replace(&mut *self.debug.lock(), sink.map(Arc::new))
     }
 
-    /// Ends the machine's own threads: timers, DPCs, then workers.
+    /// Ends the machine's own threads: drivers' threads are waited for, then timers, DPCs, then workers.
     pub fn stop(&self) {
+        self.threads.stop(self);
         self.timers.stop();
         self.dpcs.stop();
         self.work.stop();

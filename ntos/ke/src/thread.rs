@@ -23,6 +23,7 @@ pub struct Thread {
     pub(crate) apcs: Mutex<VecDeque<UserApc>>,
     pub(crate) specials: Mutex<Vec<Special>>,
     pub(crate) specials_due: AtomicBool,
+    pub(crate) kernel_apcs: crate::kapc::KernelApcs,
     pub(crate) user_apcs_due: AtomicBool,
     pub(crate) alerted: AtomicBool,
     pub(crate) place: nt_cell::kpcr::Place,
@@ -56,6 +57,7 @@ impl Thread {
             apcs: Mutex::new(VecDeque::new()),
             specials: Mutex::new(Vec::new()),
             specials_due: AtomicBool::new(false),
+            kernel_apcs: crate::kapc::KernelApcs::default(),
             user_apcs_due: AtomicBool::new(false),
             alerted: AtomicBool::new(false),
             place: nt_cell::kpcr::Place::default(),
@@ -135,6 +137,9 @@ impl Thread {
         if crate::apc::specials_due(self) {
             crate::apc::run_specials(self);
         }
+        if self.kernel_apcs.due.load(Ordering::Relaxed) {
+            crate::kapc::deliver(self);
+        }
     }
     /// KeAreApcsDisabled: inside a critical or guarded region (NT-E-08).
     #[must_use]
@@ -151,6 +156,10 @@ impl Thread {
         (self.guarded.load(Ordering::SeqCst) != 0 || self.place.irql() >= crate::irql::APC_LEVEL)
             && !self.recovering.load(Ordering::SeqCst)
     }
+    /// Whether normal kernel APCs are held back: in a region, or above PASSIVE_LEVEL.
+    pub(crate) fn normals_disabled(&self) -> bool {
+        self.critical.load(Ordering::Relaxed) != 0 || self.specials_disabled()
+    }
     /// Lets special kernel APCs run in spite of a region or an IRQL: the thread is about to wait for one that could never
     /// run. Returns the former state.
     pub fn recover(&self, on: bool) -> bool {
@@ -162,6 +171,9 @@ impl Thread {
         self.ended.store(true, Ordering::Release);
         crate::apc::run_down(self);
         self.parker.interrupt();
+        if self.object() != 0 {
+            crate::dispatcher::end_of_thread(self.object());
+        }
     }
     /// Returns whether the thread has ended, or was told to.
     #[must_use]

@@ -298,7 +298,7 @@ fn block(
         if let Some(index) = thread.parker.state.lock().satisfied {
             return NtStatus(index as u32);
         }
-        if apc::specials_due(thread) {
+        if apc::specials_due(thread) || crate::kapc::deliverable(thread) {
             return KERNEL_APC;
         }
         match kind {

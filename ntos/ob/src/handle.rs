@@ -76,6 +76,8 @@ pub struct Referenced {
     pub kind: ObjectType,
     /// The access granted at open.
     pub granted: u32,
+    /// The handle's attributes (OBJ_INHERIT ...).
+    pub attributes: u32,
 }
 
 impl HandleTable {
@@ -151,11 +153,12 @@ impl HandleTable {
         let entry = entry.ok_or(NtStatus::INVALID_HANDLE.error())?;
         let address = Self::lock(entry).ok_or(NtStatus::INVALID_HANDLE.error())?;
         let granted = entry.access.load(Ordering::Relaxed);
+        let attributes = entry.attributes.load(Ordering::Relaxed);
         let body = object::at(address);
         let object = object::reference(body);
         entry.object.store(address, Ordering::Release);
         let kind = object::kind_of(body).ok_or(NtStatus::INVALID_HANDLE.error())?;
-        Ok(Referenced { object, kind, granted })
+        Ok(Referenced { object, kind, granted, attributes })
     }
 
     /// Closes a handle: the type's close routine runs, then the table's reference goes.

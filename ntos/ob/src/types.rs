@@ -41,10 +41,12 @@ pub enum ObjectType {
     FilterPort,
     /// A token.
     Token,
+    /// A symbolic link of the namespace, opened.
+    SymbolicLink,
 }
 
 /// One more than the largest type number.
-pub const TYPES: usize = 15;
+pub const TYPES: usize = 16;
 
 impl ObjectType {
     /// Sorts a header's type number.
@@ -65,6 +67,7 @@ impl ObjectType {
             12 => Self::Filter,
             13 => Self::FilterPort,
             14 => Self::Token,
+            15 => Self::SymbolicLink,
             _ => return None,
         })
     }
@@ -87,6 +90,7 @@ impl ObjectType {
             Self::Filter => b"FltO",
             Self::FilterPort => b"FltP",
             Self::Token => b"Toke",
+            Self::SymbolicLink => b"Symb",
         })
     }
 

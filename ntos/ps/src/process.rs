@@ -51,6 +51,8 @@ impl std::fmt::Debug for Process {
 impl Process {
     fn new(id: u64, host: u64, name: &str, machine: u64, kernel: bool) -> NtResult<Arc<Self>> {
         let object = object::create::<Bytes>(ObjectType::Process, BODY, machine)?;
+        let header = object.body().view::<nt_abi::ke::DISPATCHER_HEADER>();
+        nt_ke::dispatcher::initialize_header(header, nt_ke::dispatcher::kind::PROCESS, 6, 0);
         Ok(Arc::new(Self {
             id,
             host,
@@ -147,6 +149,8 @@ impl Processes {
     pub fn create_thread(&self, kernel: &Arc<Kernel>, process: &Arc<Process>) -> NtResult<Arc<Thread>> {
         let thread = Thread::new(kernel);
         let body = object::create::<Bytes>(ObjectType::Thread, BODY, kernel.id())?;
+        let header = body.body().view::<nt_abi::ke::DISPATCHER_HEADER>();
+        nt_ke::dispatcher::initialize_header(header, nt_ke::dispatcher::kind::THREAD, 6, 0);
         thread.set_object(body.body().addr());
         thread.set_process(Arc::clone(process) as Arc<dyn std::any::Any + Send + Sync>);
         process.counters.join(thread.io());
@@ -184,6 +188,12 @@ impl Processes {
         all.filter(|thread| thread.process::<Process>().is_some_and(|own| std::ptr::eq(own, process))).collect()
     }
 
+    /// Finds a process by its id.
+    #[must_use]
+    pub fn process_by_id(&self, id: u64) -> Option<Arc<Process>> {
+        self.all.lock().iter().find(|process| process.id == id).cloned()
+    }
+
     /// Finds a process by its object's address.
     #[must_use]
     pub fn process_at(&self, address: u64) -> Option<Arc<Process>> {
@@ -199,6 +209,7 @@ impl Processes {
         if let Some(at) = all.iter().position(|each| Arc::ptr_eq(each, process)) {
             all.remove(at);
             process.counters.leave_to(&self.ended);
+            nt_ke::dispatcher::end_of_thread(process.object().addr());
         }
     }
 

@@ -20,7 +20,10 @@ fn texts(world: &World, rule: &str) -> Vec<String> {
 
 /// Puts a user APC that notes itself into the thread's queue.
 fn queue_apc(thread: &nt_ke::Thread) {
-    assert!(nt_ke::apc::queue(thread, nt_ke::apc::UserApc { routine: noting_apc(), arguments: [0; 3], held: None }));
+    assert!(nt_ke::apc::queue(
+        thread,
+        nt_ke::apc::UserApc { routine: noting_apc(), arguments: [0; 3], held: None, object: None }
+    ));
 }
 
 #[test]

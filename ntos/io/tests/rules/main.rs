@@ -7,5 +7,6 @@ mod completion;
 mod environment;
 mod packets;
 mod queues;
+mod rooms;
 mod support;
 mod validation;

@@ -316,7 +316,7 @@ fn nt_q_13_a_thread_of_the_port_takes_packets_before_apcs_and_another_after() {
     let (port, frame) = (world.port(), world.frame());
     let packet = Packet { key: 1, context: 2, result: IoStatus::new(NtStatus::SUCCESS, 3) };
     let note = || {
-        let apc = nt_ke::apc::UserApc { routine: noting_apc(), arguments: [4, 0, 0], held: None };
+        let apc = nt_ke::apc::UserApc { routine: noting_apc(), arguments: [4, 0, 0], held: None, object: None };
         assert!(nt_ke::apc::queue(&frame.thread, apc));
     };
     let remove = |alertable| port::remove_several(&frame, port, 4, Some(0), alertable).expect("a port");
