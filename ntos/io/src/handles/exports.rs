@@ -161,7 +161,6 @@ exports! { "ntoskrnl.exe" =>
     Full code ZwQueueApcThread(handle: u64, routine: u64, first: u64, second: u64, third: u64) -> u32 {
         zw(|frame| queue(frame, handle, routine, [first, second, third]))
     }
-    Full code NtSetEvent(handle: u64, previous: u64) -> u32 { status(change(&nt_ke::current(), handle, previous, true)) }
     Full code NtResetEvent(handle: u64, previous: u64) -> u32 { status(change(&nt_ke::current(), handle, previous, false)) }
     Full code ZwResetEvent(handle: u64, previous: u64) -> u32 { zw(|frame| status(change(frame, handle, previous, false))) }
     Full code NtClearEvent(handle: u64) -> u32 { status(change(&nt_ke::current(), handle, 0, false)) }
