@@ -326,8 +326,11 @@ mod tests {
 
     #[test]
     fn descendants_and_marked_processes_are_found() {
-        let mut child =
-            Command::new("sh").args(["-c", "sleep 50 & wait; exit 1"]).env("NTIO_MOUNT", "/no/such").spawn().expect("sh");
+        let mut child = Command::new("sh")
+            .args(["-c", "sleep 50 & wait; exit 1"])
+            .env("NTIO_MOUNT", "/no/such")
+            .spawn()
+            .expect("sh");
         let pid = child.id();
         let by = |command, mark: &[u8]| {
             (0..100).any(|_| {
