@@ -287,6 +287,22 @@ typedef enum _FLT_FILESYSTEM_TYPE {
 #define FSCTL_DISMOUNT_VOLUME CTL_CODE(FILE_DEVICE_FILE_SYSTEM, 8, METHOD_BUFFERED, FILE_ANY_ACCESS)
 typedef ULONG NOTIFICATION_MASK, *PNOTIFICATION_MASK;
 
+/* Tunnel caches. */
+typedef struct _RTL_SPLAY_LINKS *PRTL_SPLAY_LINKS;
+typedef struct {
+    FAST_MUTEX Mutex;
+    PRTL_SPLAY_LINKS Cache;
+    LIST_ENTRY TimerQueue;
+    USHORT NumEntries;
+} TUNNEL, *PTUNNEL;
+VOID NTAPI FsRtlInitializeTunnelCache(PTUNNEL Cache);
+VOID NTAPI FsRtlAddToTunnelCache(PTUNNEL Cache, ULONGLONG DirectoryKey, PUNICODE_STRING ShortName, PUNICODE_STRING LongName,
+    BOOLEAN KeyByShortName, ULONG DataLength, PVOID Data);
+BOOLEAN NTAPI FsRtlFindInTunnelCache(PTUNNEL Cache, ULONGLONG DirectoryKey, PUNICODE_STRING Name, PUNICODE_STRING ShortName,
+    PUNICODE_STRING LongName, PULONG DataLength, PVOID Data);
+VOID NTAPI FsRtlDeleteKeyFromTunnelCache(PTUNNEL Cache, ULONGLONG DirectoryKey);
+VOID NTAPI FsRtlDeleteTunnelCache(PTUNNEL Cache);
+
 /* Changes of directories. */
 typedef struct _REAL_NOTIFY_SYNC *PNOTIFY_SYNC;
 typedef struct _SECURITY_SUBJECT_CONTEXT *PSECURITY_SUBJECT_CONTEXT;

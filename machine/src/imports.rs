@@ -29,6 +29,7 @@ pub fn exports() -> Vec<&'static [Export]> {
         nt_io::keys::exports::EXPORTS,
         nt_io::reparse::exports::EXPORTS,
         nt_fsrtl::exports::EXPORTS,
+        nt_fsrtl::tunnel::exports::EXPORTS,
         nt_fsrtl::notify::exports::EXPORTS,
         nt_cc::exports::EXPORTS,
         nt_fltmgr::exports::EXPORTS,

@@ -180,6 +180,7 @@ fn open_file(
         }
         (None, Some(parent)) => {
             let (node, request) = make(parent, &place.name, request, trailing, eas)?;
+            volume.mount.name_came(parent, &place.name, &node);
             enter(volume, file, node, link, &request, FILE_CREATED, Vec::new())
         }
         (None, None) => NtStatus::OBJECT_NAME_INVALID.fail(),

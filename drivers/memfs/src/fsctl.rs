@@ -7,13 +7,14 @@ use crate::node::{Node, Open, Volume, open_of};
 use crate::{dasd, reparse, zero};
 use nt_abi::io::{FILE_OBJECT, FO_FILE_MODIFIED, IO_STACK_LOCATION, IRP};
 use nt_abi::{NtError, NtResult, NtStatus};
-use nt_cell::Fault;
+use nt_cell::{Fault, Region};
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
 use std::sync::atomic::Ordering;
 
 const FSCTL_QUERY_ALLOCATED_RANGES: u32 = 0x0009_40CF;
 const FSCTL_SET_ZERO_DATA: u32 = 0x0009_80C8;
+const FSCTL_SET_REPARSE_POINT_EX: u32 = 0x0009_040C;
 const FSCTL_SET_REPARSE_POINT: u32 = 0x0009_00A4;
 const FSCTL_GET_REPARSE_POINT: u32 = 0x0009_00A8;
 const FSCTL_DELETE_REPARSE_POINT: u32 = 0x0009_00AC;
@@ -49,7 +50,11 @@ pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let input = stack.get(IO_STACK_LOCATION::DeviceIoControl_InputBufferLength) as usize;
     let output = stack.get(IO_STACK_LOCATION::DeviceIoControl_OutputBufferLength) as usize;
     let region = irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, input.max(output));
+    if let Some(result) = crate::ntfs::control(volume, &open, irp, code) {
+        return result;
+    }
     match code {
+        FSCTL_SET_REPARSE_POINT_EX => reparse::set_ex(volume, &open, region.sub(0, input), irp.from_user()),
         FSCTL_SET_REPARSE_POINT => reparse::set(volume, &open, region.sub(0, input), irp.from_user()),
         FSCTL_GET_REPARSE_POINT => reparse::get(&open, region.sub(0, output)),
         FSCTL_DELETE_REPARSE_POINT => reparse::delete(volume, &open, region.sub(0, input)),
@@ -89,12 +94,28 @@ fn set_purge_failure_mode(node: &Node, flags: u32) -> NtResult<IoStatus> {
     }
 }
 
-/// METHOD_NEITHER: the buffers are the caller's.
+/// METHOD_NEITHER: the buffers are the caller's, and nobody has looked at them yet.
+pub(crate) fn output_of(irp: &OwnedIrp, length: usize) -> NtResult<Region> {
+    let region = irp.irp().region_at(IRP::UserBuffer, length);
+    if irp.from_user() {
+        nt_mm::probe::for_write(region.addr(), region.len() as u64, 1)?;
+    }
+    Ok(region)
+}
+
+fn input_of(irp: &OwnedIrp, length: usize) -> NtResult<Region> {
+    let region = irp.stack().region_at(IO_STACK_LOCATION::DeviceIoControl_Type3InputBuffer, length);
+    if irp.from_user() {
+        nt_mm::probe::for_read(region.addr(), region.len() as u64, 1)?;
+    }
+    Ok(region)
+}
+
 fn allocated_ranges(node: &Node, irp: &OwnedIrp, input: usize, output: usize) -> NtResult<IoStatus> {
     if input < 16 {
         return NtStatus::INVALID_PARAMETER.fail();
     }
-    let asked = irp.stack().region_at(IO_STACK_LOCATION::DeviceIoControl_Type3InputBuffer, input);
+    let asked = input_of(irp, input)?;
     let (start, length) = (asked.load::<i64>(0).map_err(bad)?, asked.load::<i64>(8).map_err(bad)?);
     let Some((start, length)) = zero::allocated_range(node, start, length)? else {
         return Ok(IoStatus::new(NtStatus::SUCCESS, 0));
@@ -102,7 +123,7 @@ fn allocated_ranges(node: &Node, irp: &OwnedIrp, input: usize, output: usize) ->
     if output < 16 {
         return NtStatus::BUFFER_TOO_SMALL.fail();
     }
-    let out = irp.irp().region_at(IRP::UserBuffer, output);
+    let out = output_of(irp, output)?;
     out.store::<i64>(0, start as i64).and_then(|()| out.store::<i64>(8, length as i64)).map_err(bad)?;
     Ok(IoStatus::new(NtStatus::SUCCESS, 16))
 }

@@ -26,6 +26,7 @@ mod mount;
 mod naming;
 mod node;
 mod notice;
+mod ntfs;
 mod path;
 mod ram;
 mod read;
@@ -81,6 +82,13 @@ pub struct MountedVolume {
 struct MemFs {
     // Whoever mounted the volume keeps it; the driver may outlive it until the machine is gone.
     volume: Weak<Volume>,
+}
+
+impl MountedVolume {
+    /// Lets names be tunnelled, or no longer: a file whose name is made anew within 15 seconds keeps its creation time.
+    pub fn set_tunnelling(&self, on: bool) {
+        self.volume.mount.set_tunnelling(on);
+    }
 }
 
 /// The volume, as long as it is mounted.

@@ -2,13 +2,16 @@
 //!
 //! Room: drivers/memfs. Locks: the holder's; taken under the tree's. Source: FSCTL_LOCK_VOLUME page; rules NT-S-02, NT-S-16.
 
-use crate::node::open_any;
+use crate::backing::Change;
+use crate::node::{Node, open_any};
 use nt_abi::io::FILE_OBJECT;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
 use nt_fsrtl::notify::Notifier;
+use nt_fsrtl::tunnel::{Tunnel, Tunneled, now};
 use nt_ke::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use nt_trace::rule;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What the opens of a volume share.
 #[derive(Default)]
@@ -18,6 +21,9 @@ pub(crate) struct Mount {
     state: Mutex<State>,
     /// Who watches which directory.
     pub(crate) changes: Notifier,
+    /// Whether names are tunnelled, and what of (NT-REN-37).
+    tunnelling: AtomicBool,
+    tunnel: Tunnel,
 }
 
 #[derive(Default)]
@@ -29,6 +35,43 @@ struct State {
 }
 
 impl Mount {
+    pub(crate) fn set_tunnelling(&self, on: bool) {
+        self.tunnelling.store(on, Ordering::Relaxed);
+    }
+
+    /// What is remembered of a file whose name is about to go, when names are tunnelled: its creation time.
+    pub(crate) fn remembered(&self, file: &Node) -> Option<i64> {
+        let tunnels = self.tunnelling.load(Ordering::Relaxed) && !file.is_directory();
+        tunnels.then(|| file.object.meta().ok())?.map(|meta| meta.created)
+    }
+
+    /// The name has gone.
+    pub(crate) fn name_went(&self, remembered: Option<i64>, parent: &Node, name: &[u16]) {
+        if let Some(created) = remembered {
+            let what = Tunneled { short: Vec::new(), long: name.to_vec(), data: created.to_le_bytes().to_vec() };
+            self.tunnel.add(now(), parent.id(), false, what);
+        }
+    }
+
+    /// A directory has gone: its identifier may become another's.
+    pub(crate) fn directory_went(&self, directory: &Node) {
+        if directory.is_directory() {
+            self.tunnel.forget(directory.id());
+        }
+    }
+
+    /// A file has a new name: the creation time of the one that lost this name a moment ago is its own now. Where the
+    /// volume cannot keep it the file is there all the same.
+    pub(crate) fn name_came(&self, parent: &Node, name: &[u16], file: &Node) {
+        if !self.tunnelling.load(Ordering::Relaxed) || file.is_directory() {
+            return;
+        }
+        let Some(found) = self.tunnel.find(now(), parent.id(), name) else { return };
+        rule!(NT_REN_37);
+        let created = found.data.first_chunk().map(|bytes| i64::from_le_bytes(*bytes));
+        let _file_is_there = file.object.change(&Change { created, ..Change::default() });
+    }
+
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }

@@ -4,6 +4,7 @@
 //! Source: the pages of the three structures; nt-fs.md sections 4 to 6; rules NT-REN, NT-DEL, NT-LNK.
 
 use crate::link::{Link, Mark, Spot};
+use crate::mount::Mount;
 use crate::node::{Node, Open, Units, Volume};
 use crate::notice::{self, Named, path_in};
 use crate::path::check;
@@ -48,13 +49,16 @@ fn gone(link: &Link, node: &Node) {
 }
 
 /// Takes an open's name out of its directory, unless it is a directory that filled up; tells whether it went.
-pub(crate) fn unlink(link: &Link, node: &Arc<Node>) -> NtResult<bool> {
+pub(crate) fn unlink(mount: &Mount, link: &Link, node: &Arc<Node>) -> NtResult<bool> {
     if is_filled(node)? {
         mark(link, node, Mark::None); // NT-DEL-26
         return Ok(false);
     }
     let spot = link.spot();
+    let remembered = mount.remembered(node);
     spot.parent.directory()?.remove(&spot.name, node)?;
+    mount.name_went(remembered, &spot.parent, &spot.name);
+    mount.directory_went(node);
     gone(link, node);
     Ok(true)
 }
@@ -244,7 +248,13 @@ impl Step<'_> {
     /// Moves the source to the free name; `replaced` gives its place up in the same step.
     fn move_to(&self, replaced: Option<&Arc<Node>>) -> NtResult<()> {
         let (spot, to) = (self.source.spot(), &self.target);
-        spot.parent.directory()?.rename(&spot.name, self.open.file(), &to.directory, &to.name, replaced)?;
+        let (mount, file) = (&self.open.mount, self.open.file());
+        let remembered = mount.remembered(file);
+        spot.parent.directory()?.rename(&spot.name, file, &to.directory, &to.name, replaced)?;
+        if replaced.is_none() {
+            mount.name_came(&to.directory, &to.name, file);
+        }
+        mount.name_went(remembered, &spot.parent, &spot.name);
         let (parent, up) = (Arc::clone(&to.directory), to.link.clone());
         self.source.relocate(Spot { parent, name: to.name.clone(), up });
         Ok(())
@@ -278,6 +288,7 @@ impl Step<'_> {
             Kind::Link => self.link(same_case.then_some(node))?,
             Kind::Rename => self.move_to(same_case.then_some(node))?,
         }
+        self.open.mount.directory_went(node);
         if let Some(link) = taken {
             gone(&link, node); // NT-REN-12: at once, its opens stay
         }

@@ -113,7 +113,25 @@ fn note(node: &Node, tag: u32) -> NtResult<()> {
     node.object.change(&Change { attributes, written: now, changed: now, ..Change::default() })
 }
 
+/// FSCTL_SET_REPARSE_POINT_EX (NT-REP-34): which tag the new data takes the place of stands in front of them.
+pub(crate) fn set_ex(volume: &Volume, open: &Open, input: Region, from_user: bool) -> NtResult<IoStatus> {
+    /// Flags, ExistingReparseTag, ExistingReparseGuid, Reserved.
+    const HEAD: usize = 32;
+    may_write(open)?;
+    if input.len() < HEAD {
+        return NtStatus::IO_REPARSE_DATA_INVALID.fail();
+    }
+    let head = input.sub(0, HEAD).to_vec().map_err(bad)?;
+    let existing = Some(&head[4..24]).filter(|_| word(&head, 4) != 0);
+    put(volume, open, input.sub(HEAD, input.len() - HEAD), existing, from_user)
+}
+
 pub(crate) fn set(volume: &Volume, open: &Open, input: Region, from_user: bool) -> NtResult<IoStatus> {
+    put(volume, open, input, None, from_user)
+}
+
+/// `existing`: the tag, and of a tag that is not Microsoft's the GUID, that must be there.
+fn put(volume: &Volume, open: &Open, input: Region, existing: Option<&[u8]>, from_user: bool) -> NtResult<IoStatus> {
     may_write(open)?;
     if !(HEADER..=LARGEST).contains(&input.len()) {
         return NtStatus::IO_REPARSE_DATA_INVALID.fail(); // NT-REP-05
@@ -145,8 +163,16 @@ pub(crate) fn set(volume: &Volume, open: &Open, input: Region, from_user: bool) 
     }
     let place = open.link.as_ref().map(|link| link.spot()).map(|spot| (spot.parent, spot.name));
     let _tree = volume.tree.lock();
-    if let Some(there) = node.object.reparse()? {
-        same_kind(&there, &data)?; // NT-REP-11
+    match (node.object.reparse()?, existing) {
+        (Some(there), Some(existing)) => {
+            let guid = word(existing, 0) & MICROSOFT == 0 && there.get(8..24) != existing.get(4..20);
+            if word(&there, 0) != word(existing, 0) || guid {
+                return NtStatus::IO_REPARSE_TAG_MISMATCH.fail(); // NT-REP-34
+            }
+        }
+        (Some(there), None) => same_kind(&there, &data)?, // NT-REP-11
+        (None, Some(_)) => return NtStatus::IO_REPARSE_TAG_MISMATCH.fail(),
+        (None, None) => {}
     }
     node.object.set_reparse(node, place.as_ref(), Some(data))?;
     note(node, tag)?;

@@ -437,3 +437,30 @@ fn nt_rep_22_a_mount_point_leads_to_another_volume() {
     assert_eq!(world.to_delete("here").set(class::RENAME, &to), NtStatus::NOT_SAME_DEVICE);
     drop(other);
 }
+
+#[test]
+fn nt_rep_34_the_newer_control_names_the_tag_that_it_replaces() {
+    const SET_EX: u32 = 0x9_040C;
+    let world = World::new();
+    let file = world.file("f", GENERIC_READ | GENERIC_WRITE | SYNCHRONIZE, SYNC);
+    let put = |existing: u32, guid: u8, data: &[u8]| {
+        let mut input = 0_u32.to_le_bytes().to_vec();
+        input.extend_from_slice(&existing.to_le_bytes());
+        input.extend_from_slice(&[guid; 16]);
+        input.extend_from_slice(&[0; 8]);
+        input.extend_from_slice(data);
+        file.control(SET_EX, &input, 0).0
+    };
+    let mismatch = NtStatus::IO_REPARSE_TAG_MISMATCH;
+    assert_eq!(put(OURS, 7, &guid_data(OURS, 7, b"x")), mismatch, "there is none yet");
+    assert_eq!(put(0, 0, &guid_data(OURS, 7, b"one")), NtStatus::SUCCESS, "as the older control");
+    assert_eq!(put(0, 0, &guid_data(OURS + 1, 7, b"x")), mismatch);
+    assert_eq!(
+        (put(OURS + 1, 7, &guid_data(OURS, 7, b"x")), put(OURS, 8, &guid_data(OURS, 7, b"x"))),
+        (mismatch, mismatch)
+    );
+    assert_eq!(put(OURS, 7, &guid_data(OURS + 1, 9, b"two")), NtStatus::SUCCESS, "that very one gives way");
+    assert_eq!(file.control(0x9_00A8, &[], 64).2[..27], guid_data(OURS + 1, 9, b"two"));
+    assert_eq!(put(OURS + 1, 9, &symlink_data("target", true)), NtStatus::SUCCESS);
+    assert_eq!(file.control(SET_EX, &[0; 31], 0).0, NtStatus::IO_REPARSE_DATA_INVALID);
+}

@@ -2,6 +2,8 @@
 mod support;
 
 use nt_abi::NtStatus;
+use nt_abi::io::FILE_OBJECT;
+use nt_io::create::{self, CreateSpec};
 use nt_io::info::class;
 use support::names::*;
 use support::*;
@@ -95,4 +97,117 @@ fn nt_qry_30_a_directory_minds_case_when_it_is_told_to() {
     }
     assert_eq!((set(&all, 0), flags(&all)), (NtStatus::SUCCESS, 0));
     assert_eq!(world.get("d\\nAME"), Some(b"name".to_vec()));
+}
+
+/// The creation time of a file.
+fn created(world: &World, name: &str) -> i64 {
+    let bytes = world.open_file(name, 0x80 | SYNCHRONIZE, SYNC).query(class::BASIC, 40);
+    i64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"))
+}
+
+/// Gives a file a creation time that no clock gives.
+fn stamp(world: &World, name: &str, time: i64) {
+    let mut basic = vec![0; 40];
+    basic[..8].copy_from_slice(&time.to_le_bytes());
+    assert_eq!(world.open_file(name, 0x100 | SYNCHRONIZE, SYNC).set(class::BASIC, &basic), NtStatus::SUCCESS);
+}
+
+#[test]
+fn nt_ren_37_a_name_made_anew_has_the_former_creation_time() {
+    const OLD: i64 = 0x01C0_0000_0000_0000;
+    let world = World::new();
+    world.folder("d");
+    let remove = |name: &str| assert_eq!(world.to_delete(name).dispose(true), NtStatus::SUCCESS);
+    // Off, as it is without the option: a new file is new.
+    world.put("f", b"");
+    stamp(&world, "f", OLD);
+    remove("f");
+    world.put("f", b"");
+    assert_ne!(created(&world, "f"), OLD);
+    world.volume.set_tunnelling(true);
+    stamp(&world, "f", OLD);
+    remove("f");
+    world.put("F", b"");
+    assert_eq!(created(&world, "f"), OLD, "whatever the case");
+    world.put("d\\f", b"");
+    assert_ne!(created(&world, "d\\f"), OLD, "in its directory only");
+    // What editors do: the old file goes out of the way, the new one gets its name.
+    stamp(&world, "f", OLD + 5);
+    assert_eq!(world.to_delete("f").rename("f.bak", false), NtStatus::SUCCESS);
+    world.put("f.new", b"");
+    assert_eq!(world.to_delete("f.new").rename("f", false), NtStatus::SUCCESS);
+    assert_eq!((created(&world, "f"), created(&world, "f.bak")), (OLD + 5, OLD + 5));
+    // Directories are not tunnelled.
+    world.folder("gone");
+    stamp(&world, "gone", OLD);
+    remove("gone");
+    world.folder("gone");
+    assert_ne!(created(&world, "gone"), OLD);
+    world.volume.set_tunnelling(false);
+    remove("f.bak");
+    world.put("f.bak", b"");
+    assert_ne!(created(&world, "f.bak"), OLD + 5);
+}
+
+#[test]
+fn nt_nam_20_the_directory_of_a_name_is_opened() {
+    let world = World::new();
+    world.folder("d");
+    world.put("d\\there", b"");
+    for (name, last, exists) in [("d\\there", "there", 4), ("d\\absent", "absent", 5), ("top", "top", 5)] {
+        let spec = CreateSpec {
+            access: 2 | SYNCHRONIZE,
+            name: full(name).encode_utf16().collect(),
+            options: SYNC,
+            target_directory: true,
+            ..CreateSpec::default()
+        };
+        let (opened, result, _) = create::open(&world.frame(), &spec, None).expect("its directory");
+        let units = nt_rtl::unicode::units(opened.at(FILE_OBJECT::FileName)).expect("readable");
+        assert_eq!((String::from_utf16_lossy(&units), result.information), (last.to_owned(), exists));
+        create::abandon(opened);
+    }
+    let spec = CreateSpec {
+        access: 2 | SYNCHRONIZE,
+        name: full("nowhere\\f").encode_utf16().collect(),
+        target_directory: true,
+        ..CreateSpec::default()
+    };
+    let end = create::open(&world.frame(), &spec, None).err().map(NtStatus::from);
+    assert_eq!(end, Some(NtStatus::OBJECT_PATH_NOT_FOUND));
+}
+
+#[test]
+fn nt_vol_20_what_is_ntfs_own() {
+    const VOLUME_DATA: u32 = 0x9_0064;
+    let world = World::new();
+    world.put("f", b"");
+    let file = world.open_file("f", READ_DATA | SYNCHRONIZE, SYNC);
+    assert_eq!(file.control(0x9_00F4, &[], 64).0, NtStatus::JOURNAL_NOT_ACTIVE);
+    let (status, iosb, data) = world.volume(READ_DATA).control(VOLUME_DATA, &[], 0x60);
+    assert_eq!((status, iosb), (NtStatus::SUCCESS, Iosb::Is(NtStatus::SUCCESS, 0x60)));
+    let long = |at: usize| u64::from_le_bytes(data[at..at + 8].try_into().expect("eight bytes"));
+    let word = |at: usize| u64::from(u32::from_le_bytes(data[at..at + 4].try_into().expect("four bytes")));
+    let size = file.query_volume(3, 24).expect("FileFsSizeInformation");
+    let clusters = u64::from_le_bytes(size[..8].try_into().expect("eight bytes"));
+    assert_eq!((long(0x10), word(0x2C)), (clusters, 4096));
+    assert_eq!(long(0x08), clusters * 4096 / word(0x28), "sectors and clusters are one volume");
+    assert_eq!(word(0x30), 1024);
+    assert!(long(0x40) < clusters && long(0x48) < clusters && long(0x50) < long(0x58) && long(0x58) <= clusters);
+    assert_eq!(file.control(VOLUME_DATA, &[], 0x5F).0, NtStatus::BUFFER_TOO_SMALL);
+    // USN_RECORD_V2, with a Usn of 0.
+    let (status, iosb, record) = file.control(0x9_00EB, &[], 256);
+    assert_eq!((status, iosb), (NtStatus::SUCCESS, Iosb::Is(NtStatus::SUCCESS, 0x40)));
+    assert_eq!((&record[..8], &record[0x18..0x20]), (&[0x40, 0, 0, 0, 2, 0, 0, 0][..], &[0; 8][..]));
+    assert_eq!(&record[8..16], &file.query(class::INTERNAL, 8)[..]);
+    let root = world.open_file("", 0x80 | SYNCHRONIZE, SYNC).query(class::INTERNAL, 8);
+    assert_eq!((&record[0x10..0x18], &record[0x38..0x3E]), (&root[..], &[2, 0, 0x3C, 0, b'f', 0][..]));
+    assert_eq!(file.control(0x9_00EB, &[], 0x3F).0, NtStatus::BUFFER_TOO_SMALL);
+    // Transactions: FSCTL_TXFS_MODIFY_RM, FSCTL_TXFS_CREATE_MINIVERSION.
+    for code in [0x9_8144, 0x9_817C] {
+        assert_eq!(
+            world.open_file("f", GENERIC_WRITE | SYNCHRONIZE, SYNC).fsctl(code),
+            NtStatus::INVALID_DEVICE_REQUEST
+        );
+    }
 }

@@ -271,6 +271,9 @@ pub(crate) struct MachineArgs {
     /// When cached data goes down: before the call returns, or about a second later; each volume has its own default
     #[arg(long, value_enum)]
     pub(crate) cache: Option<Cache>,
+    /// A file whose name is made anew within 15 seconds keeps its creation time, as on NTFS
+    #[arg(long)]
+    pub(crate) tunnel: bool,
     /// Start of what is chosen at random (not there yet)
     #[arg(long, value_name = "N")]
     seed: Option<u64>,

@@ -239,6 +239,7 @@ fn machine(setup: &Setup, line: &Line, incoming: Incoming, supervisor: UnixStrea
     }
     let machine = builder.build().map_err(|error| Refusal::new(BROKEN, format!("no machine: {:?}", error.status())))?;
     let machine = Arc::new(machine);
+    machine.volumes().iter().for_each(|volume| volume.set_tunnelling(setup.tunnel));
     let mounted = match &setup.mount {
         None => None,
         Some(at) => {

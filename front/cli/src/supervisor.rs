@@ -154,6 +154,7 @@ fn setup(machine: &MachineArgs) -> Result<Setup, Failure> {
         trace: machine.trace.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())),
         windows: word(machine.windows.to_possible_value()),
         completion: word(machine.completion.and_then(|completion| completion.to_possible_value())),
+        tunnel: machine.tunnel,
         cache: word(machine.cache.and_then(|cache| cache.to_possible_value())),
         allow_missing: machine.allow_missing,
         stubs: machine.stubs()?,

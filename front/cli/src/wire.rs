@@ -34,6 +34,8 @@ pub(crate) struct Setup {
     pub(crate) completion: String,
     /// Empty leaves it to each volume.
     pub(crate) cache: String,
+    #[serde(default)]
+    pub(crate) tunnel: bool,
     pub(crate) allow_missing: bool,
     pub(crate) stubs: Vec<(String, u64)>,
     pub(crate) registry: Vec<RegistryValue>,

@@ -138,6 +138,22 @@ fn run_starts_the_command_in_the_mount_and_names_it() {
 }
 
 #[test]
+fn nt_ren_37_a_name_made_anew_keeps_its_time_of_birth_when_that_is_asked_for() {
+    if no_fuse() {
+        return;
+    }
+    const SAVE: &str = "echo 1 > f; stat -c '%w %i' f; sleep 0.02; rm f; echo 2 > f; stat -c '%w %i' f";
+    for (options, keeps) in [(&["--tunnel"][..], true), (&[], false)] {
+        let output = ntio(&[&["run"], options, &["--", "sh", "-c", SAVE]].concat());
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let words: Vec<&str> = printed.split_whitespace().collect();
+        assert_eq!((code(&output), words.len()), (Some(0), 8), "{}", stderr(&output));
+        assert_eq!(words[..3] == words[4..7], keeps, "{printed}");
+        assert_ne!(words[3], words[7], "it is another file");
+    }
+}
+
+#[test]
 fn a_git_session_survives_fsck_and_shows_its_writes() {
     if no_fuse() {
         return;

@@ -233,3 +233,22 @@ fn nt_qry_30_a_program_fills_a_directory_that_minds_case_natively_too() {
     }
     assert!(native("C:\\d\\Case", 1, 0).is_err());
 }
+
+#[test]
+fn nt_ren_37_a_volume_may_tunnel_names() {
+    let birth = |mount: &Mount| {
+        let when = rustix::fs::statx(CWD, mount.at("f"), rustix::fs::AtFlags::empty(), rustix::fs::StatxFlags::BTIME)
+            .expect("statx")
+            .stx_btime;
+        (when.tv_sec, when.tv_nsec)
+    };
+    for (tunnels, same) in [(true, true), (false, false)] {
+        let Some(mount) = Mount::with(|machine| machine.volumes()[0].set_tunnelling(tunnels)) else { return };
+        File::create(mount.at("f")).expect("create");
+        let before = birth(&mount);
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        fs::remove_file(mount.at("f")).expect("unlink");
+        File::create(mount.at("f")).expect("create again");
+        assert_eq!(birth(&mount) == before, same, "tunnelling: {tunnels}");
+    }
+}

@@ -11,5 +11,6 @@ pub mod exports;
 pub mod filelock;
 pub mod notify;
 mod range;
+pub mod tunnel;
 
 pub use filelock::{Owner, Request};

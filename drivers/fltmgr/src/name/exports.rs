@@ -74,7 +74,7 @@ exports! { "fltmgr.sys" =>
             System::of(&frame.kernel).finding("FLT-V-09", "violation", "", &format!("{info:#x} was released, which is no name information or one that is gone"));
         }
     }
-    Partial("no volume keeps names of deleted files: there is never a tunneled name") code FltGetTunneledName(data: u64, info: u64, out: u64) -> u32 {
+    Partial("our volumes have no short names, by which alone a name is tunneled: there never is one") code FltGetTunneledName(data: u64, info: u64, out: u64) -> u32 {
         store(out, 0);
         if data == 0 || info == 0 || out == 0 { NtStatus::INVALID_PARAMETER.0 } else { NtStatus::SUCCESS.0 }
     }
