@@ -10,12 +10,13 @@
 //! that holds the lock beneath: no writer is inside then.
 
 use crate::hazard::{self, Note};
+use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::sync::locks::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::sync::{Step, is_taken};
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Readers go to the lock beneath.
 const OFF: u32 = 0;
@@ -24,7 +25,7 @@ const ON: u32 = 1;
 /// A writer waits for those who left one.
 const DRAINING: u32 = 2;
 /// So many readers in a row bring the bias back: their locked instructions would have paid for a writer's barrier.
-const PATIENCE: u32 = 128;
+const PATIENCE: u32 = if cfg!(feature = "shuttle") { 0 } else { 128 };
 
 /// Where writers wait for readers that left a note: rarely, so one place is enough for all locks.
 static DRAIN: Mutex<()> = Mutex::new(());
@@ -90,7 +91,7 @@ impl<T> Biased<T> {
         }
         let (note, again) = Note::write(self.id())?;
         // Who reads already goes on reading: no writer is inside before its first note goes.
-        if again || self.state.load(Ordering::Acquire) == ON {
+        if again || self.state.load(Ordering::Acquire) == ON || !is_taken(Step::LookAgain) {
             return Some(BiasedReadGuard { lock: self, note: Some(note), _beneath: None, _here: PhantomData });
         }
         self.wipe(note);
@@ -99,7 +100,7 @@ impl<T> Biased<T> {
 
     #[inline(always)]
     fn wipe(&self, note: Note) {
-        if note.wipe() && self.state.load(Ordering::Relaxed) == DRAINING {
+        if note.wipe() && self.state.load(Ordering::Relaxed) == DRAINING && is_taken(Step::LookAway) {
             wake();
         }
     }
@@ -163,13 +164,17 @@ impl<T> Biased<T> {
         if self.state.load(Ordering::Relaxed) != OFF {
             self.state.store(DRAINING, Ordering::SeqCst);
             hazard::heavy();
-            if hazard::is_noted(self.id()) {
+            if self.is_noted() {
                 self.state.store(ON, Ordering::Release);
                 return None;
             }
             self.state.store(OFF, Ordering::Relaxed);
         }
         Some(self.exclusive(guard))
+    }
+
+    fn is_noted(&self) -> bool {
+        hazard::is_noted(self.id()) && is_taken(Step::LookAtNotes)
     }
 
     fn exclusive<'a>(&'a self, guard: RwLockWriteGuard<'a, ()>) -> BiasedWriteGuard<'a, T> {
@@ -182,10 +187,10 @@ impl<T> Biased<T> {
     fn drain(&self) {
         self.state.store(DRAINING, Ordering::SeqCst);
         hazard::heavy();
-        if hazard::is_noted(self.id()) {
+        if self.is_noted() {
             // A reader that wipes its note after this sees DRAINING (H-1) and takes the mutex before it wakes us.
             let mut waiting = DRAIN.lock();
-            while hazard::is_noted(self.id()) {
+            while self.is_noted() {
                 DRAINED.wait(&mut waiting);
             }
         }
@@ -195,7 +200,9 @@ impl<T> Biased<T> {
 
 #[cold]
 fn wake() {
-    drop(DRAIN.lock());
+    if is_taken(Step::LockToWake) {
+        drop(DRAIN.lock());
+    }
     DRAINED.notify_all();
 }
 

@@ -10,12 +10,13 @@
 //! memory, and the key's upper half, which each use of an entry changes, tells a stale one.
 
 use crate::hazard::{self, Note};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::locks::Mutex;
+use crate::sync::{Step, is_taken};
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Deref;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use parking_lot::Mutex;
 use std::sync::OnceLock;
 
 /// Entries of the first chunk; each further chunk has twice as many.
@@ -136,7 +137,7 @@ impl<T> Steady<T> {
             entry.count();
         }
         let held = Held { table: self, entry, index, note, _here: PhantomData };
-        (entry.key.load(Ordering::Acquire) == key).then_some(held)
+        (entry.key.load(Ordering::Acquire) == key || !is_taken(Step::LookAgain)).then_some(held)
     }
 
     /// Removes a value: no later [`get`](Self::get) finds it, and it is dropped when nobody looks at it any more. Returns
@@ -160,7 +161,8 @@ impl<T> Steady<T> {
             return None;
         }
         hazard::heavy();
-        if entry.counted.load(Ordering::Acquire) != 0 || hazard::is_noted(core::ptr::from_ref(entry).addr()) {
+        let seen = entry.counted.load(Ordering::Acquire) != 0 || hazard::is_noted(core::ptr::from_ref(entry).addr());
+        if seen && is_taken(Step::LookAtNotes) {
             return None;
         }
         // SAFETY: the entry has no key and nobody has a note of it: a look-up that writes one now finds no key (H-1) and does
@@ -211,7 +213,7 @@ impl<T> Drop for Held<'_, T> {
             Some(note) => note.wipe(),
             None => self.entry.counted.fetch_sub(1, Ordering::SeqCst) == 1,
         };
-        if away && self.entry.key.load(Ordering::Acquire) == 0 {
+        if away && self.entry.key.load(Ordering::Acquire) == 0 && is_taken(Step::LookAway) {
             self.table.looked_away(self.index, self.entry);
         }
     }

@@ -6,6 +6,7 @@
 
 use crate::kernel::Kernel;
 use crate::thread::Thread;
+use nt_cell::sync::thread_local;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -46,9 +47,6 @@ impl std::fmt::Debug for Frame {
         write!(f, "Frame of thread {} in {:?} mode", self.thread.id(), self.mode())
     }
 }
-
-#[cfg(feature = "shuttle")]
-use nt_cell::sync::thread_local;
 
 thread_local! {
     static STACK: RefCell<Vec<Rc<Frame>>> = const { RefCell::new(Vec::new()) };

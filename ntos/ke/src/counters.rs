@@ -68,7 +68,7 @@ impl IoCounters {
     pub fn absorb(&mut self, other: &Self) {
         let pairs = self.operations.iter_mut().zip(&other.operations).chain(self.bytes.iter_mut().zip(&other.bytes));
         for (mine, more) in pairs.chain([(&mut self.sent, &other.sent), (&mut self.ended, &other.ended)]) {
-            *mine.get_mut() += more.load(Ordering::Relaxed);
+            mine.store(mine.load(Ordering::Relaxed).wrapping_add(more.load(Ordering::Relaxed)), Ordering::Relaxed);
         }
     }
 }

@@ -5,7 +5,8 @@
 //! scheduler and under one that bounds preemptions; a failure prints the schedule, which replays it.
 //! Each was seen to fail when the order that its code argues with was changed (a count after the unlock, a sequence that stands
 //! still, a wake left out, a mark set after the look).
-//! Not here: orderings weaker than sequential consistency: those are for `cargo xtask accept tsan`.
+//! The machine under the checks has x86's store buffers (`nt_cell::sync::buffers`). Not here: what a compiler may reorder beyond
+//! that, where an ordering is weaker than its argument needs: that is for `cargo xtask accept tsan`.
 
 #[cfg(feature = "shuttle")]
 pub mod check {
@@ -27,5 +28,27 @@ pub mod check {
         shuttle::Runner::new(random, config.clone()).run(model.clone());
         let bounded = shuttle::scheduler::PctScheduler::new(3, SCHEDULES);
         shuttle::Runner::new(bounded, config).run(model);
+    }
+
+    /// Runs a test of this binary in a process of its own, with a step of `nt_cell::sync::Step` left out; tells what it said.
+    fn without(step: &str, test: &str) -> (bool, String) {
+        let mut this = std::process::Command::new(std::env::current_exe().expect("this test"));
+        let done = this.args(["--exact", test]).env("NTIO_LEFT_OUT", step).output().expect("it runs");
+        let said = [done.stdout, done.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        assert!(said.contains("running 1 test"), "no test is called {test}: {said}");
+        (done.status.success(), said)
+    }
+
+    /// The check `test` fails with one of `faults` when `step` is left out.
+    pub fn is_found_without(step: &str, test: &str, faults: &[&str]) {
+        let (passed, said) = without(step, test);
+        let found = !passed && faults.iter().any(|&fault| said.contains(fault));
+        assert!(found, "without {step} {test} found none of {faults:?}: {said}");
+    }
+
+    /// The check `test` passes even when `step` is left out.
+    pub fn stands_without(step: &str, test: &str) {
+        let (passed, said) = without(step, test);
+        assert!(passed, "without {step} {test} failed: {said}");
     }
 }

@@ -1,9 +1,10 @@
-//! The locks of `lock`, made of a model checker's: feature `shuttle` only.
+//! Locks made of a model checker's, under the names and shapes of parking_lot's as far as the rooms under test use them.
 //!
-//! Room: ntos/ke. Called by: every room, in the model checks of tests/models. The names and shapes are parking_lot's, as far as
-//! the rooms under test use them. A timed wait ends at once or is woken: both are explored.
+//! Room: ntos/cell, feature `shuttle` only. Called by: every room, in the model checks of tests/models. Calls: `buffers`: taking
+//! a lock and letting it go are locked instructions. A timed wait ends at once or is woken: both are explored.
 
-use nt_cell::sync as model;
+use super::buffers;
+use shuttle::sync as model;
 use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
@@ -24,7 +25,14 @@ impl<T> Mutex<T> {
     }
     /// Waits for the mutex and takes it.
     pub fn lock(&self) -> MutexGuard<'_, T> {
+        buffers::drain();
         MutexGuard(Some(self.0.lock().expect(NOBODY_PANICS)))
+    }
+}
+
+impl<T> Drop for MutexGuard<'_, T> {
+    fn drop(&mut self) {
+        buffers::drain();
     }
 }
 
@@ -63,11 +71,13 @@ impl Condvar {
     }
     /// Lets the mutex go until the condition is notified.
     pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+        buffers::drain();
         let held = guard.0.take().expect("held");
         guard.0 = Some(self.0.wait(held).expect(NOBODY_PANICS));
     }
     /// As [`Condvar::wait`], until a time: the time is over at once.
     pub fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, until: Instant) -> TimedOut {
+        buffers::drain();
         let held = guard.0.take().expect("held");
         let (held, _) = self.0.wait_timeout(held, until.elapsed()).expect(NOBODY_PANICS);
         guard.0 = Some(held);
@@ -86,7 +96,14 @@ impl Condvar {
 /// A reader-writer lock without poisoning.
 #[derive(Default, Debug)]
 pub struct RwLock<T>(model::RwLock<T>);
-pub use model::{RwLockReadGuard, RwLockWriteGuard};
+
+/// Holds a share of a [`RwLock`].
+#[derive(Debug)]
+pub struct RwLockReadGuard<'a, T>(model::RwLockReadGuard<'a, T>);
+
+/// Holds a [`RwLock`].
+#[derive(Debug)]
+pub struct RwLockWriteGuard<'a, T>(model::RwLockWriteGuard<'a, T>);
 
 impl<T> RwLock<T> {
     /// Makes a free lock.
@@ -95,13 +112,54 @@ impl<T> RwLock<T> {
     }
     /// Waits for a share.
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
-        self.0.read().expect(NOBODY_PANICS)
+        buffers::drain();
+        RwLockReadGuard(self.0.read().expect(NOBODY_PANICS))
+    }
+    /// As [`RwLock::read`]; a thread under test has one share at a time.
+    pub fn read_recursive(&self) -> RwLockReadGuard<'_, T> {
+        self.read()
+    }
+    /// Takes a share unless it must wait.
+    pub fn try_read_recursive(&self) -> Option<RwLockReadGuard<'_, T>> {
+        buffers::drain();
+        self.0.try_read().ok().map(RwLockReadGuard)
     }
     /// Waits for the lock.
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
-        self.0.write().expect(NOBODY_PANICS)
+        buffers::drain();
+        RwLockWriteGuard(self.0.write().expect(NOBODY_PANICS))
+    }
+    /// Takes the lock unless it must wait.
+    pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
+        buffers::drain();
+        self.0.try_write().ok().map(RwLockWriteGuard)
     }
 }
 
-/// The spin lock of `lock` is a mutex here: a spinning thread would hide the others' steps.
-pub type SpinLock<T> = Mutex<T>;
+impl<T> Deref for RwLockReadGuard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+impl<T> Drop for RwLockReadGuard<'_, T> {
+    fn drop(&mut self) {
+        buffers::drain();
+    }
+}
+impl<T> Deref for RwLockWriteGuard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+impl<T> DerefMut for RwLockWriteGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+impl<T> Drop for RwLockWriteGuard<'_, T> {
+    fn drop(&mut self) {
+        buffers::drain();
+    }
+}
