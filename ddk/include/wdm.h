@@ -602,37 +602,53 @@ typedef union DECLSPEC_ALIGN(16) _SLIST_HEADER {
         ULONGLONG Region;
     };
 } SLIST_HEADER, *PSLIST_HEADER;
-typedef struct DECLSPEC_ALIGN(64) _GENERAL_LOOKASIDE {
-    union {
-        SLIST_HEADER ListHead;
-        SINGLE_LIST_ENTRY SingleListHead;
-    };
-    USHORT Depth;
-    USHORT MaximumDepth;
-    ULONG TotalAllocates;
-    ULONG AllocateMisses;
-    ULONG TotalFrees;
-    ULONG FreeMisses;
-    POOL_TYPE Type;
-    ULONG Tag;
-    ULONG Size;
-    PVOID Allocate;
-    PVOID Free;
-    LIST_ENTRY ListEntry;
-    ULONG LastTotalAllocates;
-    ULONG LastAllocateMisses;
+typedef PVOID NTAPI ALLOCATE_FUNCTION(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag);
+typedef ALLOCATE_FUNCTION *PALLOCATE_FUNCTION;
+typedef VOID NTAPI FREE_FUNCTION(PVOID Buffer);
+typedef FREE_FUNCTION *PFREE_FUNCTION;
+typedef struct _LOOKASIDE_LIST_EX *PLOOKASIDE_LIST_EX;
+typedef PVOID NTAPI ALLOCATE_FUNCTION_EX(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag, PLOOKASIDE_LIST_EX Lookaside);
+typedef ALLOCATE_FUNCTION_EX *PALLOCATE_FUNCTION_EX;
+typedef VOID NTAPI FREE_FUNCTION_EX(PVOID Buffer, PLOOKASIDE_LIST_EX Lookaside);
+typedef FREE_FUNCTION_EX *PFREE_FUNCTION_EX;
+#define GENERAL_LOOKASIDE_LAYOUT \
+    union { \
+        SLIST_HEADER ListHead; \
+        SINGLE_LIST_ENTRY SingleListHead; \
+    }; \
+    USHORT Depth; \
+    USHORT MaximumDepth; \
+    ULONG TotalAllocates; \
+    ULONG AllocateMisses; \
+    ULONG TotalFrees; \
+    ULONG FreeMisses; \
+    POOL_TYPE Type; \
+    ULONG Tag; \
+    ULONG Size; \
+    union { \
+        PALLOCATE_FUNCTION_EX AllocateEx; \
+        PALLOCATE_FUNCTION Allocate; \
+    }; \
+    union { \
+        PFREE_FUNCTION_EX FreeEx; \
+        PFREE_FUNCTION Free; \
+    }; \
+    LIST_ENTRY ListEntry; \
+    ULONG LastTotalAllocates; \
+    ULONG LastAllocateMisses; \
     ULONG Future[2];
+typedef struct DECLSPEC_ALIGN(64) _GENERAL_LOOKASIDE {
+    GENERAL_LOOKASIDE_LAYOUT
 } GENERAL_LOOKASIDE, *PGENERAL_LOOKASIDE;
+typedef struct DECLSPEC_ALIGN(16) _GENERAL_LOOKASIDE_POOL {
+    GENERAL_LOOKASIDE_LAYOUT
+} GENERAL_LOOKASIDE_POOL, *PGENERAL_LOOKASIDE_POOL;
 typedef struct _NPAGED_LOOKASIDE_LIST {
     GENERAL_LOOKASIDE L;
 } NPAGED_LOOKASIDE_LIST, *PNPAGED_LOOKASIDE_LIST;
 typedef struct _PAGED_LOOKASIDE_LIST {
     GENERAL_LOOKASIDE L;
 } PAGED_LOOKASIDE_LIST, *PPAGED_LOOKASIDE_LIST;
-typedef PVOID NTAPI ALLOCATE_FUNCTION(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag);
-typedef ALLOCATE_FUNCTION *PALLOCATE_FUNCTION;
-typedef VOID NTAPI FREE_FUNCTION(PVOID Buffer);
-typedef FREE_FUNCTION *PFREE_FUNCTION;
 
 typedef struct _IO_STATUS_BLOCK {
     union {
@@ -1592,32 +1608,6 @@ PSINGLE_LIST_ENTRY FASTCALL ExInterlockedPushEntryList(PSINGLE_LIST_ENTRY ListHe
 PSINGLE_LIST_ENTRY FASTCALL ExInterlockedPopEntryList(PSINGLE_LIST_ENTRY ListHead, PKSPIN_LOCK Lock);
 ULONG FASTCALL ExInterlockedAddUlong(PULONG Addend, ULONG Increment, PKSPIN_LOCK Lock);
 LARGE_INTEGER NTAPI ExInterlockedAddLargeInteger(PLARGE_INTEGER Addend, LARGE_INTEGER Increment, PKSPIN_LOCK Lock);
-typedef struct _LOOKASIDE_LIST_EX *PLOOKASIDE_LIST_EX;
-typedef PVOID NTAPI ALLOCATE_FUNCTION_EX(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag, PLOOKASIDE_LIST_EX Lookaside);
-typedef ALLOCATE_FUNCTION_EX *PALLOCATE_FUNCTION_EX;
-typedef VOID NTAPI FREE_FUNCTION_EX(PVOID Buffer, PLOOKASIDE_LIST_EX Lookaside);
-typedef FREE_FUNCTION_EX *PFREE_FUNCTION_EX;
-typedef struct DECLSPEC_ALIGN(16) _GENERAL_LOOKASIDE_POOL {
-    union {
-        SLIST_HEADER ListHead;
-        SINGLE_LIST_ENTRY SingleListHead;
-    };
-    USHORT Depth;
-    USHORT MaximumDepth;
-    ULONG TotalAllocates;
-    ULONG AllocateMisses;
-    ULONG TotalFrees;
-    ULONG FreeMisses;
-    POOL_TYPE Type;
-    ULONG Tag;
-    ULONG Size;
-    PALLOCATE_FUNCTION_EX AllocateEx;
-    PFREE_FUNCTION_EX FreeEx;
-    LIST_ENTRY ListEntry;
-    ULONG LastTotalAllocates;
-    ULONG LastAllocateMisses;
-    ULONG Future[2];
-} GENERAL_LOOKASIDE_POOL, *PGENERAL_LOOKASIDE_POOL;
 typedef struct _LOOKASIDE_LIST_EX {
     GENERAL_LOOKASIDE_POOL L;
 } LOOKASIDE_LIST_EX;

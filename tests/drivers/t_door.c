@@ -3,14 +3,16 @@
  * that of the caller, so the Nt names validate as for a user and the Zw names as for a driver. It is a minifilter too (without
  * operations), for the sake of FltWriteFile and FltReadFile. With TDOOR_NT_ONLY (t_ntdoor) it is neither filter nor stream client.
  */
+#ifdef TDOOR_NT_ONLY
 #include <fltKernel.h>
-#include <ks.h>
 #include "t.h"
+#else
+#include "t_filter.h"
+#endif
+#include <ks.h>
 #include "t_door.h"
-
-static PDEVICE_OBJECT Device;
-static UNICODE_STRING LinkName = RTL_CONSTANT_STRING(L"\\??\\TDoor");
-static UNICODE_STRING DeviceName = RTL_CONSTANT_STRING(L"\\Device\\TDoor");
+#define T_DEVICE L"TDoor"
+#include "t_device.h"
 
 C_ASSERT(sizeof(TDOOR_REQUEST) == 112);
 C_ASSERT(IOCTL_TDOOR == 0x00222003);
@@ -20,9 +22,6 @@ C_ASSERT(IOCTL_TDOOR == 0x00222003);
 #define MODE(i) ((KPROCESSOR_MODE)a[i])
 
 #ifndef TDOOR_NT_ONLY
-static PFLT_FILTER Filter;
-static PFLT_INSTANCE Instance;
-
 static VOID FLTAPI FltDone(PFLT_CALLBACK_DATA Data, PFLT_CONTEXT Context)
 {
     TDOOR_RECORD *record = Context;
@@ -144,14 +143,6 @@ static NTSTATUS Call(ULONG Op, const ULONGLONG *a)
     return status;
 }
 
-static NTSTATUS Complete(PIRP Irp, NTSTATUS Status, ULONG_PTR Information)
-{
-    Irp->IoStatus.Status = Status;
-    Irp->IoStatus.Information = Information;
-    IoCompleteRequest(Irp, IO_NO_INCREMENT);
-    return Status;
-}
-
 static NTSTATUS NTAPI DeviceControl(PDEVICE_OBJECT DeviceObject, PIRP Irp)
 {
     PIO_STACK_LOCATION location = IoGetCurrentIrpStackLocation(Irp);
@@ -180,18 +171,6 @@ static NTSTATUS NTAPI DeviceControl(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     return Complete(Irp, STATUS_SUCCESS, 0);
 }
 
-static NTSTATUS NTAPI OpenClose(PDEVICE_OBJECT DeviceObject, PIRP Irp)
-{
-    UNREFERENCED_PARAMETER(DeviceObject);
-    return Complete(Irp, STATUS_SUCCESS, 0);
-}
-
-static VOID RemoveDevice(VOID)
-{
-    IoDeleteSymbolicLink(&LinkName);
-    IoDeleteDevice(Device);
-}
-
 #ifdef TDOOR_NT_ONLY
 static VOID NTAPI Unload(PDRIVER_OBJECT DriverObject)
 {
@@ -205,17 +184,6 @@ static NTSTATUS Register(PDRIVER_OBJECT DriverObject)
     return STATUS_SUCCESS;
 }
 #else
-/* The first volume is C:. */
-static NTSTATUS FLTAPI InstanceSetup(PCFLT_RELATED_OBJECTS FltObjects, FLT_INSTANCE_SETUP_FLAGS Flags, DEVICE_TYPE DeviceType,
-    FLT_FILESYSTEM_TYPE FilesystemType)
-{
-    UNREFERENCED_PARAMETER(Flags);
-    UNREFERENCED_PARAMETER(DeviceType);
-    UNREFERENCED_PARAMETER(FilesystemType);
-    if (Instance == NULL) Instance = FltObjects->Instance;
-    return STATUS_SUCCESS;
-}
-
 static NTSTATUS FLTAPI Unload(FLT_FILTER_UNLOAD_FLAGS Flags)
 {
     UNREFERENCED_PARAMETER(Flags);
@@ -228,18 +196,12 @@ static const FLT_REGISTRATION Registration = {
     .Size = sizeof(FLT_REGISTRATION),
     .Version = FLT_REGISTRATION_VERSION,
     .FilterUnloadCallback = Unload,
-    .InstanceSetupCallback = InstanceSetup,
+    .InstanceSetupCallback = FirstInstance,
 };
 
 static NTSTATUS Register(PDRIVER_OBJECT DriverObject)
 {
-    NTSTATUS status = FltRegisterFilter(DriverObject, &Registration, &Filter);
-    if (NT_SUCCESS(status)) {
-        status = FltStartFiltering(Filter);
-        if (!NT_SUCCESS(status)) FltUnregisterFilter(Filter);
-    }
-    ST(status, STATUS_SUCCESS, "flt_r_09_the_door_filters");
-    return status;
+    return StartFilter(DriverObject, &Registration, "flt_r_07_the_door_registers");
 }
 #endif
 
@@ -249,17 +211,8 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING Registry
 {
     NTSTATUS status;
     UNREFERENCED_PARAMETER(RegistryPath);
-    DriverObject->MajorFunction[IRP_MJ_CREATE] = OpenClose;
-    DriverObject->MajorFunction[IRP_MJ_CLEANUP] = OpenClose;
-    DriverObject->MajorFunction[IRP_MJ_CLOSE] = OpenClose;
-    DriverObject->MajorFunction[IRP_MJ_DEVICE_CONTROL] = DeviceControl;
-    status = IoCreateDevice(DriverObject, 0, &DeviceName, FILE_DEVICE_UNKNOWN, 0, FALSE, &Device);
+    status = MakeDevice(DriverObject, DeviceControl);
     if (!NT_SUCCESS(status)) return status;
-    status = IoCreateSymbolicLink(&LinkName, &DeviceName);
-    if (!NT_SUCCESS(status)) {
-        IoDeleteDevice(Device);
-        return status;
-    }
     status = Register(DriverObject);
     if (!NT_SUCCESS(status)) RemoveDevice();
     return status;

@@ -5,9 +5,8 @@
 #define NTIO_T_FIVE_H
 
 #include <initguid.h>
-#include <fltKernel.h>
 #include <ksmedia.h>
-#include "t.h"
+#include "t_filter.h"
 
 #define TAG 'vifT'
 #define PATTERN_STATUS ((NTSTATUS)0x5A5A5A5A)
@@ -21,7 +20,6 @@
 #define DONE(actual, event, iosb, n, name) TBlock((actual), STATUS_PENDING, (event), &(iosb), (n), name, __LINE__)
 
 /* What the filter of this driver has seen. */
-extern PFLT_INSTANCE Instance;
 extern volatile LONG PreWrites, PostWrites;
 extern volatile ULONG LastKey;
 extern volatile ULONG_PTR LastInformation;

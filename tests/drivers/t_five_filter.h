@@ -12,8 +12,6 @@
 /* What a driver checks besides. */
 static VOID TestMore(VOID);
 
-static PFLT_FILTER Filter;
-
 static FLT_PREOP_CALLBACK_STATUS FLTAPI PreWrite(PFLT_CALLBACK_DATA Data, PCFLT_RELATED_OBJECTS FltObjects, PVOID *CompletionContext)
 {
     InterlockedIncrement(&PreWrites);
@@ -40,17 +38,6 @@ static FLT_POSTOP_CALLBACK_STATUS FLTAPI PostWrite(PFLT_CALLBACK_DATA Data, PCFL
     return FLT_POSTOP_FINISHED_PROCESSING;
 }
 
-/* The first volume is C:. */
-static NTSTATUS FLTAPI InstanceSetup(PCFLT_RELATED_OBJECTS FltObjects, FLT_INSTANCE_SETUP_FLAGS Flags, DEVICE_TYPE DeviceType,
-    FLT_FILESYSTEM_TYPE FilesystemType)
-{
-    UNREFERENCED_PARAMETER(Flags);
-    UNREFERENCED_PARAMETER(DeviceType);
-    UNREFERENCED_PARAMETER(FilesystemType);
-    if (Instance == NULL) Instance = FltObjects->Instance;
-    return STATUS_SUCCESS;
-}
-
 static NTSTATUS FLTAPI Unload(FLT_FILTER_UNLOAD_FLAGS Flags)
 {
     UNREFERENCED_PARAMETER(Flags);
@@ -69,7 +56,7 @@ static const FLT_REGISTRATION Registration = {
     .Version = FLT_REGISTRATION_VERSION,
     .OperationRegistration = Operations,
     .FilterUnloadCallback = Unload,
-    .InstanceSetupCallback = InstanceSetup,
+    .InstanceSetupCallback = FirstInstance,
 };
 
 DRIVER_INITIALIZE DriverEntry;
@@ -78,15 +65,8 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING Registry
 {
     NTSTATUS status;
     UNREFERENCED_PARAMETER(RegistryPath);
-    status = FltRegisterFilter(DriverObject, &Registration, &Filter);
-    ST(status, STATUS_SUCCESS, "flt_r_01_the_filter_registers");
+    status = StartFilter(DriverObject, &Registration, "flt_r_01_the_filter_registers");
     if (!NT_SUCCESS(status)) return status;
-    status = FltStartFiltering(Filter);
-    ST(status, STATUS_SUCCESS, "flt_r_09_and_starts");
-    if (!NT_SUCCESS(status)) {
-        FltUnregisterFilter(Filter);
-        return status;
-    }
     OK(Instance != NULL, "flt_i_04_the_default_instance_attaches_to_the_mounted_volume");
     TestNt();
     if (Instance != NULL) TestFlt();

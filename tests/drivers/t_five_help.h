@@ -4,7 +4,6 @@
 #ifndef NTIO_T_FIVE_HELP_H
 #define NTIO_T_FIVE_HELP_H
 
-PFLT_INSTANCE Instance;
 volatile LONG PreWrites, PostWrites, NestOnce;
 volatile ULONG LastKey;
 volatile ULONG_PTR LastInformation;

@@ -2,33 +2,17 @@
  * t_flt: a write filter. It counts the writes that pass, completes those to names that end in ".deny" with ACCESS_DENIED, and
  * prints its counts when it is unloaded.
  */
-#include <fltKernel.h>
-#include "t.h"
+#include "t_filter.h"
 
-static PFLT_FILTER Filter;
 static volatile LONG Pre, Post, Denied, Fast;
 static volatile LONGLONG Bytes;
-
-/* The fixture looks at FILE_OBJECT.FileName, which our file systems keep valid while the file is open. */
-static BOOLEAN IsDenied(PFILE_OBJECT FileObject)
-{
-    static const WCHAR suffix[] = L".deny";
-    const USHORT count = sizeof(suffix) / sizeof(WCHAR) - 1;
-    USHORT length, i;
-    if (FileObject == NULL || FileObject->FileName.Buffer == NULL) return FALSE;
-    length = FileObject->FileName.Length / sizeof(WCHAR);
-    if (length < count) return FALSE;
-    for (i = 0; i < count; i++) {
-        if (FileObject->FileName.Buffer[length - count + i] != suffix[i]) return FALSE;
-    }
-    return TRUE;
-}
 
 static FLT_PREOP_CALLBACK_STATUS FLTAPI PreWrite(PFLT_CALLBACK_DATA Data, PCFLT_RELATED_OBJECTS FltObjects, PVOID *CompletionContext)
 {
     InterlockedIncrement(&Pre);
     if (FLT_IS_FASTIO_OPERATION(Data)) InterlockedIncrement(&Fast);
-    if (IsDenied(FltObjects->FileObject)) {
+    /* FILE_OBJECT.FileName: our file systems keep it valid while the file is open. */
+    if (FltObjects->FileObject != NULL && Ends(&FltObjects->FileObject->FileName, L".deny")) {
         InterlockedIncrement(&Denied);
         Data->IoStatus.Status = STATUS_ACCESS_DENIED;
         Data->IoStatus.Information = 0;
@@ -75,13 +59,6 @@ DRIVER_INITIALIZE DriverEntry;
 
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 {
-    NTSTATUS status;
     UNREFERENCED_PARAMETER(RegistryPath);
-    status = FltRegisterFilter(DriverObject, &Registration, &Filter);
-    ST(status, STATUS_SUCCESS, "flt_r_01_a_filter_registers");
-    if (!NT_SUCCESS(status)) return status;
-    status = FltStartFiltering(Filter);
-    ST(status, STATUS_SUCCESS, "flt_r_09_and_starts");
-    if (!NT_SUCCESS(status)) FltUnregisterFilter(Filter);
-    return status;
+    return StartFilter(DriverObject, &Registration, "flt_r_01_a_filter_registers");
 }

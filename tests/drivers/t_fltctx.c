@@ -3,8 +3,7 @@
  * work items and to a queue, and makes requests of its own. What a file's name ends in says what happens to its writes:
  * ".defer" a deferred work item, ".queue" the queue (released by message 2, cancelled otherwise), ".msg" a question to the program.
  */
-#include <fltKernel.h>
-#include "t.h"
+#include "t_filter.h"
 
 #define TAG 'xtcT'
 #define MARK_VOLUME 0x11110001u
@@ -15,9 +14,7 @@
 
 typedef struct { ULONG Mark; ULONG Count; } MARKED;
 
-static PFLT_FILTER Filter;
 static PFLT_PORT ServerPort, ClientPort;
-static PFLT_INSTANCE Instance;
 static volatile LONG Cleaned[0x80], Connected, Disconnected, Deferred, Queued, StatusTold, ShortsRefused;
 static FLT_CALLBACK_DATA_QUEUE Queue;
 static KSPIN_LOCK QueueLock;
@@ -42,15 +39,6 @@ static VOID FLTAPI OwnFree(PVOID Block, FLT_CONTEXT_TYPE Type)
     UNREFERENCED_PARAMETER(Type);
     InterlockedIncrement(&Freed);
     ExFreePoolWithTag(Block, TAG);
-}
-
-static BOOLEAN Ends(PCUNICODE_STRING Name, PCWSTR Suffix)
-{
-    USHORT length = Name->Length / sizeof(WCHAR), count = 0, i;
-    while (Suffix[count] != 0) count++;
-    if (length < count) return FALSE;
-    for (i = 0; i < count; i++) if (Name->Buffer[length - count + i] != Suffix[i]) return FALSE;
-    return TRUE;
 }
 
 static MARKED *Make(FLT_CONTEXT_TYPE Type, ULONG Mark)

@@ -3,36 +3,23 @@
  * filter gives the file object the other name and ends the create with STATUS_REPARSE. It notes what it sees of reparse points
  * in its post callback, and when it is unloaded it makes links of its own and opens through them.
  */
-#include <fltKernel.h>
-#include "t.h"
+#include "t_filter.h"
 
-static PFLT_FILTER Filter;
 static volatile LONG Sent, Symlinks, Mounts, Opened;
-static const WCHAR Suffix[] = L".elsewhere";
-#define SUFFIX ((USHORT)(sizeof(Suffix) - sizeof(WCHAR)))
-
-static BOOLEAN EndsSo(const UNICODE_STRING *Name)
-{
-    USHORT i;
-    if (Name->Length <= SUFFIX) return FALSE;
-    for (i = 0; i < SUFFIX / sizeof(WCHAR); i++) {
-        if (Name->Buffer[(Name->Length - SUFFIX) / sizeof(WCHAR) + i] != Suffix[i]) return FALSE;
-    }
-    return TRUE;
-}
+#define SUFFIX L".elsewhere"
 
 static FLT_PREOP_CALLBACK_STATUS FLTAPI PreCreate(PFLT_CALLBACK_DATA Data, PCFLT_RELATED_OBJECTS FltObjects, PVOID *CompletionContext)
 {
     PFLT_FILE_NAME_INFORMATION name;
     NTSTATUS status;
     *CompletionContext = NULL;
-    if (!EndsSo(&FltObjects->FileObject->FileName)) return FLT_PREOP_SUCCESS_WITH_CALLBACK;
+    if (!Ends(&FltObjects->FileObject->FileName, SUFFIX)) return FLT_PREOP_SUCCESS_WITH_CALLBACK;
     status = FltGetFileNameInformation(Data, FLT_FILE_NAME_OPENED | FLT_FILE_NAME_QUERY_DEFAULT, &name);
     ST(status, STATUS_SUCCESS, "flt_n_01_a_filter_asks_for_the_name_of_an_open");
     if (!NT_SUCCESS(status)) return FLT_PREOP_SUCCESS_NO_CALLBACK;
     ST(IoReplaceFileObjectName(FltObjects->FileObject, name->Name.Buffer, 3), STATUS_INVALID_PARAMETER,
         "nt_rep_21_half_a_character_is_no_name");
-    status = IoReplaceFileObjectName(FltObjects->FileObject, name->Name.Buffer, (USHORT)(name->Name.Length - SUFFIX));
+    status = IoReplaceFileObjectName(FltObjects->FileObject, name->Name.Buffer, (USHORT)(name->Name.Length - (sizeof(SUFFIX) - sizeof(WCHAR))));
     FltReleaseFileNameInformation(name);
     ST(status, STATUS_SUCCESS, "nt_rep_21_a_filter_gives_the_file_object_another_name");
     InterlockedIncrement(&Sent);
@@ -160,11 +147,6 @@ DRIVER_INITIALIZE DriverEntry;
 
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 {
-    NTSTATUS status;
     UNREFERENCED_PARAMETER(RegistryPath);
-    status = FltRegisterFilter(DriverObject, &Registration, &Filter);
-    if (!NT_SUCCESS(status)) return status;
-    status = FltStartFiltering(Filter);
-    if (!NT_SUCCESS(status)) FltUnregisterFilter(Filter);
-    return status;
+    return StartFilter(DriverObject, &Registration, "flt_r_01_the_filter_registers");
 }

@@ -5,6 +5,8 @@
  */
 #include <ntifs.h>
 #include "t.h"
+#define T_DEVICE L"TServices"
+#include "t_device.h"
 
 /* METHOD_NEITHER: the input buffer is a page of the caller's. */
 #define IOCTL_TSERVICES CTL_CODE(FILE_DEVICE_UNKNOWN, 0x801, METHOD_NEITHER, FILE_ANY_ACCESS) /* 0x00222007 */
@@ -25,10 +27,6 @@ typedef struct {
     struct { ULONG Length; WCHAR Text[4]; } Label;
     UCHAR Out[1024];
 } ARGUMENTS;
-
-static PDEVICE_OBJECT Device;
-static UNICODE_STRING LinkName = RTL_CONSTANT_STRING(L"\\??\\TServices");
-static UNICODE_STRING DeviceName = RTL_CONSTANT_STRING(L"\\Device\\TServices");
 
 static VOID Fill(ARGUMENTS *A, PCWSTR Name, ULONG Flags)
 {
@@ -245,35 +243,20 @@ static VOID TestWrites(VOID)
     ExFreePoolWithTag(a, 'vrST');
 }
 
-static NTSTATUS Complete(PIRP Irp, NTSTATUS Status)
-{
-    Irp->IoStatus.Status = Status;
-    Irp->IoStatus.Information = 0;
-    IoCompleteRequest(Irp, IO_NO_INCREMENT);
-    return Status;
-}
-
-static NTSTATUS NTAPI OpenClose(PDEVICE_OBJECT DeviceObject, PIRP Irp)
-{
-    UNREFERENCED_PARAMETER(DeviceObject);
-    return Complete(Irp, STATUS_SUCCESS);
-}
-
 static NTSTATUS NTAPI Control(PDEVICE_OBJECT DeviceObject, PIRP Irp)
 {
     PIO_STACK_LOCATION location = IoGetCurrentIrpStackLocation(Irp);
     UNREFERENCED_PARAMETER(DeviceObject);
-    if (location->Parameters.DeviceIoControl.IoControlCode != IOCTL_TSERVICES) return Complete(Irp, STATUS_INVALID_DEVICE_REQUEST);
-    if (location->Parameters.DeviceIoControl.InputBufferLength < sizeof(ARGUMENTS)) return Complete(Irp, STATUS_BUFFER_TOO_SMALL);
+    if (location->Parameters.DeviceIoControl.IoControlCode != IOCTL_TSERVICES) return Complete(Irp, STATUS_INVALID_DEVICE_REQUEST, 0);
+    if (location->Parameters.DeviceIoControl.InputBufferLength < sizeof(ARGUMENTS)) return Complete(Irp, STATUS_BUFFER_TOO_SMALL, 0);
     TestUser(location->Parameters.DeviceIoControl.Type3InputBuffer);
-    return Complete(Irp, STATUS_SUCCESS);
+    return Complete(Irp, STATUS_SUCCESS, 0);
 }
 
 static VOID NTAPI Unload(PDRIVER_OBJECT DriverObject)
 {
     UNREFERENCED_PARAMETER(DriverObject);
-    IoDeleteSymbolicLink(&LinkName);
-    IoDeleteDevice(Device);
+    RemoveDevice();
 }
 
 DRIVER_INITIALIZE DriverEntry;
@@ -283,17 +266,8 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING Registry
     NTSTATUS status;
     UNREFERENCED_PARAMETER(RegistryPath);
     DriverObject->DriverUnload = Unload;
-    DriverObject->MajorFunction[IRP_MJ_CREATE] = OpenClose;
-    DriverObject->MajorFunction[IRP_MJ_CLEANUP] = OpenClose;
-    DriverObject->MajorFunction[IRP_MJ_CLOSE] = OpenClose;
-    DriverObject->MajorFunction[IRP_MJ_DEVICE_CONTROL] = Control;
-    status = IoCreateDevice(DriverObject, 0, &DeviceName, FILE_DEVICE_UNKNOWN, 0, FALSE, &Device);
+    status = MakeDevice(DriverObject, Control);
     if (!NT_SUCCESS(status)) return status;
-    status = IoCreateSymbolicLink(&LinkName, &DeviceName);
-    if (!NT_SUCCESS(status)) {
-        IoDeleteDevice(Device);
-        return status;
-    }
     TestKernel();
     TestWrites();
     return STATUS_SUCCESS;

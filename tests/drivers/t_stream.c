@@ -2,16 +2,13 @@
  * t_stream: a filter that opens, lists, shares, renames and deletes named streams, and keeps a context on each stream and one on
  * each file. The checks are those of the rules NT-STR, NT-SHR-05, NT-REN-34, NT-DEL-31, FLT-C-15, FLT-N-05, FLT-W-45.
  */
-#include <fltKernel.h>
-#include "t.h"
+#include "t_filter.h"
 
 #define TAG 'rtsT'
 #define SHARE_ALL (FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE)
 #define SYNC FILE_SYNCHRONOUS_IO_NONALERT
 #define PATH(name) L"\\??\\C:\\" name
 
-static PFLT_FILTER Filter;
-static PFLT_INSTANCE Instance;
 static volatile LONG NewStreams, NewFiles, Allocated, Freed, Parsed;
 static WCHAR LastStream[64], LastAsked[64];
 static ULONG LastStreamLength, LastAskedLength;
@@ -375,15 +372,6 @@ static VOID Contexts(VOID)
     ZwClose(file);
 }
 
-static NTSTATUS FLTAPI Setup(PCFLT_RELATED_OBJECTS FltObjects, FLT_INSTANCE_SETUP_FLAGS Flags, DEVICE_TYPE Device, FLT_FILESYSTEM_TYPE Type)
-{
-    UNREFERENCED_PARAMETER(Flags);
-    UNREFERENCED_PARAMETER(Device);
-    UNREFERENCED_PARAMETER(Type);
-    Instance = FltObjects->Instance;
-    return STATUS_SUCCESS;
-}
-
 static NTSTATUS FLTAPI Unload(FLT_FILTER_UNLOAD_FLAGS Flags)
 {
     UNREFERENCED_PARAMETER(Flags);
@@ -407,7 +395,7 @@ static const FLT_REGISTRATION Registration = {
     .ContextRegistration = ContextTypes,
     .OperationRegistration = Operations,
     .FilterUnloadCallback = Unload,
-    .InstanceSetupCallback = Setup,
+    .InstanceSetupCallback = FirstInstance,
 };
 
 DRIVER_INITIALIZE DriverEntry;
@@ -416,15 +404,8 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING Registry
 {
     NTSTATUS status;
     UNREFERENCED_PARAMETER(RegistryPath);
-    status = FltRegisterFilter(DriverObject, &Registration, &Filter);
-    ST(status, STATUS_SUCCESS, "flt_r_08_a_filter_with_contexts_registers");
+    status = StartFilter(DriverObject, &Registration, "flt_r_08_a_filter_with_contexts_registers");
     if (!NT_SUCCESS(status)) return status;
-    status = FltStartFiltering(Filter);
-    ST(status, STATUS_SUCCESS, "flt_r_09_it_starts");
-    if (!NT_SUCCESS(status)) {
-        FltUnregisterFilter(Filter);
-        return status;
-    }
     Names();
     Sharing();
     Changes();
