@@ -5,7 +5,7 @@
 //! IRQL: PASSIVE_LEVEL. Locks: none. House rule 6: the embedding API copies a `&[u8]` into the arena.
 
 use nt_abi::{NtResult, NtStatus};
-use nt_cell::{Addr, UserBlock};
+use nt_cell::{Addr, Region, UserBlock};
 use nt_io::control::ControlArguments;
 use nt_io::create::CreateSpec;
 use nt_io::directory::DirectoryArguments;
@@ -199,21 +199,33 @@ impl Client {
 
     /// NtWriteFile; `None` writes at the current position. Returns how many bytes were written.
     pub fn write(&self, handle: Handle, offset: Option<i64>, bytes: &[u8]) -> NtResult<u64> {
-        let (arguments, data) = (Loan::new(ARGUMENTS)?, Loan::new(bytes.len())?);
+        let data = Loan::new(bytes.len())?;
         data.put(bytes)?;
-        let call = Self::arguments(handle, offset, &arguments, data.addr(), bytes.len())?;
+        self.write_region(handle, offset, data.block().region().sub(0, bytes.len()))
+    }
+
+    /// NtWriteFile from user memory.
+    pub fn write_region(&self, handle: Handle, offset: Option<i64>, from: Region) -> NtResult<u64> {
+        let arguments = Loan::new(ARGUMENTS)?;
+        let call = Self::arguments(handle, offset, &arguments, from.addr(), from.len())?;
         let status = self.nt_write_file(&call);
         self.finish(handle, status, &arguments)
     }
 
     /// NtReadFile; `None` reads at the current position. Returns how many bytes were read.
     pub fn read(&self, handle: Handle, offset: Option<i64>, bytes: &mut [u8]) -> NtResult<usize> {
-        let (arguments, data) = (Loan::new(ARGUMENTS)?, Loan::new(bytes.len())?);
-        let call = Self::arguments(handle, offset, &arguments, data.addr(), bytes.len())?;
-        let status = self.nt_read_file(&call);
-        let count = (self.finish(handle, status, &arguments)? as usize).min(bytes.len());
+        let data = Loan::new(bytes.len())?;
+        let count = self.read_region(handle, offset, data.block().region().sub(0, bytes.len()))?;
         data.take(&mut bytes[..count])?;
         Ok(count)
+    }
+
+    /// NtReadFile into user memory.
+    pub fn read_region(&self, handle: Handle, offset: Option<i64>, to: Region) -> NtResult<usize> {
+        let arguments = Loan::new(ARGUMENTS)?;
+        let call = Self::arguments(handle, offset, &arguments, to.addr(), to.len())?;
+        let status = self.nt_read_file(&call);
+        Ok((self.finish(handle, status, &arguments)? as usize).min(to.len()))
     }
 
     fn info(

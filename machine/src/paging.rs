@@ -17,24 +17,24 @@ use nt_ob::{Handle, ObjectRef};
 impl Client {
     /// Writes pages of the stream behind `handle`; what lies past the end of the file is left out. `system` is a thread
     /// of the system process that runs on this host thread only.
-    pub fn paging_write(&self, system: &Client, handle: Handle, offset: i64, bytes: &[u8]) -> NtResult<u64> {
+    pub fn paging_write(&self, system: &Client, handle: Handle, offset: i64, from: Region) -> NtResult<u64> {
         let opened: ObjectRef<FILE_OBJECT> =
             self.call(|frame| nt_io::event::reference(frame, handle, ObjectType::File, 0, Mode::Kernel))?.0.retype();
         system.call(|frame| {
-            let block = pool::allocate(bytes.len().max(8), pool::tag(b"MmPg"), pool::PoolKind::NonPaged);
+            let block = pool::allocate(from.len().max(8), pool::tag(b"MmPg"), pool::PoolKind::NonPaged);
             let block = block.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
-            let region = Region::pool(block, bytes.len());
+            let region = Region::pool(block, from.len());
             // The host's mapping and our cache are two: what ours holds goes down before, and goes (NT-CC-65).
             let sections = opened.ptr(FILE_OBJECT::SectionObjectPointer);
             let make_way = || {
                 if let Some(sections) = sections {
                     let _let_be =
-                        nt_cc::coherency_flush_and_purge(sections, offset.max(0) as u64, bytes.len() as u64, false);
+                        nt_cc::coherency_flush_and_purge(sections, offset.max(0) as u64, from.len() as u64, false);
                 }
             };
             make_way();
             let result = region
-                .write_from(bytes)
+                .copy_from(from)
                 .map_err(|_| NtStatus::ACCESS_VIOLATION.error())
                 .map(|()| paging::transfer(frame, *opened, IRP_MJ_WRITE, paging::MAPPED, offset, region));
             make_way();

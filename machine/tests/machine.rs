@@ -69,8 +69,12 @@ fn an_append_only_handle_appends_and_a_paging_write_through_it_does_not() {
     let append = open(&client, &append);
     client.write(append, Some(0), b"end").expect("a write");
     let system = machine.system_client().expect("a thread");
-    client.paging_write(&system, append, 4096, &[b'p'; 4096]).expect("a paging write");
-    client.paging_write(&system, append, 8192, &[b'q'; 4096]).expect("a paging write");
+    let block = nt_cell::UserBlock::pages(4096).expect("arena");
+    let page = block.region();
+    for (at, byte) in [(4096, b'p'), (8192, b'q')] {
+        page.fill(byte).expect("memory");
+        client.paging_write(&system, append, at, page).expect("a paging write");
+    }
     let mut bytes = vec![0; 20_000];
     assert_eq!(client.read(file, Some(0), &mut bytes), Ok(8195));
     assert!(bytes[..4096].iter().all(|&b| b == b'-') && bytes[4096..8192].iter().all(|&b| b == b'p'));

@@ -35,7 +35,7 @@ pub(crate) fn print(args: &BenchArgs) -> Result<u8, Failure> {
         // Writing to a string does not fail.
         let _ = writeln!(
             text,
-            "{:<24}{:>8} B {:>9.1} ns   {:<22}{:>9.1} ns  x{:.2}",
+            "{:<34}{:>8} B {:>9.1} ns   {:<22}{:>9.1} ns  x{:.2}",
             row.name, row.bytes, row.ns, row.limit, row.limit_ns, row.ratio
         );
     }
@@ -46,7 +46,8 @@ pub(crate) fn print(args: &BenchArgs) -> Result<u8, Failure> {
 fn fuse(effort: Effort) -> Result<Vec<Row>, String> {
     let figures = ntio_fuse::bench::run(effort.rounds.clamp(1, 10))?;
     let row = |figure: &ntio_fuse::bench::Figure| {
-        Row::new(format!("fuse {}", figure.name), figure.bytes, figure.ns, "bare FUSE server", figure.limit_ns)
+        let place = if figure.place == ntio_fuse::bench::Place::One { "one cpu" } else { "two cpus" };
+        Row::new(format!("fuse {}, {place}", figure.name), figure.bytes, figure.ns, "bare FUSE server", figure.limit_ns)
     };
     Ok(figures.iter().map(row).collect())
 }

@@ -10,10 +10,10 @@ use crate::dispatch::{Ask, Done, Failure, Operations};
 use crate::door::*;
 use crate::handle::Open;
 use crate::protocol::Answer;
+use nt_cell::Region;
 use nt_io::info::class;
 use nt_machine::file::{GENERIC_READ, GENERIC_WRITE};
 use nt_machine::{Client, Handle, NtResult, NtStatus};
-use std::cell::RefCell;
 use std::sync::Arc;
 
 /// FOPEN_DIRECT_IO.
@@ -24,19 +24,6 @@ const DROP_PRIVILEGE_BITS: u32 = 4;
 /// FMODE_EXEC, as the kernel passes it in the flags of an open for execve(2).
 const FOR_EXECUTION: i32 = 0x20;
 const FILE_EXECUTE: u32 = 0x20;
-
-thread_local! {
-    static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Keeps a large answer's memory for the next one.
-pub(crate) fn give_back(answer: Vec<u8>) {
-    SPARE.with_borrow_mut(|spare| {
-        if answer.capacity() > spare.capacity() {
-            *spare = answer;
-        }
-    });
-}
 
 /// Access and options of an open(2), as the door's table has them.
 pub(crate) fn access_of(flags: i32) -> (u32, u32) {
@@ -98,12 +85,12 @@ impl Operations {
         Ok(Answer::new().opened(self.opened(caller, handle, ask.node, flags, None), DIRECT_IO))
     }
 
-    pub(crate) fn read(&self, ask: Ask) -> Done {
+    /// Reads into the request's room.
+    pub(crate) fn read(&self, ask: Ask, room: Region) -> Done<usize> {
         let open = self.handle(ask.body.long(0))?;
         let offset = i64::try_from(ask.body.long(8)).map_err(|_| Failure::Host(libc::EINVAL))?;
-        let mut bytes = SPARE.take();
-        bytes.resize(ask.body.word(16) as usize, 0);
-        let count = self.on_open(&open, |client| match client.read(open.handle, Some(offset), &mut bytes) {
+        let room = room.sub(0, room.len().min(ask.body.word(16) as usize));
+        Ok(self.on_open(&open, |client| match client.read_region(open.handle, Some(offset), room) {
             Err(error) if error.status() == NtStatus::END_OF_FILE => Ok(0),
             // Behind a last sector that is not whole, Linux says end of file where NT wants a sector's multiple.
             Err(error) if error.status() == NtStatus::INVALID_PARAMETER && open.direct => {
@@ -111,15 +98,13 @@ impl Operations {
                 if offset as u64 >= size { Ok(0) } else { Err(error) }
             }
             other => other,
-        })?;
-        bytes.truncate(count);
-        Ok(bytes)
+        })?)
     }
 
-    pub(crate) fn write(&self, ask: Ask) -> Done {
+    pub(crate) fn write(&self, ask: Ask, data: Region) -> Done {
         let (fh, how, flags) = (ask.body.long(0), ask.body.word(20), ask.body.word(32) as i32);
         let offset = i64::try_from(ask.body.long(8)).map_err(|_| Failure::Host(libc::EFBIG))?;
-        let data = ask.body.bytes(40, ask.body.word(16) as usize);
+        let data = data.sub(0, data.len().min(ask.body.word(16) as usize));
         if how & FROM_PAGE_CACHE != 0 {
             self.write_back(ask.node, fh, offset, data)?;
             return Ok(Answer::new().word(data.len() as u32).word(0).done());
@@ -132,7 +117,7 @@ impl Operations {
                 (true, false) => (self.door.second(client, &open, GENERIC_WRITE)?, false),
                 (_, append) => (open.handle, append),
             };
-            client.write(handle, Some(if append { -1 } else { offset }), data)
+            client.write_region(handle, Some(if append { -1 } else { offset }), data)
         })?;
         if how & DROP_PRIVILEGE_BITS != 0 {
             self.drop_privilege_bits(&open)?;
@@ -141,7 +126,7 @@ impl Operations {
     }
 
     /// Pages of a mapping: the handle named is a guess of the kernel's, only its stream counts. POSIX dates the file for it.
-    fn write_back(&self, node: u64, fh: u64, offset: i64, data: &[u8]) -> Done<()> {
+    fn write_back(&self, node: u64, fh: u64, offset: i64, data: Region) -> Done<()> {
         let open = self.door.handles.get(fh).or_else(|| self.door.handles.of_node(node));
         let open = open.ok_or(Failure::Host(libc::EIO))?;
         let system = Arc::clone(self.door.machine.processes().system());

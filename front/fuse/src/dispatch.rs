@@ -7,7 +7,7 @@ use crate::caller::Caller;
 use crate::door::Door;
 use crate::errno::{Context, code};
 use crate::handle::Open;
-use crate::protocol::{Body, Request, opcode};
+use crate::protocol::{Body, Reply, Request, opcode};
 use crate::session::Service;
 use nt_machine::{Client, NtError, NtResult};
 use nt_rtl::posix::BadName;
@@ -59,7 +59,7 @@ pub(crate) struct Ask<'a> {
 const NOTHING: Done = Ok(Vec::new());
 
 impl Service for Operations {
-    fn serve(&self, request: &Request) -> Option<Result<Vec<u8>, i32>> {
+    fn serve(&self, request: &Request) -> Option<Result<Reply, i32>> {
         use Context::{Attribute, Data, Link, Owner, Path, ReadLink};
         let header = &request.header;
         let body = request.body();
@@ -91,8 +91,10 @@ impl Service for Operations {
             opcode::OPEN => (Path, self.open(ask)),
             opcode::CREATE => (Path, self.create(ask)),
             opcode::TMPFILE => (Path, self.tmpfile(ask)),
-            opcode::READ => (Data, self.read(ask)),
-            opcode::WRITE => (Data, self.write(ask)),
+            opcode::READ => {
+                return Some(self.read(ask, request.room).map(Reply::Room).map_err(|failure| failure.code(Data)));
+            }
+            opcode::WRITE => (Data, self.write(ask, request.data)),
             // Nothing of ours waits behind a close: what was written is in the stream.
             opcode::FLUSH => (Data, NOTHING),
             opcode::RELEASE | opcode::RELEASEDIR => (Data, self.release(ask)),
@@ -113,7 +115,7 @@ impl Service for Operations {
             // COPY_FILE_RANGE by reads and writes, which filters see.
             _ => (Data, Err(Failure::Host(libc::ENOSYS))),
         };
-        Some(done.map_err(|failure| failure.code(context)))
+        Some(done.map(Reply::Bytes).map_err(|failure| failure.code(context)))
     }
     fn cancel(&self, thread: &nt_ke::Thread) -> bool {
         self.door.machine.cancel_synchronous(thread) != 0

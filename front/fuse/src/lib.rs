@@ -15,6 +15,7 @@ mod dispatch;
 mod door;
 pub mod errno;
 mod handle;
+mod intake;
 mod links;
 mod nodes;
 #[cfg(test)]

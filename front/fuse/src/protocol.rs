@@ -4,6 +4,7 @@
 //! (numbers and offsets); Linux Documentation/filesystems/fuse.
 
 use crate::attr::Attr;
+use nt_cell::Region;
 
 /// What a request asks for.
 pub(crate) mod opcode {
@@ -58,35 +59,55 @@ pub(crate) struct Header {
     pub(crate) pid: u32,
 }
 
-/// A request: its header and what follows it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Request<'a> {
-    pub(crate) header: Header,
-    body: &'a [u8],
-}
+impl Header {
+    /// What `struct fuse_in_header` takes.
+    pub(crate) const LEN: usize = 40;
 
-impl<'a> Request<'a> {
-    /// Reads one; `None` when the bytes are not one.
-    pub(crate) fn read(bytes: &'a [u8]) -> Option<Self> {
-        const HEADER: usize = 40;
+    /// Reads one; what is not there reads as zero.
+    pub(crate) fn read(bytes: &[u8]) -> Self {
         let whole = Body(bytes);
-        if bytes.len() < HEADER || whole.word(0) as usize != bytes.len() {
-            return None;
-        }
-        let header = Header {
+        Self {
             opcode: whole.word(4),
             unique: whole.long(8),
             node: whole.long(16),
             uid: whole.word(24),
             gid: whole.word(28),
             pid: whole.word(32),
-        };
+        }
+    }
+}
+
+/// A request: its header and what follows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) header: Header,
+    body: &'a [u8],
+    /// A WRITE's bytes, in the user arena.
+    pub(crate) data: Region,
+    /// Memory of the user arena that is the request's while it is served; its data, if it has any, lies there.
+    pub(crate) room: Region,
+}
+
+impl<'a> Request<'a> {
+    /// Reads one; `None` when the bytes are not one.
+    pub(crate) fn read(bytes: &'a [u8], data: Region, room: Region) -> Option<Self> {
+        if bytes.len() < Header::LEN || Body(bytes).word(0) as usize != bytes.len() + data.len() {
+            return None;
+        }
         // Extensions (groups, security context) would follow the body; none were asked for.
-        Some(Self { header, body: &bytes[HEADER..] })
+        Some(Self { header: Header::read(bytes), body: &bytes[Header::LEN..], data, room })
     }
     pub(crate) const fn body(&self) -> Body<'a> {
         Body(self.body)
     }
+}
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Bytes(Vec<u8>),
+    /// So many bytes of the request's room.
+    Room(usize),
 }
 
 /// The part behind the header. What is not there reads as zero: older kernels send shorter ones.
@@ -118,6 +139,14 @@ pub(crate) struct Answer(Vec<u8>);
 impl Answer {
     pub(crate) fn new() -> Self {
         Self(Vec::with_capacity(160))
+    }
+    /// `struct fuse_out_header` in front of `len` bytes.
+    pub(crate) fn head(of: &Header, len: usize, error: i32) -> [u8; 16] {
+        let mut head = [0; 16];
+        head[..4].copy_from_slice(&(16 + len as u32).to_le_bytes());
+        head[4..8].copy_from_slice(&error.to_le_bytes());
+        head[8..].copy_from_slice(&of.unique.to_le_bytes());
+        head
     }
     pub(crate) fn half(mut self, value: u16) -> Self {
         self.0.extend_from_slice(&value.to_le_bytes());
@@ -214,11 +243,14 @@ mod tests {
         bytes.extend_from_slice(b"old\0new\0");
         bytes[0] = 48;
         bytes[4] = 12;
-        let request = Request::read(&bytes).expect("whole");
+        fn read(bytes: &[u8]) -> Option<Request<'_>> {
+            Request::read(bytes, Region::EMPTY, Region::EMPTY)
+        }
+        let request = read(&bytes).expect("whole");
         let (old, next) = request.body().name(0);
         assert_eq!((request.header.opcode, old, request.body().name(next).0), (12, &b"old"[..], &b"new"[..]));
         assert_eq!((request.body().long(100), request.body().name(100).0), (0, &b""[..]));
         bytes.push(0);
-        assert!(Request::read(&bytes).is_none() && Request::read(&bytes[..10]).is_none());
+        assert!(read(&bytes).is_none() && read(&bytes[..10]).is_none());
     }
 }

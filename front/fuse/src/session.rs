@@ -5,20 +5,19 @@
 //! wait for a filter never keep the next one waiting; when there are as many as can be, the last one only takes interrupts, which let
 //! the others go, and puts the rest aside.
 
-use crate::protocol::{Answer, Header, Request, opcode};
+use crate::intake::{Aside, Intake};
+use crate::protocol::{Answer, Header, Reply, Request, opcode};
 use parking_lot::{Mutex, RwLock};
-use rustix::io::Errno;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The longest write in one request.
 pub(crate) const MAX_WRITE: usize = 1 << 20;
-const BUFFER: usize = MAX_WRITE + 4096;
 /// Readers that stay when there is nothing to do.
 const KEPT: usize = 6;
 /// Readers at most: each may be waiting in a filter.
@@ -52,7 +51,7 @@ pub(crate) fn runs_as(thread: Option<Arc<nt_ke::Thread>>) {
 /// Who does what the requests ask.
 pub(crate) trait Service: Send + Sync + 'static {
     /// Does what a request asks; `None` for one that wants no answer.
-    fn serve(&self, request: &Request) -> Option<Result<Vec<u8>, i32>>;
+    fn serve(&self, request: &Request) -> Option<Result<Reply, i32>>;
     /// Cancels what a thread waits in; tells whether there was anything.
     fn cancel(&self, thread: &nt_ke::Thread) -> bool;
     /// The mount is over.
@@ -67,7 +66,7 @@ pub(crate) struct Session<S> {
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     idle: AtomicUsize,
     /// Requests that the last reader took while all others waited in theirs: whoever comes free does them.
-    deferred: Mutex<VecDeque<Vec<u8>>>,
+    deferred: Mutex<VecDeque<Aside>>,
     ended: AtomicBool,
     failed: Mutex<Option<io::Error>>,
 }
@@ -85,10 +84,12 @@ impl<S: Service> Session<S> {
             ended: AtomicBool::new(false),
             failed: Mutex::new(None),
         };
-        let mut buffer = vec![0; BUFFER];
+        let mut intake = Intake::new()?;
         loop {
-            let count = session.receive(&mut buffer)?.ok_or_else(|| io::Error::other("the kernel left at once"))?;
-            let request = Request::read(&buffer[..count]).ok_or_else(|| io::Error::other("not a request"))?;
+            if !session.receive(&mut intake)? {
+                return Err(io::Error::other("the kernel left at once"));
+            }
+            let request = intake.request().ok_or_else(|| io::Error::other("not a request"))?;
             if request.header.opcode != opcode::INIT {
                 return Err(io::Error::other("the kernel did not begin with INIT"));
             }
@@ -97,7 +98,7 @@ impl<S: Service> Session<S> {
                 session.answer(&request.header, Err(libc::EPROTO));
                 return Err(io::Error::other(format!("the kernel speaks FUSE {major}.{minor}, older than 7.31")));
             }
-            session.answer(&request.header, Ok(init(&request, major)));
+            session.answer(&request.header, Ok(&init(&request, major)));
             if major == 7 {
                 return Ok(session);
             }
@@ -120,10 +121,10 @@ impl<S: Service> Session<S> {
     }
 
     fn spawn(self: &Arc<Self>) -> io::Result<()> {
-        let session = Arc::clone(self);
+        let (session, intake) = (Arc::clone(self), Intake::new()?);
         // It counts as idle from now on, so that one shortage makes one reader.
         self.idle.fetch_add(1, Ordering::SeqCst);
-        let spawned = std::thread::Builder::new().name("ntio-fuse".into()).spawn(move || session.read());
+        let spawned = std::thread::Builder::new().name("ntio-fuse".into()).spawn(move || session.read(intake));
         match spawned {
             Ok(thread) => {
                 let mut threads = self.threads.lock();
@@ -142,41 +143,42 @@ impl<S: Service> Session<S> {
         self.failed.lock().get_or_insert(error);
     }
 
-    /// Reads a request; `None` at the end of the mount.
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    /// Reads a request; not at the end of the mount.
+    fn receive(&self, intake: &mut Intake) -> io::Result<bool> {
         loop {
-            match rustix::io::read(&self.device, &mut *buffer) {
-                Ok(count) => return Ok(Some(count)),
-                // A request that was taken back, a signal.
-                Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => {}
-                Err(Errno::NODEV) => return Ok(None),
-                Err(error) => return Err(error.into()),
+            match intake.receive(self.device.as_fd()) {
+                Ok(()) => return Ok(true),
+                Err(error) => match error.raw_os_error() {
+                    // A request that was taken back, a signal.
+                    Some(libc::ENOENT | libc::EINTR | libc::EAGAIN) => {}
+                    Some(libc::ENODEV) => return Ok(false),
+                    _ => return Err(error),
+                },
             }
         }
     }
 
-    fn read(self: &Arc<Self>) {
+    fn read(self: &Arc<Self>, mut intake: Intake) {
         let reader = Arc::new(Reader::default());
         self.readers.write().push(Arc::clone(&reader));
         READER.set(Some(Arc::clone(&reader)));
-        let mut buffer = vec![0; BUFFER];
         loop {
-            let received = self.receive(&mut buffer);
+            let received = self.receive(&mut intake);
             let left = self.idle.fetch_sub(1, Ordering::SeqCst) - 1;
-            let count = match received {
-                Ok(Some(count)) => count,
-                Ok(None) => break,
+            match received {
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(error) => {
                     self.fail(error);
                     break;
                 }
-            };
+            }
             let more = left == 0 && !self.ended.load(Ordering::Relaxed);
             let last = more && (self.readers.read().len() >= MOST || self.spawn().is_err());
             if last {
-                self.as_last(&reader, &buffer[..count]);
-            } else if let Some(request) = Request::read(&buffer[..count]) {
-                self.one(&reader, &request);
+                self.as_last(&reader, &mut intake);
+            } else {
+                self.one(&reader, &intake);
             }
             if left > KEPT {
                 self.leave(&reader);
@@ -184,10 +186,8 @@ impl<S: Service> Session<S> {
             }
             self.idle.fetch_add(1, Ordering::SeqCst);
             // Looked at after this reader counts as idle: then either the last reader sees that, or this one sees the request.
-            while let Some(bytes) = if last { None } else { self.take_deferred() } {
-                if let Some(request) = Request::read(&bytes) {
-                    self.one(&reader, &request);
-                }
+            while !last && self.take_deferred(&mut intake) {
+                self.one(&reader, &intake);
                 self.idle.fetch_add(1, Ordering::SeqCst);
             }
         }
@@ -196,52 +196,59 @@ impl<S: Service> Session<S> {
     }
 
     /// Takes a deferred request; whoever has one is not idle.
-    fn take_deferred(&self) -> Option<Vec<u8>> {
+    fn take_deferred(&self, intake: &mut Intake) -> bool {
         let mut deferred = self.deferred.lock();
-        let bytes = deferred.pop_front()?;
+        let Some(aside) = deferred.pop_front() else { return false };
         self.idle.fetch_sub(1, Ordering::SeqCst);
-        Some(bytes)
+        drop(deferred);
+        self.take_up(intake, aside);
+        true
+    }
+
+    fn take_up(&self, intake: &mut Intake, aside: Aside) {
+        if let Err(error) = intake.take_up(aside) {
+            self.fail(error);
+        }
     }
 
     /// The last reader does not wait in anything: interrupts, which let the others go, must find it.
-    fn as_last(&self, reader: &Reader, bytes: &[u8]) {
-        let Some(request) = Request::read(bytes) else { return };
-        let header = &request.header;
-        match header.opcode {
-            opcode::INTERRUPT => self.interrupt_once(header, request.body().long(0)),
-            opcode::FORGET | opcode::BATCH_FORGET => self.one(reader, &request),
+    fn as_last(&self, reader: &Reader, intake: &mut Intake) {
+        let Some(request) = intake.request() else { return };
+        match request.header.opcode {
+            opcode::INTERRUPT => self.interrupt_once(&request, request.body().long(0)),
+            opcode::FORGET | opcode::BATCH_FORGET => self.one(reader, intake),
             _ => {
-                self.deferred.lock().push_back(bytes.to_vec());
-                if self.idle.load(Ordering::SeqCst) != 0
-                    && let Some(bytes) = self.deferred.lock().pop_front()
-                    && let Some(request) = Request::read(&bytes)
-                {
-                    self.one(reader, &request);
+                match intake.put_aside() {
+                    Ok(aside) => self.deferred.lock().push_back(aside),
+                    Err(error) => return self.fail(error),
+                }
+                if self.idle.load(Ordering::SeqCst) != 0 {
+                    let aside = self.deferred.lock().pop_front();
+                    if let Some(aside) = aside {
+                        self.take_up(intake, aside);
+                        self.one(reader, intake);
+                    }
                 }
             }
         }
     }
 
     /// As `interrupt`, but comes back at once: the kernel asks again.
-    fn interrupt_once(&self, header: &Header, unique: u64) {
+    fn interrupt_once(&self, request: &Request, unique: u64) {
         let mut deferred = self.deferred.lock();
-        let found =
-            deferred.iter().position(|bytes| Request::read(bytes).is_some_and(|one| one.header.unique == unique));
-        if let Some(request) = found.and_then(|at| deferred.remove(at)) {
+        let found = deferred.iter().position(|aside| aside.header().unique == unique);
+        if let Some(aside) = found.and_then(|at| deferred.remove(at)) {
             drop(deferred);
-            if let Some(request) = Request::read(&request) {
-                self.answer(&request.header, Err(libc::EINTR));
-            }
-            return;
+            return self.answer(&aside.header(), Err(libc::EINTR));
         }
         drop(deferred);
         let reader = self.readers.read().iter().find(|reader| reader.unique.load(Ordering::SeqCst) == unique).cloned();
-        let Some(reader) = reader else { return self.answer(header, Err(libc::EAGAIN)) };
+        let Some(reader) = reader else { return self.answer(&request.header, Err(libc::EAGAIN)) };
         reader.interrupted.store(true, Ordering::Relaxed);
         let thread = reader.thread.lock().clone();
         if !thread.is_some_and(|thread| self.operations.cancel(&thread)) {
             std::thread::sleep(AGAIN);
-            self.answer(header, Err(libc::EAGAIN));
+            self.answer(&request.header, Err(libc::EAGAIN));
         }
     }
 
@@ -251,19 +258,27 @@ impl<S: Service> Session<S> {
         READER.set(None);
     }
 
-    fn one(&self, reader: &Reader, request: &Request) {
+    fn one(&self, reader: &Reader, intake: &Intake) {
+        let Some(request) = intake.request() else { return };
         let header = &request.header;
         if header.opcode == opcode::INTERRUPT {
             return self.interrupt(header, request.body().long(0));
         }
         reader.interrupted.store(false, Ordering::Relaxed);
         reader.unique.store(header.unique, Ordering::SeqCst);
-        let result = self.operations.serve(request);
+        let result = self.operations.serve(&request);
         reader.unique.store(0, Ordering::SeqCst);
-        if let Some(result) = result {
-            let interrupted = reader.interrupted.load(Ordering::Relaxed);
-            let result = result.map_err(|code| if interrupted && code == libc::ECANCELED { libc::EINTR } else { code });
-            self.answer(header, result);
+        match result {
+            None => {}
+            Some(Ok(Reply::Bytes(bytes))) => self.answer(header, Ok(&bytes)),
+            Some(Ok(Reply::Room(count))) => {
+                let room = request.room.sub(0, count);
+                let _gone = room.write_behind(&Answer::head(header, count, 0), self.device.as_fd());
+            }
+            Some(Err(code)) => {
+                let interrupted = reader.interrupted.load(Ordering::Relaxed);
+                self.answer(header, Err(if interrupted && code == libc::ECANCELED { libc::EINTR } else { code }));
+            }
         }
     }
 
@@ -286,14 +301,13 @@ impl<S: Service> Session<S> {
     }
 
     /// Answers; a request that the kernel has taken back has no use for it.
-    fn answer(&self, header: &Header, result: Result<Vec<u8>, i32>) {
+    fn answer(&self, header: &Header, result: Result<&[u8], i32>) {
         let (body, error) = match result {
             Ok(body) => (body, 0),
-            Err(code) => (Vec::new(), -code),
+            Err(code) => (&[][..], -code),
         };
-        let head = Answer::new().word(16 + body.len() as u32).word(error as u32).long(header.unique).done();
-        let _gone = rustix::io::writev(&self.device, &[IoSlice::new(&head), IoSlice::new(&body)]);
-        crate::data::give_back(body);
+        let head = Answer::head(header, body.len(), error);
+        let _gone = rustix::io::writev(&self.device, &[IoSlice::new(&head), IoSlice::new(body)]);
     }
 }
 

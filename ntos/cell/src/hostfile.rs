@@ -1,4 +1,4 @@
-//! Files of the host: transfers without a copy in between, and changes to a file by its handle alone.
+//! Files and descriptors of the host: transfers without a copy in between, and changes to a file by its handle alone.
 //!
 //! Room: ntos/cell. Called by: volumes and the cache manager, through `nt_ke::host_call`. Calls: the host.
 //! IRQL: PASSIVE_LEVEL, it may block. Locks: none. The kernel reads and writes the span itself, so a page that is not there
@@ -44,6 +44,25 @@ impl Region {
         let to = std::ptr::with_exposed_provenance_mut::<libc::c_void>(self.addr() as usize);
         // SAFETY: the span is no Rust object (Region, invariant 1); pread64 reports a page that is not there as EFAULT.
         judge(unsafe { libc::pread64(file.as_raw_fd(), to, self.len(), offset(at)?) })
+    }
+
+    /// Reads what comes next from a descriptor: `head` first, then the span; returns how many bytes came in all.
+    pub fn read_behind(self, head: &mut [u8], from: BorrowedFd<'_>) -> io::Result<usize> {
+        let to = std::ptr::with_exposed_provenance_mut::<libc::c_void>(self.addr() as usize);
+        let head = libc::iovec { iov_base: head.as_mut_ptr().cast(), iov_len: head.len() };
+        let parts = [head, libc::iovec { iov_base: to, iov_len: self.len() }];
+        // SAFETY: `head` is exclusively ours, the span is no Rust object (Region, invariant 1); readv writes no other memory and
+        // reports a page that is not there as EFAULT.
+        judge(unsafe { libc::readv(from.as_raw_fd(), parts.as_ptr(), 2) })
+    }
+
+    /// Writes `head` and then the span to a descriptor in one call; returns how many bytes went.
+    pub fn write_behind(self, head: &[u8], to: BorrowedFd<'_>) -> io::Result<usize> {
+        let from = std::ptr::with_exposed_provenance_mut::<libc::c_void>(self.addr() as usize);
+        let head = libc::iovec { iov_base: head.as_ptr().cast_mut().cast(), iov_len: head.len() };
+        let parts = [head, libc::iovec { iov_base: from, iov_len: self.len() }];
+        // SAFETY: writev only reads both, and reports a page that is not there as EFAULT.
+        judge(unsafe { libc::writev(to.as_raw_fd(), parts.as_ptr(), 2) })
     }
 }
 
@@ -127,6 +146,24 @@ mod tests {
             // Before Linux 6.6.
             Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ENOSYS)),
         }
+    }
+
+    #[test]
+    fn a_message_goes_and_comes_in_two_parts() {
+        let (a, b) = std::os::unix::net::UnixStream::pair().expect("two sockets");
+        let block = crate::UserBlock::pages(4096).expect("arena");
+        let span = block.region().sub(0, 3);
+        span.write_from(b"end").expect("written");
+        assert_eq!(span.write_behind(b"head", a.as_fd()).expect("sent"), 7);
+        let (mut head, to) = ([0; 2], block.region().sub(8, 5));
+        assert_eq!(to.read_behind(&mut head, b.as_fd()).expect("received"), 7);
+        let mut rest = [0; 5];
+        to.read_to(&mut rest).expect("read");
+        assert_eq!((&head, &rest), (b"he", b"adend"));
+        block.protect(0, 4096, crate::Protection::NoAccess).expect("protected");
+        a.set_nonblocking(true).expect("set");
+        let refused = span.write_behind(&[], a.as_fd()).expect_err("no page");
+        assert_eq!(refused.raw_os_error(), Some(libc::EFAULT));
     }
 
     #[test]
