@@ -21,6 +21,7 @@ pub mod perfetto;
 pub mod recorder;
 pub mod report;
 pub mod spec;
+pub mod statistics;
 pub mod watch;
 
 pub use builder::MachineBuilder;
@@ -31,6 +32,7 @@ pub use overlapped::{Overlapped, OverlappedFile, ReadOverlapped, WriteOverlapped
 pub use recorder::Recorder;
 pub use report::Report;
 pub use spec::{FilterKind, FilterSpec, KsSpec, SpecError, VolumeSpec};
+pub use statistics::IoStatistics;
 pub use watch::{Changed, Changes, WatchSpec, Watching};
 
 use nt_ke::{Entered, Kernel, Mode, Thread};
@@ -190,6 +192,7 @@ impl Machine {
     /// Ends a process: closes what it left open.
     pub fn end_process(&self, process: &Arc<Process>) {
         let _system = self.enter_system();
+        self.account(process);
         self.processes.end(process);
     }
 
@@ -224,6 +227,7 @@ impl Machine {
         self.kernel.work.drain();
         let mut leaks = Leaks::default();
         for process in self.processes.all() {
+            self.account(&process);
             let open = process.handles.handles().len();
             if open != 0 {
                 leaks.handles.push((process.name().to_owned(), open));
@@ -235,6 +239,9 @@ impl Machine {
             } else {
                 self.processes.end(&process);
             }
+        }
+        if let Some(recorder) = &self.recorder {
+            recorder.close_processes();
         }
         self.kernel.work.drain();
         nt_cc::Manager::of(&self.kernel).shutdown();

@@ -5,7 +5,8 @@
 //! A request costs two short critical sections; a machine without a recorder pays one relaxed load.
 
 use crate::perfetto::{Jsonl, TraceSink};
-use crate::report::{FilterRow, Finding, Report, RequestRow};
+use crate::report::{FilterRow, Finding, ProcessRow, Report, RequestRow};
+use crate::statistics::IoStatistics;
 use nt_abi::NtStatus;
 use nt_abi::io::FILE_OBJECT;
 use nt_cell::Foreign;
@@ -78,6 +79,29 @@ struct Totals {
     filters: BTreeMap<(String, String), FilterRow>,
     findings: Vec<Finding>,
     repeated: HashMap<(String, String, String), usize>,
+    /// What ended processes did, by name.
+    processes: BTreeMap<String, ProcessRow>,
+    /// The machine has ended: no process lives.
+    closed: bool,
+}
+
+/// Processes of one name are one row; one that did nothing is none.
+fn add_row(rows: &mut BTreeMap<String, ProcessRow>, row: &ProcessRow) {
+    if row.reads + row.writes + row.others == 0 {
+        return;
+    }
+    let sum = rows.entry(row.name.clone()).or_default();
+    sum.name.clone_from(&row.name);
+    for (all, one) in [
+        (&mut sum.processes, row.processes),
+        (&mut sum.reads, row.reads),
+        (&mut sum.read_bytes, row.read_bytes),
+        (&mut sum.writes, row.writes),
+        (&mut sum.write_bytes, row.write_bytes),
+        (&mut sum.others, row.others),
+    ] {
+        *all += one;
+    }
 }
 
 /// A request under way.
@@ -185,6 +209,29 @@ impl Recorder {
         self.kernel.get().and_then(Weak::upgrade).map_or(0, |kernel| kernel.clock.nanoseconds())
     }
 
+    /// Adds what a process did that ended.
+    pub(crate) fn add_process(&self, row: &ProcessRow) {
+        add_row(&mut self.totals.lock().processes, row);
+    }
+
+    /// The machine has ended, all its processes were added.
+    pub(crate) fn close_processes(&self) {
+        self.totals.lock().closed = true;
+    }
+
+    /// The rows of those that ended and of those that live, who moved most bytes first.
+    fn processes(&self, totals: &Totals) -> Vec<ProcessRow> {
+        let mut rows = totals.processes.clone();
+        if let Some(kernel) = self.kernel.get().and_then(Weak::upgrade).filter(|_| !totals.closed) {
+            for process in nt_ps::process::processes(&kernel).all() {
+                add_row(&mut rows, &IoStatistics::of(&process).row(process.name()));
+            }
+        }
+        let mut rows: Vec<ProcessRow> = rows.into_values().collect();
+        rows.sort_by_key(|row| std::cmp::Reverse(row.read_bytes + row.write_bytes));
+        rows
+    }
+
     /// Adds a finding that is not a driver's request: a leak, a filter that attached nowhere.
     pub fn add_finding(&self, finding: Finding) {
         let mut totals = self.totals.lock();
@@ -228,6 +275,7 @@ impl Recorder {
         let mut filters: Vec<FilterRow> = totals.filters.values().cloned().collect();
         let altitude = |row: &FilterRow| row.altitude.parse::<f64>().unwrap_or(0.0);
         filters.sort_by(|a, b| altitude(b).total_cmp(&altitude(a)));
+        let processes = self.processes(&totals);
         let mut findings = totals.findings.clone();
         for finding in &mut findings {
             let key = (finding.rule.clone(), finding.driver.clone(), finding.message.clone());
@@ -236,7 +284,7 @@ impl Recorder {
             }
         }
         let requests = totals.requests.iter().map(request).collect();
-        Report { requests, filters, findings, ..Report::default() }
+        Report { requests, filters, findings, processes, ..Report::default() }
     }
 
     fn shard(&self, span: u64) -> &Mutex<HashMap<u64, Live>> {

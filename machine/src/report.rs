@@ -53,6 +53,25 @@ pub struct FilterRow {
     pub by_major: BTreeMap<String, u64>,
 }
 
+/// What the processes of one name did, counted as IO_COUNTERS counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessRow {
+    /// The program's name.
+    pub name: String,
+    /// How many processes.
+    pub processes: u64,
+    /// Reads that reached a device.
+    pub reads: u64,
+    /// Bytes that they read.
+    pub read_bytes: u64,
+    /// Writes that reached a device.
+    pub writes: u64,
+    /// Bytes that they wrote.
+    pub write_bytes: u64,
+    /// All other operations.
+    pub others: u64,
+}
+
 /// A broken rule or a failed check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -96,6 +115,9 @@ pub struct Report {
     pub filters: Vec<FilterRow>,
     /// What was found.
     pub findings: Vec<Finding>,
+    /// What each program did, who wrote and read most first.
+    #[serde(default)]
+    pub processes: Vec<ProcessRow>,
     /// The program, where one ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandRow>,
@@ -209,6 +231,7 @@ impl Report {
             }
             table(&mut out, &rows);
         }
+        self.processes_text(&mut out);
         out.push('\n');
         if self.findings.is_empty() {
             out.push_str("  no findings\n");
@@ -223,6 +246,29 @@ impl Report {
             let _ = writeln!(out, "  lock-down of the drivers' process: {}", self.lockdown.join("; "));
         }
         out
+    }
+}
+
+impl Report {
+    fn processes_text(&self, out: &mut String) {
+        if self.processes.is_empty() {
+            return;
+        }
+        out.push('\n');
+        let head = ["program", "processes", "reads", "bytes", "writes", "bytes", "other"];
+        let mut rows = vec![head.iter().map(|&word| word.to_owned()).collect::<Vec<_>>()];
+        for row in &self.processes {
+            rows.push(vec![
+                row.name.clone(),
+                row.processes.to_string(),
+                row.reads.to_string(),
+                bytes(row.read_bytes),
+                row.writes.to_string(),
+                bytes(row.write_bytes),
+                row.others.to_string(),
+            ]);
+        }
+        table(out, &rows);
     }
 }
 

@@ -175,3 +175,43 @@ fn a_thread_that_ends_takes_its_requests_and_apcs_along() {
     let leaks = machine.shutdown();
     assert_eq!((leaks.requests, leaks.handles.len()), (0, 0), "{leaks:?}");
 }
+
+#[test]
+fn what_each_program_read_and_wrote_can_be_asked_and_stands_in_the_report() {
+    let recorder = Recorder::new(None);
+    let machine = Machine::builder().recorder(recorder.clone()).build().expect("a machine");
+    let (writer, reader) = (machine.process("writer").expect("one"), machine.process("reader").expect("another"));
+    let file = open(&writer, &spec("C:\\counted"));
+    for _ in 0..3 {
+        writer.write(file, None, &[7; 100]).expect("a write");
+    }
+    assert!(writer.write(file, Some(-3), b"refused").is_err(), "reaches no device");
+    let seen = open(&reader, &spec("C:\\counted"));
+    let mut bytes = [0; 400];
+    assert_eq!(reader.read(seen, Some(0), &mut bytes), Ok(300));
+    assert!(reader.read(seen, Some(300), &mut bytes).is_err(), "counts as a read, and brings no bytes");
+    reader.query_information(seen, 5, &mut bytes).expect("standard information");
+    let (wrote, read, all) = (writer.statistics(), reader.statistics(), machine.statistics());
+    assert_eq!((wrote.writes, wrote.write_bytes, wrote.reads, wrote.read_bytes), (3, 300, 0, 0));
+    assert_eq!((read.reads, read.read_bytes, read.writes, read.others), (2, 300, 0, 1));
+    assert_eq!((all.writes, all.write_bytes, all.reads, all.read_bytes), (3, 300, 2, 300));
+    let row = |name: &str| recorder.report().processes.into_iter().find(|row| row.name == name).expect("a row");
+    assert_eq!((row("reader").reads, row("reader").processes), (2, 1), "while it lives");
+    // Another process of the same name is in the same row; those that ended stay in it.
+    let again = machine.process("reader").expect("another");
+    let opened = open(&again, &spec("C:\\counted"));
+    assert_eq!(again.read(opened, Some(0), &mut bytes), Ok(300));
+    for (client, handle) in [(&writer, file), (&reader, seen), (&again, opened)] {
+        client.close(handle).expect("open");
+    }
+    let process = again.process().clone();
+    drop(again);
+    machine.end_process(&process);
+    drop((writer, reader));
+    let leaks = machine.shutdown();
+    assert_eq!((leaks.requests, leaks.handles.len()), (0, 0), "{leaks:?}");
+    assert_eq!((row("reader").processes, row("reader").reads, row("reader").read_bytes), (2, 3, 600));
+    assert_eq!((row("writer").writes, row("writer").write_bytes), (3, 300));
+    let text = recorder.report().text();
+    assert!(text.contains("program") && text.contains("reader"), "{text}");
+}

@@ -303,6 +303,28 @@ fn nt_cc_68_valid_data_moves_for_who_may_manage_volumes() {
 }
 
 #[test]
+fn nt_i_12_valid_data_moves_up_never_past_the_end_and_reads_as_zero() {
+    let w = World::new();
+    let moved = |file: &File<'_>, to: i64| file.set(class::VALID_DATA_LENGTH, &to.to_le_bytes());
+    w.run_as(TokenSpec::administrator());
+    assert_eq!(moved(&w.sync_file("f"), 1), NtStatus::PRIVILEGE_NOT_HELD);
+    w.run_as(TokenSpec::administrator().with_privilege(SE_MANAGE_VOLUME_PRIVILEGE));
+    let f = w.sync_file("f");
+    assert_eq!(f.write(&[7; 1000], Some(0)), success(1000));
+    assert_eq!(f.set(class::END_OF_FILE, &10_000_i64.to_le_bytes()), OK);
+    assert_eq!(moved(&w.open_file("f", READ_DATA | SYNCHRONIZE, SYNC), 5000), DENIED, "a handle that reads");
+    for wrong in [0, -1, i64::MIN, 999, 10_001, i64::MAX] {
+        assert_eq!(moved(&f, wrong), NtStatus::INVALID_PARAMETER, "{wrong}");
+    }
+    for right in [1000, 5000, 5000, 10_000] {
+        assert_eq!(moved(&f, right), OK, "{right}");
+    }
+    assert_eq!(moved(&f, 5000), NtStatus::INVALID_PARAMETER, "it is past that");
+    assert_eq!(f.eof(), 10_000);
+    assert_eq!(f.bytes_of("f"), [vec![7; 1000], vec![0; 9000]].concat());
+}
+
+#[test]
 fn nt_rep_12_a_symbolic_link_is_made_by_who_may_make_them() {
     use support::reparse::{mount_data, set};
     let w = World::new();

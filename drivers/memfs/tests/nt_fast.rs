@@ -2,7 +2,7 @@
 mod support;
 
 use nt_abi::NtStatus;
-use nt_abi::io::{FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_WRITE_THROUGH};
+use nt_abi::io::{FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_WRITE_THROUGH};
 use nt_abi::mm::FSRTL_ADVANCED_FCB_HEADER;
 use nt_cell::Foreign;
 use nt_cell::arena::UserBlock;
@@ -86,4 +86,23 @@ fn nt_k_07_what_the_fast_path_leaves_to_a_packet() {
     assert!(!fast(&world, &file, 0x2000 + 8192, 4096), "throttled");
     manager.set_dirty_limit(1 << 16);
     assert!(fast(&world, &file, 0x2000 + 8192, 4096));
+}
+
+#[test]
+fn nt_k_09_a_fast_write_moves_sizes_position_and_marks() {
+    let world = World::new();
+    nt_cc::Manager::of(&world.kernel).set_policy(Some(nt_cc::Policy::Behind));
+    assert_eq!(world.sync_file("k09").write(&[1; 100], Some(0)), success(100));
+    let file = world.sync_file("k09");
+    assert_eq!(file.read(10, Some(0)).0, success(10), "the cache map is made by a read");
+    let opened = object(&world, &file);
+    let marks = || opened.get(FILE_OBJECT::Flags) & (FO_FILE_MODIFIED | FO_FILE_SIZE_CHANGED);
+    let header = opened.ptr(FILE_OBJECT::FsContext).expect("an FCB").view::<FSRTL_ADVANCED_FCB_HEADER>();
+    let sizes =
+        || (header.get(FSRTL_ADVANCED_FCB_HEADER::FileSize), header.get(FSRTL_ADVANCED_FCB_HEADER::ValidDataLength));
+    assert_eq!((marks(), sizes()), (0, (100, 100)));
+    assert!(fast(&world, &file, 20, 30));
+    assert_eq!((marks(), sizes(), file.position()), (FO_FILE_MODIFIED, (100, 100), 50), "inside the file");
+    assert!(fast(&world, &file, 90, 30));
+    assert_eq!((marks(), sizes(), file.position()), (FO_FILE_MODIFIED | FO_FILE_SIZE_CHANGED, (120, 120), 120));
 }

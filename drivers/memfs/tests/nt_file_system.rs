@@ -176,6 +176,14 @@ fn nt_s_19_a_paging_write_leaves_end_position_and_marks_alone() {
     file.seek(3);
     assert_eq!(paging_write(&file, 0, b"ABCDEFGHIJKLMNOP"), IoStatus::new(NtStatus::SUCCESS, 10));
     assert_eq!((file.eof(), file.position()), (10, 3));
+    // A range that another owner has locked, and a paging write entirely past the end.
+    assert_eq!(writer.lock(0, 10, 0, true), success(0));
+    assert_eq!(file.write(b"x", Some(0)), refused(NtStatus::FILE_LOCK_CONFLICT), "a write of a caller is asked");
+    file.seek(3);
+    assert_eq!(paging_write(&file, 0, b"ABCDEFGHIJKLMNOP"), IoStatus::new(NtStatus::SUCCESS, 10), "no lock is asked");
+    assert_eq!(writer.unlock(0, 10, 0), success(0));
+    assert_eq!(paging_write(&file, 4096, b"ABCDEFGHIJKLMNOP"), IoStatus::new(NtStatus::SUCCESS, 0));
+    assert_eq!((file.eof(), file.position()), (10, 3));
     let flags = device::file_object(&world, file.handle).get(FILE_OBJECT::Flags);
     assert_eq!(flags & FO_FILE_MODIFIED, 0);
     assert_eq!(file.bytes_of("s19"), b"ABCDEFGHIJ");

@@ -148,12 +148,19 @@ fn nt_a_17_access_is_fixed_at_the_open() {
 fn nt_w_12_a_write_through_handle_says_so_below() {
     let world = World::new();
     let recorder = device::over_the_volume(&world);
+    nt_cc::Manager::of(&world.kernel).set_policy(Some(nt_cc::Policy::Behind));
     let file = world.file("w12", GENERIC_WRITE | SYNCHRONIZE, SYNC | WRITE_THROUGH);
+    let clean = || {
+        let sections = device::file_object(&world, file.handle).ptr(nt_abi::io::FILE_OBJECT::SectionObjectPointer);
+        sections.and_then(nt_cc::map_of).is_none_or(|map| map.is_clean())
+    };
     for round in 1..=3 {
         assert_eq!(file.write(b"through", Some(0)), success(7));
+        assert!(clean(), "on the volume before it is completed");
         assert_eq!((recorder.last().stack_flags, recorder.count()), (SL_WRITE_THROUGH, round), "always a packet");
     }
     world.sync_file("w12").write(b"cached", Some(0));
+    assert!(!clean(), "another handle's data is not");
     assert_eq!(recorder.last().stack_flags, 0);
     assert_eq!(file.bytes_of("w12"), b"cachedh");
 }

@@ -178,6 +178,33 @@ fn a_git_session_survives_fsck_and_shows_its_writes() {
 }
 
 #[test]
+fn the_report_counts_what_each_program_read_and_wrote() {
+    if no_fuse() {
+        return;
+    }
+    let file = scratch();
+    let report = text(file.path().join("report.json"));
+    let script = "head -c 100000 /dev/zero | dd bs=50000 iflag=fullblock of=f status=none && dd if=f of=/dev/null bs=1000 count=7 status=none";
+    let done = ntio(&["run", "--report", "json", "--report-file", &report, "--", "sh", "-c", script]);
+    assert_eq!(code(&done), Some(0), "{}", stderr(&done));
+    let json = std::fs::read_to_string(&report).expect("a report");
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let rows = json["processes"].as_array().expect("processes");
+    let row = rows.iter().find(|row| row["name"] == "dd").unwrap_or_else(|| panic!("{json}"));
+    assert_eq!(
+        (&row["processes"], &row["writes"], &row["write_bytes"]),
+        (&2.into(), &2.into(), &100_000.into()),
+        "{row}"
+    );
+    assert!(row["read_bytes"].as_u64().is_some_and(|bytes| bytes >= 7000), "{row}");
+    let shown = ntio(&["run", "--", "sh", "-c", "echo x > f; cat f"]);
+    let words: Vec<String> =
+        stderr(&shown).lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert!(words.iter().any(|line| line.starts_with("program processes reads")), "{}", stderr(&shown));
+    assert!(words.iter().any(|line| line.starts_with("cat 1 2 2 B 0 0 B ")), "{}", stderr(&shown));
+}
+
+#[test]
 fn a_trace_has_one_event_a_line() {
     if no_fuse() {
         return;

@@ -228,6 +228,7 @@ pub fn exchange(
         let result = IoStatus::new(NtStatus::INSUFFICIENT_RESOURCES, 0);
         return Exchanged { result, pended: false };
     };
+    frame.thread.io().operation(nt_ps::counters::Operation::Other);
     packet.set(IRP::Flags, nt_abi::io::IRP_SYNCHRONOUS_API | IRP_BUFFERED_IO);
     packet.set(IRP::RequestorMode, frame.mode() as u8);
     packet.set_addr(IRP::Tail_Thread, frame.thread.object());

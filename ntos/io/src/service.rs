@@ -7,15 +7,16 @@
 use crate::device::{self, Device};
 use crate::irp::{self, Irp, Stack};
 use crate::observe::Request;
-use crate::rw::{own_by_service, run_service};
+use crate::rw::{Direction, count, own_by_service, run_service};
 use crate::system::System;
 use crate::{event, file};
-use nt_abi::io::{DEVICE_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IRP};
+use nt_abi::io::{DEVICE_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IRP, IRP_MJ_WRITE};
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Addr, CodePtr};
 use nt_ke::{Frame, Mode, dispatcher};
 use nt_ob::types::ObjectType;
 use nt_ob::{Handle, ObjectRef};
+use nt_ps::counters::Operation;
 
 /// Who asks, and how it wants to hear of the end.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +121,10 @@ pub fn send(
     irp::set_span(packet, span);
     packet.set_ptr(IRP::Tail_OriginalFileObject, Some(opened.into_raw()));
     packet.set_ptr(IRP::UserEvent, event.map(ObjectRef::into_raw));
-    let (status, _) = run_service(frame, packet, top, *kept, synchronous);
+    let (status, result) = run_service(frame, packet, top, *kept, synchronous);
+    match major {
+        IRP_MJ_WRITE => count(frame, Direction::Write, result),
+        _ => frame.thread.io().operation(Operation::Other),
+    }
     Ok(status)
 }
