@@ -227,29 +227,42 @@ fn descendants<'a>(command: Option<u32>, known: impl Iterator<Item = &'a u32>, m
 /// Unmounts; programs that were left behind get a moment to let go.
 pub(crate) fn unmount(at: &Path, patience: Duration) -> Result<(), String> {
     let end = Instant::now() + patience;
-    let helper = |words: &[&str]| {
-        let done = Command::new("fusermount3").args(words).arg("--").arg(at).stderr(Stdio::null()).status();
-        done.is_ok_and(|status| status.success())
-    };
     loop {
         if !is_mounted(at) {
             return Ok(());
         }
         match nix::mount::umount2(at, nix::mount::MntFlags::empty()) {
             Ok(()) | Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOENT) => return Ok(()),
-            Err(nix::errno::Errno::EPERM) if helper(&["-u"]) => return Ok(()),
+            Err(nix::errno::Errno::EPERM) if fusermount(at, &["-u"]).is_ok() => return Ok(()),
             Err(nix::errno::Errno::EPERM | nix::errno::Errno::EBUSY) => {}
             Err(error) => return Err(error.to_string()),
         }
         if Instant::now() >= end {
-            let detached = nix::mount::umount2(at, nix::mount::MntFlags::MNT_DETACH).is_ok() || helper(&["-u", "-z"]);
-            return Err(if detached {
-                "a program is still using it; it was detached".into()
-            } else {
-                "a program is still using it, and it could not be detached; end the program (fuser -m shows which), then fusermount3 -u".into()
+            let detached = nix::mount::umount2(at, nix::mount::MntFlags::MNT_DETACH);
+            return Err(match detached.or_else(|_| fusermount(at, &["-u", "-z"])) {
+                Ok(()) => "a program is still using it; it was detached".into(),
+                Err(said) => format!("it could not be detached either ({said}); {}", remedy(&said)),
             });
         }
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Asks fusermount3, which may do what an ordinary user may not; else what it said.
+fn fusermount(at: &Path, words: &[&str]) -> Result<(), String> {
+    match Command::new("fusermount3").args(words).arg("--").arg(at).stdin(Stdio::null()).output() {
+        Ok(done) if done.status.success() => Ok(()),
+        Ok(done) => Err(String::from_utf8_lossy(&done.stderr).trim().to_owned()),
+        Err(error) => Err(format!("fusermount3: {error}")),
+    }
+}
+
+/// What to do when neither umount2 nor fusermount3 took the mount away.
+fn remedy(said: &str) -> &'static str {
+    if said.contains("/etc/mtab") {
+        "fusermount3 needs the table of mounts: ln -s /proc/self/mounts /etc/mtab, then fusermount3 -u"
+    } else {
+        "end the programs that use it (fuser -m shows which), then fusermount3 -u"
     }
 }
 
@@ -307,7 +320,7 @@ fn unescape(word: &[u8]) -> Vec<u8> {
 pub(crate) fn clear(at: &Path) {
     let dead = std::fs::metadata(at).is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN));
     if dead && nix::mount::umount2(at, nix::mount::MntFlags::MNT_DETACH) == Err(nix::errno::Errno::EPERM) {
-        let _gone = Command::new("fusermount3").args(["-u", "-z", "--"]).arg(at).stderr(Stdio::null()).status();
+        let _gone = fusermount(at, &["-u", "-z"]);
     }
 }
 
