@@ -409,11 +409,7 @@ impl Client {
         from.put(input)?;
         let length = |len: usize| u32::try_from(len).map_err(|_| NtStatus::INVALID_PARAMETER.error());
         let call = ControlArguments {
-            handle,
-            event: Handle::NULL,
-            apc_routine: None,
-            apc_context: 0,
-            iosb: Addr::user(arguments.addr()),
+            caller: Caller::plain(handle, Addr::user(arguments.addr())),
             code,
             input: (if input.is_empty() { Addr::NULL } else { Addr::user(from.addr()) }, length(input.len())?),
             output: (if out.is_empty() { Addr::NULL } else { Addr::user(to.addr()) }, length(out.len())?),

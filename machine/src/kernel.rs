@@ -24,16 +24,12 @@ use nt_ks::clientio::{self, Transfer};
 use nt_ks::connect;
 use nt_ks::frames::FrameList;
 use nt_ks::streamio::{self, ControlRequest, StreamRequest};
+use nt_ob::access::{GENERIC_READ, GENERIC_WRITE};
 use nt_ob::types::ObjectType;
 use nt_ob::{Handle, ObjectRef};
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::Arc;
-
-/// GENERIC_WRITE: what a pin that takes data is opened with (KS-PN-02).
-const GENERIC_WRITE: u32 = 0x4000_0000;
-/// GENERIC_READ: what a pin that gives data is opened with.
-const GENERIC_READ: u32 = 0x8000_0000;
 
 /// A thread of the system process that runs kernel code; it runs on one host thread at a time.
 #[derive(Clone, Debug)]

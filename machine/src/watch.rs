@@ -201,7 +201,7 @@ fn records(bytes: &[u8]) -> Vec<Changed> {
     let (mut at, mut all) = (0_usize, Vec::new());
     while let (Some(next), Some(action), Some(length)) = (word(at), word(at + 4), word(at + 8)) {
         let Some(name) = bytes.get(at + 12..at + 12 + length as usize) else { break };
-        let units: Vec<u16> = name.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+        let units = nt_rtl::unicode::units_of(name);
         let action = match action {
             1 => Action::Added,
             2 => Action::Removed,

@@ -1,5 +1,6 @@
 //! A machine as a Rust program uses it.
 
+use nt_io::service::Caller;
 use nt_machine::client::Client;
 use nt_machine::file::{GENERIC_READ, GENERIC_WRITE, spec};
 use nt_machine::{CreateSpec, Handle, Machine, NtStatus, Recorder, VolumeSpec, ea};
@@ -151,11 +152,7 @@ fn a_thread_that_ends_takes_its_requests_and_apcs_along() {
     block.region().store::<i64>(24, 10).expect("block");
     let at = |offset| nt_cell::Addr::user(block.addr() + offset);
     let lock = |handle| LockArguments {
-        handle,
-        event: Handle::NULL,
-        apc_routine: None,
-        apc_context: 0,
-        iosb: at(0),
+        caller: Caller::plain(handle, at(0)),
         byte_offset: at(16),
         length: at(24),
         key: 0,

@@ -2,6 +2,7 @@
 
 use nt_cell::{Addr, UserBlock};
 use nt_io::control::ControlArguments;
+use nt_io::service::Caller;
 use nt_machine::client::Client;
 use nt_machine::driver::{Driver, DriverOptions, Unloaded};
 use nt_machine::file::{GENERIC_READ, SYNCHRONIZE, spec};
@@ -42,11 +43,7 @@ impl House {
             region.store::<u64>(8 + slot * 8, args.get(slot).copied().unwrap_or(0)).expect("arena");
         }
         let arguments = ControlArguments {
-            handle: self.door,
-            event: Handle::NULL,
-            apc_routine: None,
-            apc_context: 0,
-            iosb: Addr::user(self.request.addr() + 128),
+            caller: Caller::plain(self.door, Addr::user(self.request.addr() + 128)),
             code: IOCTL_TDOOR,
             input: (Addr::user(self.request.addr()), 112),
             output: (Addr::NULL, 0),

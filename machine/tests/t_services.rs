@@ -4,9 +4,10 @@ mod compiled;
 
 use nt_cell::{Addr, UserBlock};
 use nt_io::control::ControlArguments;
+use nt_io::service::Caller;
 use nt_machine::driver::{DriverOptions, Unloaded};
 use nt_machine::file::spec;
-use nt_machine::{CreateSpec, Handle, Machine, NtStatus, VolumeSpec};
+use nt_machine::{CreateSpec, Machine, NtStatus, VolumeSpec};
 
 const IOCTL_TSERVICES: u32 = 0x0022_2007;
 
@@ -20,11 +21,7 @@ fn nt_b_11_and_nt_b_12_hold_for_every_file_service_that_drivers_import() {
     let door = client.create(&CreateSpec { disposition: 1, ..spec("\\??\\TServices") }).expect("its device opens").0;
     let page = UserBlock::new(4096).expect("arena");
     let arguments = ControlArguments {
-        handle: door,
-        event: Handle::NULL,
-        apc_routine: None,
-        apc_context: 0,
-        iosb: Addr::user(page.addr() + 4000),
+        caller: Caller::plain(door, Addr::user(page.addr() + 4000)),
         code: IOCTL_TSERVICES,
         input: (Addr::user(page.addr()), 3072),
         output: (Addr::NULL, 0),

@@ -19,6 +19,7 @@ use nt_abi::{Bytes, NtError, NtResult, NtStatus};
 use nt_cell::{Addr, CodePtr, Foreign, Region, callout, exports};
 use nt_ex::pool;
 use nt_io::registry::service_key;
+use nt_io::service::violation;
 use nt_io::system::System;
 use nt_ob::object;
 use nt_trace::rule;
@@ -183,7 +184,6 @@ fn transfer(raw: &Raw) -> NtResult<NtStatus> {
         System::of(&frame.kernel).finding("FLT-V-11", "warning", "", text);
         return NtStatus::INVALID_PARAMETER.fail();
     };
-    let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
     let offset = match raw.offset {
         0 => None,
         address => Some(bytes(address, 8).load::<i64>(0).map_err(violation)?),

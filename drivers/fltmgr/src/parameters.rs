@@ -16,14 +16,6 @@ use nt_io::rw;
 
 /// The first word of the union among the words of the parameter block.
 const UNION: usize = 3;
-const IRP_MN_QUERY_DIRECTORY: u8 = 1;
-const IRP_MN_NOTIFY_CHANGE_DIRECTORY: u8 = 2;
-const IRP_MN_NOTIFY_CHANGE_DIRECTORY_EX: u8 = 3;
-const IRP_MN_MOUNT_VOLUME: u8 = 1;
-const IRP_MN_VERIFY_VOLUME: u8 = 2;
-const IRP_MN_MDL: u8 = 2;
-const SL_FAIL_IMMEDIATELY: u8 = 1;
-const SL_EXCLUSIVE_LOCK: u8 = 2;
 
 /// What a lock for the transfer is taken for: LOCK_OPERATION.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

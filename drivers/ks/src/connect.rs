@@ -3,7 +3,6 @@
 //! Room: drivers/ks. Called by: filters, clients. IRQL: PASSIVE_LEVEL. Locks: none.
 //! Source: KsCreatePin, KsValidateConnectRequest pages; rules KS-PN-01, KS-PN-03 to KS-PN-06.
 
-use crate::header::violation;
 use nt_abi::ks::{
     GUID, GUID_NULL, KSDATAFORMAT, KSDATAFORMAT_SPECIFIER_NONE, KSDATAFORMAT_SUBTYPE_NONE, KSDATAFORMAT_TYPE_STREAM,
     KSINTERFACE_STANDARD_STREAMING, KSINTERFACESETID_Standard, KSMEDIUMSETID_Standard, KSNAME_Pin,
@@ -14,6 +13,7 @@ use nt_abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
 use nt_io::create::{self, CreateSpec};
+use nt_io::service::violation;
 use nt_ke::{Frame, Mode};
 use nt_ob::Handle;
 use nt_trace::rule;
@@ -101,7 +101,7 @@ pub fn pin_name(connect: &[u8], format: &[u8]) -> Vec<u16> {
     if !bytes.len().is_multiple_of(2) {
         bytes.push(0);
     }
-    bytes.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])).collect()
+    nt_rtl::unicode::units_of(&bytes)
 }
 
 /// KsCreatePin: opens the pin that the record names below a filter (KS-PN-01, KS-PN-02). `record` names so many bytes of

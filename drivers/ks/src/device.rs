@@ -12,7 +12,7 @@ use crate::object::{self, ItemList, KsFactory, KsObject, NativeItem, ObjectCall}
 use crate::pin::{self, Pin};
 use crate::property::{self, Property, Request, Value};
 use crate::sink::Sink;
-use nt_abi::io::{DEVICE_OBJECT, FILE_OBJECT, IO_STACK_LOCATION};
+use nt_abi::io::{DEVICE_OBJECT, FILE_DEVICE_KS, FILE_OBJECT, IO_STACK_LOCATION};
 use nt_abi::ks::{
     IOCTL_KS_PROPERTY, KSINTERFACE_STANDARD_STREAMING, KSINTERFACESETID_Standard, KSMEDIUMSETID_Standard, KSNAME_Pin,
     KSP_PIN, KSPROPERTY_PIN_CINSTANCES, KSPROPERTY_PIN_COMMUNICATION, KSPROPERTY_PIN_CTYPES, KSPROPERTY_PIN_DATAFLOW,
@@ -29,8 +29,6 @@ use nt_ke::Kernel;
 use nt_ob::Node;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-
-const FILE_DEVICE_KS: u32 = 0x2F;
 
 /// A device that ntio brings along.
 #[derive(Debug)]

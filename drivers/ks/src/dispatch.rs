@@ -265,10 +265,7 @@ impl ObjectName {
         let raw = raw.strip_prefix(&SEPARATOR).unwrap_or(raw);
         let end = raw.chunks_exact(2).position(|unit| unit == SEPARATOR);
         let class = &raw[..end.map_or(raw.len(), |end| end * 2)];
-        Self {
-            class: class.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])).collect(),
-            parameters: end.map(|end| raw[end * 2 + 2..].to_vec()),
-        }
+        Self { class: nt_rtl::unicode::units_of(class), parameters: end.map(|end| raw[end * 2 + 2..].to_vec()) }
     }
 }
 
@@ -279,7 +276,7 @@ pub fn name_of(file: Foreign<FILE_OBJECT>) -> NtResult<ObjectName> {
     if length == 0 {
         return Ok(ObjectName { class: Vec::new(), parameters: None });
     }
-    let raw = string.region_at(UNICODE_STRING::Buffer, length).to_vec().map_err(crate::header::violation)?;
+    let raw = string.region_at(UNICODE_STRING::Buffer, length).to_vec().map_err(nt_io::service::violation)?;
     Ok(ObjectName::parse(&raw))
 }
 

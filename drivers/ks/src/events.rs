@@ -5,18 +5,19 @@
 //! Touches: KSEVENT_ENTRY, in pool behind an [`EVENT_EXT`]. Source: KsEnableEvent, KsDisableEvent, KsGenerateEvent, KSEVENTDATA
 //! pages; rules KS-EV-01 to KS-EV-10, KS-EV-13 to KS-EV-15. Not here: buffered events, and locks other than none and spin locks.
 
-use crate::header::violation;
 use crate::property;
 use crate::queue::{self, List, Lock};
 use crate::sets::{self, Sets};
 use nt_abi::io::{FILE_OBJECT, IO_STACK_LOCATION, IRP};
 use nt_abi::ke::{KDPC, KEVENT, KSEMAPHORE, LIST_ENTRY, WORK_QUEUE_ITEM};
 use nt_abi::ks::*;
+use nt_abi::ob::EVENT_MODIFY_STATE;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Foreign, Region, callout};
 use nt_ex::pool;
 use nt_io::event;
 use nt_io::irp::{self, IoStatus, Irp};
+use nt_io::service::violation;
 use nt_ke::{Mode, dispatcher};
 use nt_ob::types::ObjectType;
 use nt_ob::{Handle, object};
@@ -37,7 +38,6 @@ nt_abi::layout! {
 }
 
 const MARK: u64 = 0x4B53_4576_656E_7421;
-const MODIFY_STATE: u32 = 2;
 const ONESHOT: u32 = 2;
 const EVENT_DATA: usize = KSEVENTDATA::SIZE;
 
@@ -171,7 +171,7 @@ fn support(packet: Irp, all: &Sets<KSEVENT_SET>, wanted: GUID, out: Region) -> N
 fn target(packet: Irp, kind: u32, value: u64) -> NtResult<(u64, u64)> {
     let mode = Mode::from_raw(packet.get(IRP::RequestorMode));
     let counted = |of| {
-        let found = event::reference(&nt_ke::current(), Handle(value), of, MODIFY_STATE, mode);
+        let found = event::reference(&nt_ke::current(), Handle(value), of, EVENT_MODIFY_STATE, mode);
         found.map(|(object, _)| object.into_raw().addr()).map(|address| (address, address))
     };
     match kind {

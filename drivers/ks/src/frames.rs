@@ -3,11 +3,12 @@
 //! Room: drivers/ks. Called by: the Rust client, benches, tests. IRQL: <= DISPATCH_LEVEL. Locks: none.
 //! Source: KSSTREAM_HEADER page; rules KS-H-01 to KS-H-03, KS-S-06.
 
-use crate::header::{BASE, violation};
+use crate::header::BASE;
 use nt_abi::ks::KSSTREAM_HEADER;
 use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::{Addr, Foreign, Region};
 use nt_ex::pool;
+use nt_io::service::violation;
 
 /// A header list with its frames; it must live until the request that it is given to has ended.
 #[derive(Debug)]

@@ -4,8 +4,9 @@
 //! Source: KSSTREAM_HEADER page; rules KS-L-03, KS-H-01 to KS-H-03, KS-H-11, KS-H-12, KS-P-07, KS-P-08.
 
 use nt_abi::ks::{KSSTREAM_HEADER, KSSTREAM_HEADER_OPTIONSF_TIMEVALID};
-use nt_abi::{NtError, NtResult, NtStatus};
-use nt_cell::{Fault, Region};
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::Region;
+use nt_io::service::violation;
 use nt_trace::rule;
 
 /// The base record.
@@ -98,10 +99,6 @@ impl Iterator for Headers {
         self.at = header.as_ref().map_or(self.list.len(), |header| self.at + header.size as usize);
         Some(header)
     }
-}
-
-pub(crate) fn violation(_: Fault) -> NtError {
-    NtStatus::ACCESS_VIOLATION.error()
 }
 
 #[cfg(test)]

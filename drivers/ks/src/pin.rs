@@ -9,7 +9,7 @@
 
 use crate::connect::{self, Connect, PinKind, Role};
 use crate::device::Filter;
-use crate::header::{StreamHeader, violation};
+use crate::header::StreamHeader;
 use crate::object::{KsObject, ObjectCall};
 use crate::property::{self, Property, Request, Value};
 use crate::queue::{self, End, QUEUE_BLOCK, Removal};
@@ -29,6 +29,7 @@ use nt_cell::{Foreign, Region};
 use nt_ex::pool;
 use nt_io::driver::{Answer, OwnedIrp};
 use nt_io::irp::{self, IoStatus, Irp};
+use nt_io::service::violation;
 use nt_io::{complete, device};
 use nt_ke::dispatcher::{self, EventType};
 use nt_ke::{Mode, Mutex};

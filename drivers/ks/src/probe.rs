@@ -4,7 +4,7 @@
 //! Source: KsProbeStreamIrp, KsAllocateExtraData pages; rules KS-P-01 to KS-P-25, KS-H-02, KS-H-03.
 //! A user caller's list is copied first and judged as a copy; a kernel caller's is used where it lies (KS-P-02).
 
-use crate::header::{BASE, Headers, StreamHeader, violation};
+use crate::header::{BASE, Headers, StreamHeader};
 use crate::verify;
 use nt_abi::io::{IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION};
 use nt_abi::ks::{
@@ -16,6 +16,7 @@ use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::{Foreign, Region};
 use nt_ex::pool;
 use nt_io::irp::{self, Irp};
+use nt_io::service::violation;
 use nt_mm::mdl;
 use nt_trace::rule;
 

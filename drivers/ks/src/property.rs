@@ -5,7 +5,6 @@
 //! Both buffers are the caller's own (METHOD_NEITHER): each is read or written once, under a guard. Not here: property sets
 //! of compiled drivers (KsPropertyHandler), relations, serialisation.
 
-use crate::header::violation;
 use nt_abi::io::{IO_STACK_LOCATION, IRP};
 use nt_abi::ks::{
     GUID, GUID_NULL, KSIDENTIFIER, KSPROPERTY_DESCRIPTION, KSPROPERTY_TYPE_BASICSUPPORT, KSPROPERTY_TYPE_GET,
@@ -14,6 +13,7 @@ use nt_abi::ks::{
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
 use nt_io::irp::{self, IoStatus, Irp};
+use nt_io::service::violation;
 use nt_trace::rule;
 
 /// What a property's value is.

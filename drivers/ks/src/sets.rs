@@ -5,7 +5,6 @@
 //! Source: KsPropertyHandler, KsPropertyHandlerWithAllocator, KsMethodHandler, KSPROPERTY_ITEM, KSMETHOD_ITEM pages; rules
 //! KS-PR-01 to KS-PR-16, KS-ME-01 to KS-ME-06. A handler gets copies: the data first, the request behind it.
 
-use crate::header::violation;
 use crate::property;
 use nt_abi::io::{IRP, IRP_BUFFERED_IO, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION};
 use nt_abi::ks::*;
@@ -13,6 +12,7 @@ use nt_abi::{Bytes, Field, NtResult, NtStatus, Ptr};
 use nt_cell::{CodePtr, Foreign, Region, callout};
 use nt_ex::pool;
 use nt_io::irp::{self, IoStatus, Irp};
+use nt_io::service::violation;
 
 const TYPES: u32 = KSPROPERTY_TYPE_GET | KSPROPERTY_TYPE_SET;
 
@@ -72,31 +72,24 @@ pub(crate) trait Set: Sized + 'static {
     const ID: Field<Self::Item, u32>;
     const ITEM_SIZE: usize;
 }
-impl Set for KSPROPERTY_SET {
-    type Item = KSPROPERTY_ITEM;
-    const GUID: Field<Self, Ptr<GUID>> = Self::Set;
-    const ITEMS: Field<Self, Ptr<KSPROPERTY_ITEM>> = Self::PropertyItem;
-    const COUNT: Field<Self, u32> = Self::PropertiesCount;
-    const ID: Field<KSPROPERTY_ITEM, u32> = KSPROPERTY_ITEM::PropertyId;
-    const ITEM_SIZE: usize = KSPROPERTY_ITEM::SIZE;
-}
-impl Set for KSMETHOD_SET {
-    type Item = KSMETHOD_ITEM;
-    const GUID: Field<Self, Ptr<GUID>> = Self::Set;
-    const ITEMS: Field<Self, Ptr<KSMETHOD_ITEM>> = Self::MethodItem;
-    const COUNT: Field<Self, u32> = Self::MethodsCount;
-    const ID: Field<KSMETHOD_ITEM, u32> = KSMETHOD_ITEM::MethodId;
-    const ITEM_SIZE: usize = KSMETHOD_ITEM::SIZE;
+
+/// The sets of the headers: their structure, that of an item, and the members that say where the items are and what they are.
+macro_rules! set {
+    ($set:ident of $item:ident: $items:ident, $count:ident, $id:ident) => {
+        impl Set for $set {
+            type Item = $item;
+            const GUID: Field<Self, Ptr<GUID>> = Self::Set;
+            const ITEMS: Field<Self, Ptr<$item>> = Self::$items;
+            const COUNT: Field<Self, u32> = Self::$count;
+            const ID: Field<$item, u32> = $item::$id;
+            const ITEM_SIZE: usize = $item::SIZE;
+        }
+    };
 }
 
-impl Set for KSEVENT_SET {
-    type Item = KSEVENT_ITEM;
-    const GUID: Field<Self, Ptr<GUID>> = Self::Set;
-    const ITEMS: Field<Self, Ptr<KSEVENT_ITEM>> = Self::EventItem;
-    const COUNT: Field<Self, u32> = Self::EventsCount;
-    const ID: Field<KSEVENT_ITEM, u32> = KSEVENT_ITEM::EventId;
-    const ITEM_SIZE: usize = KSEVENT_ITEM::SIZE;
-}
+set!(KSPROPERTY_SET of KSPROPERTY_ITEM: PropertyItem, PropertiesCount, PropertyId);
+set!(KSMETHOD_SET of KSMETHOD_ITEM: MethodItem, MethodsCount, MethodId);
+set!(KSEVENT_SET of KSEVENT_ITEM: EventItem, EventsCount, EventId);
 
 /// Reads a GUID where a driver's record points.
 pub(crate) fn guid_at<T>(record: Foreign<T>, field: Field<T, Ptr<GUID>>) -> Option<GUID> {

@@ -2,9 +2,9 @@
 //!
 //! Room: drivers/ks. Called by: pins. IRQL: PASSIVE_LEVEL. Locks: the host file's, a leaf.
 
-use crate::header::violation;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
+use nt_io::service::violation;
 use nt_ke::Mutex;
 use std::fs::File;
 use std::io::{self, Write};

@@ -5,14 +5,14 @@
 
 use nt_abi::NtStatus;
 use nt_abi::io::IO_STATUS_BLOCK;
+use nt_abi::ob::EVENT_ALL_ACCESS;
 use nt_cell::{Addr, UserBlock};
 use nt_io::control::{self, ControlArguments};
 use nt_io::event;
+use nt_io::service::Caller;
 use nt_ke::Frame;
 use nt_ke::dispatcher::EventType;
 use nt_ob::Handle;
-
-const EVENT_ALL_ACCESS: u32 = 0x001F_0003;
 
 /// An HRESULT.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -83,11 +83,13 @@ pub fn synchronous_device_control(
     let result = match UserBlock::new(IO_STATUS_BLOCK::SIZE) {
         Some(block) => {
             let arguments = ControlArguments {
-                handle,
-                event: own,
-                apc_routine: None,
-                apc_context: 0,
-                iosb: Addr::user(block.addr()),
+                caller: Caller {
+                    handle,
+                    event: own,
+                    apc_routine: None,
+                    apc_context: 0,
+                    iosb: Addr::user(block.addr()),
+                },
                 code,
                 input,
                 output,
@@ -106,7 +108,7 @@ fn send(frame: &Frame, arguments: &ControlArguments, block: &UserBlock) -> (HRes
     let region = block.region();
     if status == NtStatus::PENDING {
         // The block must not go before the request ends, so nothing but the event ends this wait.
-        while event::wait_for(frame, arguments.event, false, None) != Ok(NtStatus::SUCCESS) {}
+        while event::wait_for(frame, arguments.caller.event, false, None) != Ok(NtStatus::SUCCESS) {}
         status = region.load::<u32>(IO_STATUS_BLOCK::Status.offset()).map_or(NtStatus::ACCESS_VIOLATION, NtStatus);
     }
     let information = region.load::<u64>(IO_STATUS_BLOCK::Information.offset()).unwrap_or(0);

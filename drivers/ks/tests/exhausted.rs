@@ -5,9 +5,7 @@ mod stream;
 mod support;
 
 use device::*;
-use nt_abi::{Bytes, NtStatus};
-use nt_cell::Foreign;
-use nt_ex::pool::{self, PoolKind};
+use nt_abi::NtStatus;
 use nt_ks::completion::Routine;
 use nt_ks::streamio::StreamRequest;
 use nt_ob::object;
@@ -26,19 +24,6 @@ fn alone(body: fn()) {
     std::thread::spawn(body).join().expect("the test holds");
 }
 
-/// Takes all memory there is: the large pieces first, then every size that a packet could use.
-fn exhaust() -> Vec<Foreign<Bytes>> {
-    let mut taken = Vec::new();
-    let mut take = |size| {
-        while let Some(block) = pool::allocate(size, pool::tag(b"tAll"), PoolKind::NonPaged) {
-            taken.push(block);
-        }
-    };
-    (12..=40).rev().for_each(|power| take(1 << power));
-    (1..=256).rev().for_each(|units| take(units * 16));
-    taken
-}
-
 #[test]
 fn ks_w_28_no_memory_for_the_packet_sends_nothing_and_keeps_the_counts() {
     alone(packet);
@@ -51,11 +36,7 @@ fn packet() {
     let counts = || (object::pointer_count(*target.file), object::pointer_count(*event));
     let before = counts();
     let request = nt_ks::clientio::Transfer { event: Some(*event), ..target.request() };
-    let taken = exhaust();
-    let status = target.go(&request);
-    for block in taken {
-        pool::free(block);
-    }
+    let status = pool::without_memory(|| target.go(&request));
     assert_eq!((status, target.came()), (NtStatus::INSUFFICIENT_RESOURCES, vec![]));
     assert_eq!(counts(), before);
     assert_eq!(target.go(&request), NtStatus::SUCCESS, "with memory it works");
@@ -79,11 +60,7 @@ fn stream() {
     });
     let completion = Some(routine.completion(7));
     let (before, request) = (counts(), StreamRequest { event: Some(*event), completion, ..stream.request() });
-    let taken = exhaust();
-    let status = stream.go(&request);
-    for block in taken {
-        pool::free(block);
-    }
+    let status = pool::without_memory(|| stream.go(&request));
     assert_eq!((status, stream.came()), (NtStatus::INSUFFICIENT_RESOURCES, vec![]));
     assert!(stream.untouched() && counts() == before && calls.load(Ordering::SeqCst) == 0);
     assert_eq!(stream.go(&request), NtStatus::SUCCESS, "with memory it works");

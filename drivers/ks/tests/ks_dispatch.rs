@@ -18,6 +18,7 @@ use nt_io::create::{self, CreateSpec};
 use nt_io::device::{Device, DeviceSpec};
 use nt_io::driver::{self, Answer, NativeDriver, OwnedIrp};
 use nt_io::irp;
+use nt_io::service::Caller;
 use nt_ke::Mutex;
 use nt_ks::dispatch::{self, Header, KS_CONTEXT, KS_HEADER};
 use nt_ks::exports as thunks;
@@ -110,11 +111,7 @@ impl Bench {
     fn ask(&self, handle: Handle) -> NtStatus {
         let block = pattern_block();
         let arguments = ControlArguments {
-            handle,
-            event: Handle::NULL,
-            apc_routine: None,
-            apc_context: 0,
-            iosb: Addr::user(block.addr()),
+            caller: Caller::plain(handle, Addr::user(block.addr())),
             code: IOCTL_KS_HANDSHAKE,
             input: (Addr::NULL, 0),
             output: (Addr::NULL, 0),

@@ -112,12 +112,7 @@ fn off_the_cache(file: Foreign<FILE_OBJECT>, node: &Node, last: bool, uncached: 
     // What has no name on the host any more may still be open there: that is the host's to free.
     if gone && !node.object.is_shared_with_the_host() {
         let _main = node.main.exclusive()?;
-        let mut data = node.data.write();
-        data.content.set_length(0)?;
-        data.eof = 0;
-        data.valid = 0;
-        data.allocate(0)?;
-        node.publish(&data);
+        node.empty()?;
     }
     if uncached && node.is_cached() {
         let _main = node.main.exclusive()?;

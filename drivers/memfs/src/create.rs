@@ -483,13 +483,7 @@ fn overwrite(node: &Node, request: &Request<'_>, eas: Vec<Attribute>) -> NtResul
     {
         // What the cache holds of the old data never reaches the medium (NT-CC-77).
         let _main = node.main.exclusive()?;
-        let mut data = node.data.write();
-        data.content.set_length(0)?;
-        data.eof = 0;
-        data.valid = 0;
-        data.allocate(0)?;
-        node.publish(&data);
-        drop(data);
+        node.empty()?;
         node.tell_cache();
     }
     if node.named.is_some() {

@@ -5,6 +5,7 @@
 //! (neither I/O): every store is guarded, and nothing past Information is touched.
 
 use crate::backing::{Entry, Sizes};
+use crate::fileinfo::bad;
 use crate::fileinfo::shown;
 use crate::node::{Open, Scan, Units, Volume, open_of, upcase};
 use crate::write::buffer;
@@ -12,18 +13,14 @@ use nt_abi::io::{
     FILE_ATTRIBUTE_REPARSE_POINT, FILE_OBJECT, FO_OPENED_CASE_SENSITIVE, FO_VOLUME_OPEN, IO_STACK_LOCATION,
     IRP_MN_QUERY_DIRECTORY, SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY,
 };
-use nt_abi::{NtError, NtResult, NtStatus};
-use nt_cell::{Fault, Region};
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::Region;
 use nt_io::directory::SL_NO_CURSOR_UPDATE;
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
 use nt_ke::WindowsVersion;
 use nt_rtl::expression::{has_wildcards, matches};
 use std::sync::Arc;
-
-fn bad(_: Fault) -> NtError {
-    NtStatus::INVALID_USER_BUFFER.error()
-}
 
 /// Where a class keeps its parts; 0 for what it lacks.
 struct Shape {

@@ -4,12 +4,13 @@
 //! Names are kept upper-cased, as NTFS does; those that the POSIX door encodes keep their case in another way.
 
 use crate::backing::Attribute;
+use crate::fileinfo::bad;
 use crate::node::{Node, open_of};
 use nt_abi::io::{
     FILE_NOTIFY_CHANGE_EA, IO_STACK_LOCATION, IRP, SL_INDEX_SPECIFIED, SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY,
 };
-use nt_abi::{NtError, NtResult, NtStatus};
-use nt_cell::{Fault, Region};
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::Region;
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
 use std::sync::atomic::Ordering;
@@ -20,10 +21,6 @@ const NEED: u8 = 0x80;
 const KERNEL: &[u8] = b"$KERNEL.";
 /// The packed size that a file's attributes may have (NT-EA-15).
 pub(crate) const MOST: u32 = 0xFFFB;
-
-fn bad(_: Fault) -> NtError {
-    NtStatus::INVALID_USER_BUFFER.error()
-}
 
 /// Where a scan of an open stands, and how often the attributes had been set then (NT-EA-26).
 #[derive(Clone, Copy, Default)]

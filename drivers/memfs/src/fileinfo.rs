@@ -165,7 +165,7 @@ fn name(open: &Open, out: Region) -> NtResult<IoStatus> {
         path.push(u16::from(b':')); // NT-STR-13
         path.extend(named.name());
     }
-    let bytes: Vec<u8> = path.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let bytes = nt_rtl::unicode::bytes_of(&path);
     out.store::<u32>(0, bytes.len() as u32).map_err(bad)?;
     let fits = bytes.len().min(out.len() - 4) & !1;
     out.sub(4, fits).write_from(&bytes[..fits]).map_err(bad)?;
@@ -209,7 +209,7 @@ pub(crate) fn set(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
                 _ => u32::from(input.load::<u8>(0).map_err(bad)? != 0), // NT-REN-36
             };
             let kind = if matches!(class, class::LINK | class::LINK_EX) { Kind::Link } else { Kind::Rename };
-            let name = target_name(input)?;
+            let name = nt_io::target::name_in(input)?;
             if stream::concerns(&open, &name) {
                 stream::rename(volume, file, &open, &name, flags, kind)?;
                 return Ok(IoStatus::new(NtStatus::SUCCESS, 0));
@@ -228,16 +228,6 @@ pub(crate) fn set(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         _ => return NtStatus::INVALID_INFO_CLASS.fail(),
     }
     Ok(IoStatus::new(NtStatus::SUCCESS, 0))
-}
-
-/// The name of a rename or link (NT-REN-01).
-fn target_name(input: Region) -> NtResult<Vec<u16>> {
-    let bytes = input.load::<u32>(16).map_err(bad)? as usize;
-    if bytes == 0 || bytes > input.len() - 20 || !bytes.is_multiple_of(2) {
-        return NtStatus::INVALID_PARAMETER.fail();
-    }
-    let raw = input.sub(20, bytes).to_vec().map_err(bad)?;
-    Ok(raw.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect())
 }
 
 /// FileBasicInformation: 0 keeps a time, -1 freezes it for this open, -2 lifts that (NT-I-15, NT-QRY-14 to NT-QRY-19).

@@ -3,27 +3,20 @@
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the tree. Source: FSCTL_SET_REPARSE_POINT and kin; rules
 //! NT-REP. Every other code is INVALID_DEVICE_REQUEST (TW-06, NT-L-12 for oplocks).
 
+use crate::fileinfo::bad;
 use crate::node::{Node, Open, Volume, open_of};
 use crate::{dasd, reparse, zero};
-use nt_abi::io::{FILE_OBJECT, FO_FILE_MODIFIED, IO_STACK_LOCATION, IRP};
-use nt_abi::{NtError, NtResult, NtStatus};
-use nt_cell::{Fault, Region};
+use nt_abi::io::{
+    FILE_OBJECT, FO_FILE_MODIFIED, FSCTL_DELETE_REPARSE_POINT, FSCTL_GET_REPARSE_POINT, FSCTL_QUERY_ALLOCATED_RANGES,
+    FSCTL_SET_REPARSE_POINT, FSCTL_SET_REPARSE_POINT_EX, FSCTL_SET_ZERO_DATA, IO_STACK_LOCATION, IRP,
+};
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::Region;
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
 use std::sync::atomic::Ordering;
 
-const FSCTL_QUERY_ALLOCATED_RANGES: u32 = 0x0009_40CF;
-const FSCTL_SET_ZERO_DATA: u32 = 0x0009_80C8;
-const FSCTL_SET_REPARSE_POINT_EX: u32 = 0x0009_040C;
-const FSCTL_SET_REPARSE_POINT: u32 = 0x0009_00A4;
-const FSCTL_GET_REPARSE_POINT: u32 = 0x0009_00A8;
-const FSCTL_DELETE_REPARSE_POINT: u32 = 0x0009_00AC;
-
 const FSCTL_SET_PURGE_FAILURE_MODE: u32 = 0x0009_0270;
-
-fn bad(_: Fault) -> NtError {
-    NtStatus::INVALID_USER_BUFFER.error()
-}
 
 /// Requests about oplocks: none is granted (NT-OPL-02 to NT-OPL-04).
 fn oplock(open: &Open, code: u32) -> Option<NtStatus> {

@@ -6,15 +6,12 @@
 use crate::fileinfo::{accessible, bad, shown};
 use crate::link::{Link, Spot};
 use crate::node::{Node, Open, Units, Volume, serial};
-use nt_abi::io::{FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT};
+use nt_abi::io::{FILE_ALL_ACCESS, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
 use nt_io::irp::IoStatus;
 use nt_trace::rule;
 use std::sync::Arc;
-
-/// Every right on a file: what the owner of a file has (NT-QRY-26).
-const ALL_ACCESS: u32 = 0x001F_01FF;
 
 /// The tag of a reparse point, 0 for any other file.
 pub(crate) fn tag(node: &Node, attributes: u32) -> NtResult<u32> {
@@ -86,7 +83,7 @@ pub(crate) fn stat(open: &Open, out: Region, linux: bool) -> NtResult<u64> {
     }
     out.store::<u64>(0x28, allocation).map_err(bad)?;
     out.store::<u64>(0x30, eof).map_err(bad)?;
-    let words = [shown(meta.attributes), tag(node, meta.attributes)?, accessible(open)?, ALL_ACCESS];
+    let words = [shown(meta.attributes), tag(node, meta.attributes)?, accessible(open)?, FILE_ALL_ACCESS];
     for (at, word) in words.into_iter().enumerate() {
         out.store::<u32>(0x38 + at * 4, word).map_err(bad)?;
     }
@@ -184,7 +181,7 @@ pub(crate) fn hard_links(volume: &Volume, open: &Open, out: Region, wide: bool) 
         let id = parent.to_le_bytes();
         out.sub(at + if wide { 4 } else { 8 }, 8).write_from(&id).map_err(bad)?;
         out.store::<u32>(at + head - 4, name.len() as u32).map_err(bad)?;
-        let bytes: Vec<u8> = name.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        let bytes = nt_rtl::unicode::bytes_of(name);
         out.sub(at + head, bytes.len()).write_from(&bytes).map_err(bad)?;
         (last, used, count) = (Some(at), end, count + 1);
     }

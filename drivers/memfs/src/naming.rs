@@ -110,10 +110,10 @@ pub(crate) fn dispose(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open, 
     Ok(())
 }
 
-const REPLACE: u32 = 1;
+pub(crate) const REPLACE: u32 = 1;
 const POSIX: u32 = 2;
 const IGNORE_READONLY_TARGET: u32 = 0x40;
-const VALID_FLAGS: u32 = 0x1FF;
+pub(crate) const VALID_FLAGS: u32 = 0x1FF;
 
 /// Where a rename or link leads.
 pub(crate) struct Target {

@@ -334,6 +334,17 @@ impl Node {
         header.set(FSRTL_ADVANCED_FCB_HEADER::ValidDataLength, data.valid as i64);
     }
 
+    /// Drops all bytes and their room; the caller holds `main`, and tells the cache (NT-CC-77).
+    pub(crate) fn empty(&self) -> NtResult<()> {
+        let mut data = self.data.write();
+        data.content.set_length(0)?;
+        data.eof = 0;
+        data.valid = 0;
+        data.allocate(0)?;
+        self.publish(&data);
+        Ok(())
+    }
+
     /// Takes over the lengths from outside, where others may have changed them.
     pub(crate) fn refresh(&self) -> NtResult<()> {
         if self.is_directory() {

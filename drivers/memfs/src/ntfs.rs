@@ -11,7 +11,7 @@ use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Fault, Region};
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
-use nt_rtl::format::bytes_of;
+use nt_rtl::unicode::bytes_of;
 use nt_trace::rule;
 
 const GET_NTFS_VOLUME_DATA: u32 = 0x0009_0064;

@@ -5,25 +5,30 @@
 //! A file system follows nothing: it hands its data up, and the I/O manager (`nt_io::reparse`) starts the open again.
 
 use crate::backing::Change;
+use crate::fileinfo::bad;
 use crate::naming::is_filled;
 use crate::node::{Node, Open, Volume};
 use nt_abi::io::{
     FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_REPARSE_POINT,
-    FILE_NOTIFY_CHANGE_ATTRIBUTES, IRP,
+    FILE_NOTIFY_CHANGE_ATTRIBUTES, IO_REPARSE_TAG_AF_UNIX, IO_REPARSE_TAG_LX_BLK, IO_REPARSE_TAG_LX_CHR,
+    IO_REPARSE_TAG_LX_FIFO, IO_REPARSE_TAG_LX_SYMLINK, IO_REPARSE_TAG_MOUNT_POINT, IO_REPARSE_TAG_SYMLINK, IRP,
 };
 use nt_abi::se::SE_CREATE_SYMBOLIC_LINK_PRIVILEGE;
-use nt_abi::{NtError, NtResult, NtStatus};
-use nt_cell::{Fault, Region};
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::Region;
 use nt_ex::pool;
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
 use nt_io::reparse::{SYMLINK_DIRECTORY, SYMLINK_FILE};
 use nt_trace::rule;
 
-const MOUNT_POINT: u32 = 0xA000_0003;
-const SYMLINK: u32 = 0xA000_000C;
-/// LX_SYMLINK, AF_UNIX, LX_FIFO, LX_CHR, LX_BLK.
-const OF_LINUX: [u32; 5] = [0xA000_001D, 0x8000_0023, 0x8000_0024, 0x8000_0025, 0x8000_0026];
+const OF_LINUX: [u32; 5] = [
+    IO_REPARSE_TAG_LX_SYMLINK,
+    IO_REPARSE_TAG_AF_UNIX,
+    IO_REPARSE_TAG_LX_FIFO,
+    IO_REPARSE_TAG_LX_CHR,
+    IO_REPARSE_TAG_LX_BLK,
+];
 const MICROSOFT: u32 = 0x8000_0000;
 const ON_DIRECTORIES: u32 = 0x1000_0000;
 /// Bits of a tag that mean something.
@@ -35,10 +40,6 @@ const GUID_HEADER: usize = 0x18;
 const LEAST: usize = 0x1C;
 const LARGEST: usize = 0x4000;
 const WRITES: u32 = 2 | 0x100;
-
-fn bad(_: Fault) -> NtError {
-    NtStatus::INVALID_USER_BUFFER.error()
-}
 
 fn word(data: &[u8], at: usize) -> u32 {
     data.get(at..at + 4).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u32::from_le_bytes(*bytes))
@@ -83,12 +84,12 @@ pub(crate) fn hand_up(irp: &OwnedIrp, node: &Node, rest: usize, stops: bool) -> 
     rule!(NT_REP_21);
     let mut data = node.object.reparse()?.ok_or(NtStatus::NOT_A_REPARSE_POINT.error())?;
     let tag = word(&data, 0);
-    if stops && tag == SYMLINK {
+    if stops && tag == IO_REPARSE_TAG_SYMLINK {
         return NtStatus::STOPPED_ON_SYMLINK.fail();
     }
     let bytes = u16::try_from(rest * 2).map_err(|_| NtStatus::OBJECT_NAME_INVALID.error())?;
     data[6..8].copy_from_slice(&bytes.to_le_bytes());
-    if tag == SYMLINK && data.len() >= FLAGS + 4 {
+    if tag == IO_REPARSE_TAG_SYMLINK && data.len() >= FLAGS + 4 {
         let kind = if node.is_directory() { SYMLINK_DIRECTORY } else { SYMLINK_FILE };
         let flags = word(&data, FLAGS) & !(SYMLINK_DIRECTORY | SYMLINK_FILE) | kind;
         data[FLAGS..FLAGS + 4].copy_from_slice(&flags.to_le_bytes());
@@ -144,17 +145,17 @@ fn put(volume: &Volume, open: &Open, input: Region, existing: Option<&[u8]>, fro
     }
     check_tag(tag)?; // NT-REP-06
     let node = open.file();
-    if tag == MOUNT_POINT && !node.is_directory() {
+    if tag == IO_REPARSE_TAG_MOUNT_POINT && !node.is_directory() {
         return NtStatus::NOT_A_DIRECTORY.fail(); // NT-REP-07
     }
     if tag & ON_DIRECTORIES == 0 && is_filled(node)? {
         return NtStatus::DIRECTORY_NOT_EMPTY.fail(); // NT-REP-08
     }
-    if tag == SYMLINK && from_user && !crate::security::may(SE_CREATE_SYMBOLIC_LINK_PRIVILEGE) {
+    if tag == IO_REPARSE_TAG_SYMLINK && from_user && !crate::security::may(SE_CREATE_SYMBOLIC_LINK_PRIVILEGE) {
         rule!(NT_REP_12);
         return NtStatus::PRIVILEGE_NOT_HELD.fail();
     }
-    if tag == SYMLINK {
+    if tag == IO_REPARSE_TAG_SYMLINK {
         // NT-REP-09, NT-REP-10: no data of its own, and a name to go to.
         let filled = !node.is_directory() && node.data.read().eof != 0;
         if filled || length < 12 || half(&data, 10) == 0 {

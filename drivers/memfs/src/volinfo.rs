@@ -4,10 +4,11 @@
 //! the honest set of attribute flags.
 
 use crate::SECTOR;
+use crate::fileinfo::bad;
 use crate::node::{Volume, open_of, serial};
 use nt_abi::io::{DEVICE_OBJECT, FILE_OBJECT, FO_VOLUME_OPEN, IO_STACK_LOCATION, IRP, VPB};
-use nt_abi::{NtError, NtResult, NtStatus};
-use nt_cell::{Fault, Region};
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::Region;
 use nt_io::device::Device;
 use nt_io::driver::OwnedIrp;
 use nt_io::info::volume_class as class;
@@ -20,10 +21,6 @@ const CLUSTER: u64 = 4096;
 const ATTRIBUTES: u32 = 0x1 | 0x2 | 0x4 | 0x80 | 0x200 | 0x400 | 0x4_0000 | 0x40_0000 | 0x80_0000 | 0x100_0000;
 /// Units of a label.
 const LONGEST_LABEL: usize = 32;
-
-fn bad(_: Fault) -> NtError {
-    NtStatus::INVALID_USER_BUFFER.error()
-}
 
 pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let stack = irp.stack();
@@ -98,7 +95,7 @@ fn full_size_ex(volume: &Volume, out: Region) -> NtResult<u64> {
 }
 
 fn text(out: Region, at: usize, length_at: usize, text: &[u16]) -> NtResult<IoStatus> {
-    let bytes: Vec<u8> = text.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let bytes = nt_rtl::unicode::bytes_of(text);
     out.store::<u32>(length_at, bytes.len() as u32).map_err(bad)?;
     let fits = bytes.len().min(out.len().saturating_sub(at)) & !1;
     out.sub(at.min(out.len()), fits).write_from(&bytes[..fits]).map_err(bad)?;
@@ -125,7 +122,7 @@ pub(crate) fn set(volume: &Volume, device: Device, irp: &OwnedIrp) -> NtResult<I
         return NtStatus::INVALID_VOLUME_LABEL.fail();
     }
     let raw = input.sub(4, bytes).to_vec().map_err(bad)?;
-    *volume.label.lock() = raw.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    *volume.label.lock() = nt_rtl::unicode::units_of(&raw);
     if let Some(vpb) = device.ptr(DEVICE_OBJECT::Vpb) {
         vpb.set(VPB::VolumeLabelLength, bytes as u16);
         vpb.region().sub(VPB::VolumeLabel.offset(), bytes).write_from(&raw).map_err(bad)?;

@@ -110,7 +110,7 @@ fn nt_l_02_another_handle_or_key_or_process_is_another_owner() {
     let object = nt_io::event::reference(&world.frame(), mine.handle, kind, 0, nt_ke::Mode::Kernel).expect("file").0;
     let shared = elsewhere.handles.insert(&object, 0x0012_019F, 0).expect("a handle to the same file object");
     let mut args = mine.lock_arguments(0, 10, 7, SHARED, false);
-    args.handle = shared;
+    args.caller.handle = shared;
     let entered = nt_ke::enter(&world.kernel, &thread, nt_ke::Mode::User);
     let status = nt_io::lock::nt_lock_file(entered.frame(), &args);
     drop(entered);

@@ -5,9 +5,9 @@ use nt_abi::NtStatus;
 use nt_io::info::class;
 use support::directory::word;
 use support::names::*;
+use support::reparse::*;
 use support::*;
 
-const SET: u32 = 0x9_00A4;
 const GET: u32 = 0x9_00A8;
 const REMOVE: u32 = 0x9_00AC;
 const OK: NtStatus = NtStatus::SUCCESS;
@@ -15,43 +15,10 @@ const BAD_DATA: NtStatus = NtStatus::IO_REPARSE_DATA_INVALID;
 const BAD_TAG: NtStatus = NtStatus::IO_REPARSE_TAG_INVALID;
 const MISMATCH: NtStatus = NtStatus::IO_REPARSE_TAG_MISMATCH;
 const NONE: NtStatus = NtStatus::NOT_A_REPARSE_POINT;
-/// A tag of nobody's, in the GUID form.
-const OURS: u32 = 0x5678;
-const MOUNT: u32 = 0xA000_0003;
-const SYMLINK: u32 = 0xA000_000C;
-
-fn guid_data(tag: u32, guid: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut data = tag.to_le_bytes().to_vec();
-    data.extend_from_slice(&(bytes.len() as u16).to_le_bytes());
-    data.extend_from_slice(&[0, 0]);
-    data.extend_from_slice(&[guid; 16]);
-    data.extend_from_slice(bytes);
-    data
-}
-
-fn mount_data(target: &str) -> Vec<u8> {
-    let name: Vec<u8> = target.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let length = name.len() as u16;
-    let mut data = MOUNT.to_le_bytes().to_vec();
-    for part in [12 + length, 0, 0, length, length + 2, 0] {
-        data.extend_from_slice(&part.to_le_bytes());
-    }
-    data.extend_from_slice(&name);
-    data.extend_from_slice(&[0; 4]);
-    data
-}
 
 /// The header that FSCTL_DELETE_REPARSE_POINT takes.
 fn header(tag: u32, guid: u8) -> Vec<u8> {
     guid_data(tag, guid, &[])
-}
-
-fn set(file: &File<'_>, data: &[u8]) -> NtStatus {
-    file.control(SET, data, 0).0
-}
-
-fn itself<'a>(world: &'a World, name: &str) -> File<'a> {
-    world.open_file(name, GENERIC_READ | GENERIC_WRITE | DELETE | SYNCHRONIZE, SYNC | OPEN_REPARSE)
 }
 
 fn new<'a>(world: &'a World, name: &str, options: u32) -> File<'a> {
@@ -77,7 +44,7 @@ fn nt_rep_02_a_buffer_below_the_guid_form() {
     let file = new(&world, "f", 0);
     assert_eq!(set(&file, &lx_symlink_data("somewhere/else")), OK);
     drop(file);
-    let file = itself(&world, "f");
+    let file = world.itself("f");
     for length in [1, 8, 0x18, 0x1B] {
         assert_eq!(file.control(GET, &[], length).0, NtStatus::BUFFER_TOO_SMALL, "{length}");
     }
@@ -100,7 +67,7 @@ fn nt_rep_03_as_much_as_fits_of_what_was_set() {
     let data = lx_symlink_data("a/target/that/is/long/enough/to/be/cut");
     assert_eq!(set(&file, &data), OK);
     drop(file);
-    let file = itself(&world, "f");
+    let file = world.itself("f");
     for length in [0x1C, data.len() - 1] {
         let (status, iosb, bytes) = file.control(GET, &[], length);
         assert_eq!((status, iosb), (NtStatus::BUFFER_OVERFLOW, Iosb::Is(NtStatus::BUFFER_OVERFLOW, length as u64)));
@@ -194,7 +161,7 @@ fn nt_rep_09_a_symbolic_link_has_no_data_of_its_own() {
     }
     assert_eq!(set(&file, &guid_data(OURS, 7, b"x")), OK, "another tag may");
     drop(file);
-    assert_eq!(itself(&world, "f").read(4, Some(0)).1, b"data");
+    assert_eq!(world.itself("f").read(4, Some(0)).1, b"data");
     assert_eq!(set(&new(&world, "empty", 0), &symlink_data("x", true)), OK);
 }
 
@@ -235,7 +202,7 @@ fn nt_rep_13_every_answer_shows_it() {
         let bytes = file.query(class::ATTRIBUTE_TAG, 8);
         (word(&bytes, 0) & 0x400, word(&bytes, 4))
     };
-    let link = itself(&world, "f");
+    let link = world.itself("f");
     assert_eq!((tag(&older), tag(&link)), ((0x400, 0xA000_001D), (0x400, 0xA000_001D)));
     assert_eq!((link.basic().1 & 0x400, link.eof()), (0x400, 0));
     if !on_dir() {
@@ -302,7 +269,7 @@ fn nt_rep_17_the_files_own_data_stays() {
     let file = new(&world, "f", 0);
     assert_eq!(file.write(b"first", Some(0)), success(5));
     assert_eq!(set(&file, &guid_data(OURS, 7, b"x")), OK);
-    assert_eq!(itself(&world, "f").write(b"FIRST", Some(0)), success(5));
+    assert_eq!(world.itself("f").write(b"FIRST", Some(0)), success(5));
     assert_eq!(file.control(REMOVE, &header(OURS, 7), 0).0, OK);
     drop(file);
     assert_eq!(world.get("f"), Some(b"FIRST".to_vec()));
@@ -335,7 +302,7 @@ fn nt_rep_30_a_set_through_the_link_is_on_the_link() {
     let file = new(&world, "f", 0);
     assert_eq!(set(&file, &symlink_data("target", true)), OK);
     drop(file);
-    let link = itself(&world, "f");
+    let link = world.itself("f");
     link.set_attributes(2);
     assert_eq!((link.basic().1, world.sync_file("target").basic().1 & 2), (0x402, 0));
 }
@@ -350,7 +317,7 @@ fn nt_rep_33_attributes_and_reparse_data_go_together() {
     assert_eq!(set(&file, &lx_symlink_data("x")), OK);
     assert_eq!(file.set_ea(b"\0\0\0\0\0\x01\x01\0E\0v"), OK);
     drop(file);
-    let link = itself(&world, "f");
+    let link = world.itself("f");
     assert!(word(&link.query(class::EA, 4), 0) != 0);
     assert_eq!(link.control(GET, &[], 64).0, OK);
 }

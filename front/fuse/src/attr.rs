@@ -5,6 +5,12 @@
 
 use crate::links;
 use crate::nodes::ROOT;
+use nt_abi::io::FSCTL_GET_REPARSE_POINT;
+pub(crate) use nt_abi::io::{
+    IO_REPARSE_TAG_AF_UNIX as AF_UNIX, IO_REPARSE_TAG_LX_BLK as LX_BLK, IO_REPARSE_TAG_LX_CHR as LX_CHR,
+    IO_REPARSE_TAG_LX_FIFO as LX_FIFO, IO_REPARSE_TAG_LX_SYMLINK as LX_SYMLINK,
+    IO_REPARSE_TAG_MOUNT_POINT as MOUNT_POINT, IO_REPARSE_TAG_SYMLINK as SYMLINK,
+};
 use nt_io::info::class;
 use nt_machine::{Client, Handle, NtResult, ea};
 
@@ -13,15 +19,6 @@ pub(crate) const GID: &[u8] = b"$LXGID";
 pub(crate) const MODE: &[u8] = b"$LXMOD";
 pub(crate) const DEVICE: &[u8] = b"$LXDEV";
 
-pub(crate) const LX_SYMLINK: u32 = 0xA000_001D;
-pub(crate) const SYMLINK: u32 = 0xA000_000C;
-pub(crate) const MOUNT_POINT: u32 = 0xA000_0003;
-pub(crate) const AF_UNIX: u32 = 0x8000_0023;
-pub(crate) const LX_FIFO: u32 = 0x8000_0024;
-pub(crate) const LX_CHR: u32 = 0x8000_0025;
-pub(crate) const LX_BLK: u32 = 0x8000_0026;
-
-const FSCTL_GET_REPARSE_POINT: u32 = 0x0009_00A8;
 const ATTRIBUTE_READONLY: u32 = 1;
 const ATTRIBUTE_DIRECTORY: u32 = 0x10;
 const ATTRIBUTE_REPARSE: u32 = 0x400;

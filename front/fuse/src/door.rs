@@ -239,7 +239,7 @@ impl Door {
                 let word = |at: usize| u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
                 let id = record[96..104].first_chunk().map_or(0, |id| u64::from_le_bytes(*id));
                 let raw = record.get(104..104 + word(60) as usize).unwrap_or(&[]);
-                let units: Vec<u16> = raw.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+                let units = nt_rtl::unicode::units_of(raw);
                 let flags = word(56);
                 let mut kind = if flags & 0x10 != 0 { libc::S_IFDIR } else { libc::S_IFREG };
                 if flags & 0x400 != 0

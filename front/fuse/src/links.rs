@@ -6,19 +6,17 @@
 //! judges nothing: what NT would refuse of a target, Linux reads as it stands.
 
 use crate::attr::{LX_SYMLINK, MOUNT_POINT, SYMLINK};
+use nt_abi::io::SYMLINK_FLAG_RELATIVE;
 use nt_io::info::class;
 use nt_io::system::System;
 use nt_machine::{Client, Handle, NtResult, NtStatus};
+use nt_rtl::unicode::units_of;
 
 const SEPARATOR: u16 = b'\\' as u16;
-const RELATIVE: u8 = 1;
+const RELATIVE: u8 = SYMLINK_FLAG_RELATIVE as u8;
 
 fn half(bytes: &[u8], at: usize) -> usize {
     bytes.get(at..at + 2).map_or(0, |part| usize::from(u16::from_le_bytes([part[0], part[1]])))
-}
-
-fn units(bytes: &[u8]) -> Vec<u16> {
-    bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
 }
 
 /// An NT name with the separators of Linux.
@@ -39,7 +37,7 @@ fn within(client: &Client, volume: &[u16], name: &[u16]) -> Option<Vec<u16>> {
 fn depth(client: &Client, handle: Handle) -> NtResult<usize> {
     let mut name = vec![0; 4 + 0x1_0000];
     let count = client.query_information(handle, class::NAME, &mut name)?;
-    let separators = units(name.get(4..count).unwrap_or(&[])).iter().filter(|&&unit| unit == SEPARATOR).count();
+    let separators = units_of(name.get(4..count).unwrap_or(&[])).iter().filter(|&&unit| unit == SEPARATOR).count();
     Ok(separators.saturating_sub(1))
 }
 
@@ -52,7 +50,7 @@ pub(crate) fn target(client: &Client, handle: Handle, volume: &[u16], tag: u32, 
         _ => return NtStatus::NOT_A_REPARSE_POINT.fail(),
     };
     let (start, length) = (names + half(data, 0), half(data, 2));
-    let name = units(data.get(start..start + length).unwrap_or(&[]));
+    let name = units_of(data.get(start..start + length).unwrap_or(&[]));
     let relative = tag == SYMLINK && data.get(8).is_some_and(|flags| flags & RELATIVE != 0);
     let from_root = match (relative, name.first()) {
         (true, Some(&SEPARATOR)) => Some(name.clone()),

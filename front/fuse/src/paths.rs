@@ -8,11 +8,11 @@ use crate::data::{DIRECT_IO, access_of};
 use crate::dispatch::{Ask, Done, Failure, Operations};
 use crate::door::*;
 use crate::protocol::{Answer, add_entry};
+use nt_abi::io::FSCTL_SET_REPARSE_POINT;
 use nt_io::info::class;
 use nt_machine::{Client, Handle, NtResult, NtStatus, ea};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const FSCTL_SET_REPARSE_POINT: u32 = 0x0009_00A4;
 /// Begins the name of a file that has none for programs (O_TMPFILE).
 const HIDDEN: &[u8] = b".ntio-tmp-";
 

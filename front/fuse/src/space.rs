@@ -6,12 +6,9 @@
 use crate::dispatch::{Ask, Done, Failure, Operations};
 use crate::door::*;
 use crate::protocol::Answer;
+use nt_abi::io::{FSCTL_QUERY_ALLOCATED_RANGES, FSCTL_SET_SPARSE, FSCTL_SET_ZERO_DATA};
 use nt_io::info::class;
 use nt_machine::{Client, Handle, NtResult, NtStatus};
-
-const FSCTL_SET_SPARSE: u32 = 0x0009_00C4;
-const FSCTL_SET_ZERO_DATA: u32 = 0x0009_80C8;
-const FSCTL_QUERY_ALLOCATED_RANGES: u32 = 0x0009_40CF;
 
 fn long(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |part| u64::from_le_bytes(*part))

@@ -32,7 +32,7 @@ pub(crate) fn names(client: &Client, handle: Handle) -> Vec<Vec<u8>> {
     while at + HEADER <= used {
         let (next, length) = (word(at) as usize, word(at + 4) as usize);
         let raw = list.get(at + HEADER..at + HEADER + length).unwrap_or(&[]);
-        let units: Vec<u16> = raw.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+        let units = nt_rtl::unicode::units_of(raw);
         let name = String::from_utf16(&units).ok();
         let name = name.as_deref().and_then(|name| name.strip_prefix(':')?.strip_suffix(":$DATA"));
         let attribute = name.filter(|name| !name.is_empty()).map(|name| [PREFIX, name.as_bytes()].concat());

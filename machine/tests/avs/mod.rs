@@ -3,6 +3,7 @@
 
 use nt_abi::ks::*;
 use nt_cell::{Addr, Foreign, Region};
+use nt_io::service::Caller;
 use nt_machine::driver::{Driver, DriverOptions, Unloaded};
 use nt_machine::file::{OPEN, spec};
 use nt_machine::{CreateSpec, KernelClient, KernelFile, Machine, NtError, NtStatus, Recorder};
@@ -509,11 +510,7 @@ impl Avs {
             region.store::<u32>(32, kind).expect("block");
             region.store::<u64>(40, if good { event.0 } else { 0x9990 }).expect("block");
             let arguments = nt_io::control::ControlArguments {
-                handle: pin,
-                event: nt_ob::Handle::NULL,
-                apc_routine: None,
-                apc_context: 0,
-                iosb: Addr::user(block.addr() + 96),
+                caller: Caller::plain(pin, Addr::user(block.addr() + 96)),
                 code: IOCTL_KS_ENABLE_EVENT,
                 input: (Addr::user(block.addr()), 24),
                 output: (Addr::user(block.addr() + 32), 32),

@@ -5,6 +5,7 @@ use nt_cell::arena::UserBlock;
 use nt_cell::{Addr, CodePtr};
 use nt_io::lock::LockArguments;
 use nt_io::rw::Arguments;
+use nt_io::service::Caller;
 use nt_io::{read, write};
 use nt_ke::Frame;
 use nt_ob::Handle;
@@ -72,11 +73,13 @@ impl Call {
     pub fn lock(&self, frame: &Frame, length: i64) -> NtStatus {
         self.block.region().store::<i64>(24, length).expect("block");
         let args = LockArguments {
-            handle: self.handle,
-            event: self.event,
-            apc_routine: None,
-            apc_context: self.context,
-            iosb: Addr::user(self.at()),
+            caller: Caller {
+                handle: self.handle,
+                event: self.event,
+                apc_routine: None,
+                apc_context: self.context,
+                iosb: Addr::user(self.at()),
+            },
             byte_offset: Addr::user(self.at() + 16),
             length: Addr::user(self.at() + 24),
             key: 0,

@@ -5,6 +5,7 @@ use crate::{LOCKS, RECORDS, SHARED, spec};
 use nt_abi::NtStatus;
 use nt_cell::Addr;
 use nt_cell::arena::UserBlock;
+use nt_io::service::Caller;
 use nt_io::{cancel, event, info, port, thread};
 use nt_ke::dispatcher::EventType;
 use nt_ke::{Frame, Mode, wait};
@@ -333,11 +334,7 @@ impl Job {
                 undo.block.region().store::<i64>(24, 16).expect("block");
                 let (iosb, offset) = (Addr::user(undo.at()), Addr::user(undo.at() + 16));
                 let args = nt_io::lock::LockArguments {
-                    handle: open.locks,
-                    event: Handle::NULL,
-                    apc_routine: None,
-                    apc_context: 0,
-                    iosb,
+                    caller: Caller::plain(open.locks, iosb),
                     byte_offset: offset,
                     length: Addr::user(undo.at() + 24),
                     key: 0,

@@ -5,14 +5,11 @@
 
 use crate::device::Device;
 use crate::rw::{Arguments, Direction, FILE_USE_FILE_POINTER_POSITION, FILE_WRITE_TO_END_OF_FILE};
+use crate::service::violation;
 use nt_abi::io::{DEVICE_OBJECT, FILE_APPEND_DATA, FILE_READ_DATA, FILE_WRITE_DATA, FO_NAMED_PIPE};
-use nt_abi::{NtError, NtResult, NtStatus};
+use nt_abi::{NtResult, NtStatus};
 use nt_cell::Addr;
 use nt_trace::rule;
-
-fn violation(_: nt_cell::Fault) -> NtError {
-    NtStatus::ACCESS_VIOLATION.error()
-}
 
 /// Probes a status block of a user caller: aligned, writable (V-04).
 pub(crate) fn probe_status_block(iosb: Addr) -> NtResult<()> {

@@ -8,6 +8,7 @@ use crate::driver::{self, FastControl};
 use crate::irp::{self, IoStatus, Irp};
 use crate::observe::{self, Request, Scope};
 use crate::rw::{own_by_service, run_service};
+use crate::service::{Caller, violation};
 use crate::system::System;
 use crate::{event, file};
 use nt_abi::io::{
@@ -15,27 +16,19 @@ use nt_abi::io::{
     IRP, IRP_BUFFERED_IO, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION, IRP_MJ_DEVICE_CONTROL,
     IRP_MJ_FILE_SYSTEM_CONTROL,
 };
-use nt_abi::{NtError, NtResult, NtStatus};
+use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Addr, CodePtr, Foreign, Region, callout};
 use nt_ex::pool;
 use nt_ke::{Frame, Mode, dispatcher};
+use nt_ob::ObjectRef;
 use nt_ob::types::ObjectType;
-use nt_ob::{Handle, ObjectRef};
 use nt_ps::counters::Operation;
 
 /// The ten arguments.
 #[derive(Clone, Copy, Debug)]
 pub struct ControlArguments {
-    /// FileHandle.
-    pub handle: Handle,
-    /// Event, or 0.
-    pub event: Handle,
-    /// ApcRoutine.
-    pub apc_routine: Option<CodePtr>,
-    /// ApcContext.
-    pub apc_context: u64,
-    /// IoStatusBlock.
-    pub iosb: Addr,
+    /// Handle, event, APC, status block.
+    pub caller: Caller,
     /// IoControlCode or FsControlCode.
     pub code: u32,
     /// InputBuffer and its length.
@@ -46,10 +39,6 @@ pub struct ControlArguments {
     pub file_system: bool,
 }
 
-fn violation(_: nt_cell::Fault) -> NtError {
-    NtStatus::ACCESS_VIOLATION.error()
-}
-
 /// NtDeviceIoControlFile / NtFsControlFile.
 #[must_use]
 pub fn nt_control_file(frame: &Frame, args: &ControlArguments) -> NtStatus {
@@ -58,24 +47,24 @@ pub fn nt_control_file(frame: &Frame, args: &ControlArguments) -> NtStatus {
     } else {
         ("NtDeviceIoControlFile", IRP_MJ_DEVICE_CONTROL)
     };
-    frame.service(|| observe::service(frame, name, major, args.handle, || control(frame, args)))
+    frame.service(|| observe::service(frame, name, major, args.caller.handle, || control(frame, args)))
 }
 
 fn control(frame: &Frame, args: &ControlArguments) -> NtResult<NtStatus> {
     let kernel = frame.mode() == Mode::Kernel;
-    let (object, granted) = event::reference(frame, args.handle, ObjectType::File, 0, frame.mode())?;
+    let (object, granted) = event::reference(frame, args.caller.handle, ObjectType::File, 0, frame.mode())?;
     let opened: ObjectRef<FILE_OBJECT> = object.retype();
     if !kernel {
-        args.iosb.region(16, false).and_then(|block| block.probe_write()).map_err(violation)?;
+        args.caller.iosb.region(16, false).and_then(|block| block.probe_write()).map_err(violation)?;
         let access = (args.code >> 14) & 3;
         if (access & 1 != 0 && granted & FILE_READ_DATA == 0) || (access & 2 != 0 && granted & FILE_WRITE_DATA == 0) {
             return NtStatus::ACCESS_DENIED.fail();
         }
     }
-    if !kernel && args.apc_routine.is_some() && opened.ptr(FILE_OBJECT::CompletionContext).is_some() {
+    if !kernel && args.caller.apc_routine.is_some() && opened.ptr(FILE_OBJECT::CompletionContext).is_some() {
         return NtStatus::INVALID_PARAMETER.fail();
     }
-    let event = event::for_request(frame, args.event, frame.mode())?;
+    let event = event::for_request(frame, args.caller.event, frame.mode())?;
     if let Some(event) = &event {
         dispatcher::clear_event(**event);
     }
@@ -91,16 +80,16 @@ fn control(frame: &Frame, args: &ControlArguments) -> NtResult<NtStatus> {
     let major = if args.file_system { IRP_MJ_FILE_SYSTEM_CONTROL } else { IRP_MJ_DEVICE_CONTROL };
     packet.set(IRP::RequestorMode, frame.mode() as u8);
     packet.set_addr(IRP::Tail_Thread, frame.thread.object());
-    packet.set_addr(IRP::UserIosb, args.iosb.value());
-    packet.set_code(IRP::UserApcRoutine, args.apc_routine);
-    packet.set_addr(IRP::UserApcContext, args.apc_context);
+    packet.set_addr(IRP::UserIosb, args.caller.iosb.value());
+    packet.set_code(IRP::UserApcRoutine, args.caller.apc_routine);
+    packet.set_addr(IRP::UserApcContext, args.caller.apc_context);
     let stack = irp::next(packet);
     stack.set(IO_STACK_LOCATION::MajorFunction, major);
     stack.set_ptr(IO_STACK_LOCATION::FileObject, Some(*opened));
     stack.set(IO_STACK_LOCATION::DeviceIoControl_OutputBufferLength, args.output.1);
     stack.set(IO_STACK_LOCATION::DeviceIoControl_InputBufferLength, args.input.1);
     stack.set(IO_STACK_LOCATION::DeviceIoControl_IoControlCode, args.code);
-    if let Err(error) = buffers(packet, args, kernel) {
+    if let Err(error) = buffers(packet, args.code, args.input, args.output, kernel) {
         irp::release(packet);
         return Err(error);
     }
@@ -117,11 +106,11 @@ fn control(frame: &Frame, args: &ControlArguments) -> NtResult<NtStatus> {
 }
 
 /// METHOD_BUFFERED 0, IN_DIRECT 1, OUT_DIRECT 2, NEITHER 3.
-fn buffers(packet: Irp, args: &ControlArguments, kernel: bool) -> NtResult<()> {
-    let (input, input_length) = (args.input.0, args.input.1 as usize);
-    let (output, output_length) = (args.output.0, args.output.1 as usize);
+fn buffers(packet: Irp, code: u32, input: (Addr, u32), output: (Addr, u32), kernel: bool) -> NtResult<()> {
+    let (input, input_length) = (input.0, input.1 as usize);
+    let (output, output_length) = (output.0, output.1 as usize);
     let stack = irp::next(packet);
-    let method = args.code & 3;
+    let method = code & 3;
     if method == 3 {
         if kernel {
             input.region(input_length, true).map_err(violation)?;
@@ -185,18 +174,7 @@ pub fn synchronous(
     stack.set(IO_STACK_LOCATION::DeviceIoControl_OutputBufferLength, output.1);
     stack.set(IO_STACK_LOCATION::DeviceIoControl_InputBufferLength, input.1);
     stack.set(IO_STACK_LOCATION::DeviceIoControl_IoControlCode, code);
-    let args = ControlArguments {
-        handle: nt_ob::Handle::NULL,
-        event: nt_ob::Handle::NULL,
-        apc_routine: None,
-        apc_context: 0,
-        iosb: Addr::NULL,
-        code,
-        input,
-        output,
-        file_system: false,
-    };
-    if let Err(error) = buffers(packet, &args, mode == Mode::Kernel) {
+    if let Err(error) = buffers(packet, code, input, output, mode == Mode::Kernel) {
         irp::release(packet);
         return IoStatus::new(error.status(), 0);
     }

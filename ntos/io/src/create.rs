@@ -18,7 +18,7 @@ use nt_abi::io::{
     FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_CREATE_OPERATION, IRP_MJ_CREATE, IRP_SYNCHRONOUS_API,
     SL_CASE_SENSITIVE, SL_FORCE_ACCESS_CHECK, SL_OPEN_TARGET_DIRECTORY, SL_STOP_ON_SYMLINK,
 };
-use nt_abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_DONT_REPARSE, OBJ_FORCE_ACCESS_CHECK, OBJ_KERNEL_HANDLE};
+use nt_abi::ob::{DELETE, OBJ_CASE_INSENSITIVE, OBJ_DONT_REPARSE, OBJ_FORCE_ACCESS_CHECK, OBJ_KERNEL_HANDLE};
 use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::{Foreign, Region};
 use nt_ex::pool;
@@ -28,7 +28,6 @@ use nt_ob::types::ObjectType;
 use nt_ob::{Handle, ObjectRef, object};
 use nt_trace::rule;
 
-const DELETE: u32 = 0x1_0000;
 /// FILE_DIRECTORY_FILE and FILE_NON_DIRECTORY_FILE (NT-NAM-05).
 const BOTH_KINDS: u32 = 0x41;
 /// The longest name, in units (NT-NAM-16).

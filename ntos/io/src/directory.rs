@@ -100,7 +100,7 @@ fn query(frame: &Frame, args: &DirectoryArguments) -> NtResult<NtStatus> {
 
 /// A counted string with its units behind it, in one block that goes with the packet (Tail.Overlay.AuxiliaryBuffer).
 fn string(units: &[u16]) -> NtResult<nt_cell::Foreign<UNICODE_STRING>> {
-    let bytes: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let bytes = nt_rtl::unicode::bytes_of(units);
     let length = u16::try_from(bytes.len()).map_err(|_| NtStatus::OBJECT_NAME_INVALID.error())?;
     let block = pool::allocate(UNICODE_STRING::SIZE + bytes.len().max(2), pool::tag(b"IoDp"), pool::PoolKind::NonPaged);
     let block = block.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;

@@ -11,6 +11,8 @@ use crate::driver::{FastCall, FastControl, OwnedIrp};
 use crate::info::InfoArguments;
 use crate::irp::{self, IoStatus, Irp};
 use crate::rw::Arguments;
+use crate::service::Caller;
+use crate::service::violation;
 use crate::system::System;
 use crate::{complete, create, device, driver, event, file, info, read, rw, send, write};
 use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, IO_STACK_LOCATION, IRP};
@@ -185,7 +187,6 @@ pub fn release_cancel_lock(irql: u8) {
 
 /// Reads OBJECT_ATTRIBUTES: root, name, attributes.
 pub(crate) fn attributes(frame: &Frame, address: u64) -> NtResult<(Handle, Vec<u16>, u32)> {
-    let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
     let kernel = frame.mode() == Mode::Kernel;
     if address == 0 {
         return Ok((Handle::NULL, Vec::new(), 0));
@@ -205,13 +206,12 @@ pub(crate) fn attributes(frame: &Frame, address: u64) -> NtResult<(Handle, Vec<u
 
 /// Reads a caller's UNICODE_STRING.
 pub(crate) fn text(frame: &Frame, address: u64) -> NtResult<Vec<u16>> {
-    let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
     let kernel = frame.mode() == Mode::Kernel;
     let string = given(frame, address).region(UNICODE_STRING::SIZE, kernel).map_err(violation)?;
     let length = string.load::<u16>(0).map_err(violation)?;
     let buffer = string.load::<u64>(UNICODE_STRING::Buffer.offset()).map_err(violation)?;
     let bytes = given(frame, buffer).region(usize::from(length), kernel).and_then(Region::to_vec).map_err(violation)?;
-    Ok(bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect())
+    Ok(nt_rtl::unicode::units_of(&bytes))
 }
 
 /// A required pointer.
@@ -235,7 +235,6 @@ pub(crate) struct RawCreate {
 }
 
 pub(crate) fn create_file(frame: &Frame, raw: &RawCreate) -> NtResult<NtStatus> {
-    let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
     let kernel = frame.mode() == Mode::Kernel;
     let out = given(frame, raw.handle).region(8, kernel).map_err(violation)?;
     let iosb = given(frame, raw.iosb);
@@ -305,6 +304,17 @@ fn transfer(
     }
 }
 
+/// Who asks, from the first five arguments of most services.
+pub(crate) fn caller(frame: &Frame, handle: u64, event: u64, apc: u64, context: u64, iosb: u64) -> Caller {
+    Caller {
+        handle: Handle(handle),
+        event: Handle(event),
+        apc_routine: code(apc),
+        apc_context: context,
+        iosb: given(frame, iosb),
+    }
+}
+
 pub(crate) fn query(frame: &Frame, handle: u64, iosb: u64, buffer: u64, length: u32, class: u32) -> InfoArguments {
     InfoArguments { handle: Handle(handle), iosb: given(frame, iosb), buffer: given(frame, buffer), length, class }
 }
@@ -320,7 +330,6 @@ fn timeout(frame: &Frame, address: u64) -> NtResult<Option<i64>> {
 }
 
 fn create_event(frame: &Frame, out: u64, access: u32, attrs: u64, kind: u32, state: u8) -> NtResult<NtStatus> {
-    let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
     let kernel = frame.mode() == Mode::Kernel;
     let slot = given(frame, out).region(8, kernel).map_err(violation)?;
     let (_, name, flags) = attributes(frame, attrs)?;
@@ -334,7 +343,6 @@ fn create_event(frame: &Frame, out: u64, access: u32, attrs: u64, kind: u32, sta
 }
 
 fn reference_by_handle(handle: u64, access: u32, kind: u64, mode: u8, out: u64, info_at: u64) -> NtResult<NtStatus> {
-    let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
     let frame = nt_ke::current();
     let mode = Mode::from_raw(mode);
     let slot = vouched(out).region(8, true).map_err(violation)?;

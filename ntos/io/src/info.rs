@@ -8,6 +8,7 @@
 use crate::device::{self, Device};
 use crate::irp::{self, IoStatus};
 use crate::observe::{self, Request};
+use crate::service::violation;
 use crate::system::System;
 use crate::{event, file, port, target};
 use nt_abi::io::{
@@ -16,7 +17,8 @@ use nt_abi::io::{
     FO_SKIP_SET_FAST_IO, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO,
     IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_SET_INFORMATION, IRP_MJ_SET_VOLUME_INFORMATION,
 };
-use nt_abi::{Bytes, NtError, NtResult, NtStatus};
+use nt_abi::ob::DELETE;
+use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::{Addr, Foreign, Region};
 use nt_ex::pool;
 use nt_ke::{Frame, Mode, dispatcher};
@@ -134,7 +136,6 @@ const fn query_shape(class: u32) -> Option<Shape> {
 }
 
 const fn set_shape(class: u32) -> Option<Shape> {
-    const DELETE: u32 = 0x1_0000;
     let (length, access) = match class {
         class::BASIC => (40, FILE_WRITE_ATTRIBUTES),
         class::RENAME | class::RENAME_EX => (24, DELETE),
@@ -165,10 +166,6 @@ pub struct InfoArguments {
     pub length: u32,
     /// FileInformationClass.
     pub class: u32,
-}
-
-fn violation(_: nt_cell::Fault) -> NtError {
-    NtStatus::ACCESS_VIOLATION.error()
 }
 
 struct Opened {

@@ -9,16 +9,14 @@ use crate::driver::{self, Answer, NativeDriver, OwnedIrp};
 use crate::irp::{self, IoStatus};
 use crate::{file, irp::Irp};
 use nt_abi::io::{
-    DEVICE_OBJECT, DRIVER_EXTENSION, DRIVER_OBJECT, IO_STACK_LOCATION, IRP_MJ_PNP, IRP_MJ_POWER, IRP_MN_REMOVE_DEVICE,
-    IRP_MN_START_DEVICE,
+    DEVICE_OBJECT, DRIVER_EXTENSION, DRIVER_OBJECT, FILE_DEVICE_UNKNOWN, IO_STACK_LOCATION, IRP_MJ_PNP, IRP_MJ_POWER,
+    IRP_MN_REMOVE_DEVICE, IRP_MN_START_DEVICE,
 };
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Foreign, callout};
 use nt_ke::Frame;
 use nt_ob::ObjectRef;
 use std::sync::Arc;
-
-const FILE_DEVICE_UNKNOWN: u32 = 0x22;
 
 /// The driver of the devices below.
 struct Bus;

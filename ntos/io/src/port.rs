@@ -7,6 +7,7 @@
 use crate::irp::IoStatus;
 use nt_abi::io::{FILE_OBJECT, FO_SKIP_COMPLETION_PORT, FO_SYNCHRONOUS_IO, IO_COMPLETION_CONTEXT};
 use nt_abi::ke::{DISPATCHER_HEADER, KSEMAPHORE};
+use nt_abi::ob::{IO_COMPLETION_MODIFY_STATE, IO_COMPLETION_QUERY_STATE};
 use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::{Foreign, Steady};
 use nt_ex::pool;
@@ -63,9 +64,6 @@ pub fn queue(port: Foreign<KSEMAPHORE>, packet: Packet) {
     }
 }
 
-const MODIFY_STATE: u32 = 2;
-const QUERY_STATE: u32 = 1;
-
 fn port_of(frame: &Frame, handle: Handle, access: u32) -> NtResult<ObjectRef<KSEMAPHORE>> {
     let (object, _) = crate::event::reference(frame, handle, ObjectType::IoCompletion, access, frame.mode())?;
     Ok(object.retype())
@@ -73,19 +71,19 @@ fn port_of(frame: &Frame, handle: Handle, access: u32) -> NtResult<ObjectRef<KSE
 
 /// NtSetIoCompletion: queues a packet that is returned as it is.
 pub fn set(frame: &Frame, handle: Handle, packet: Packet) -> NtResult<()> {
-    queue(*port_of(frame, handle, MODIFY_STATE)?, packet);
+    queue(*port_of(frame, handle, IO_COMPLETION_MODIFY_STATE)?, packet);
     Ok(())
 }
 
 /// NtQueryIoCompletion: how many packets are queued.
 pub fn depth(frame: &Frame, handle: Handle) -> NtResult<u32> {
-    let port = port_of(frame, handle, QUERY_STATE)?;
+    let port = port_of(frame, handle, IO_COMPLETION_QUERY_STATE)?;
     Ok(port.at(KSEMAPHORE::Header).get(DISPATCHER_HEADER::SignalState).max(0).cast_unsigned())
 }
 
 /// NtRemoveIoCompletion: TIMEOUT when none came.
 pub fn remove(frame: &Frame, handle: Handle, timeout: Option<i64>) -> NtResult<Result<Packet, NtStatus>> {
-    let port = port_of(frame, handle, MODIFY_STATE)?;
+    let port = port_of(frame, handle, IO_COMPLETION_MODIFY_STATE)?;
     let mut taken = None;
     let done = frame.service(|| take(frame, *port, 1, timeout, false, |packet| taken = Some(packet)));
     Ok(done.and_then(|()| taken.ok_or(NtStatus::TIMEOUT)))
@@ -102,7 +100,7 @@ pub fn remove_several(
     if count == 0 {
         return NtStatus::INVALID_PARAMETER.fail();
     }
-    let port = port_of(frame, handle, MODIFY_STATE)?;
+    let port = port_of(frame, handle, IO_COMPLETION_MODIFY_STATE)?;
     let mut packets = Vec::new();
     let done = frame.service(|| take(frame, *port, count, timeout, alertable, |packet| packets.push(packet)));
     Ok(done.map(|()| packets))
@@ -165,7 +163,7 @@ pub fn replace(frame: &Frame, file: Foreign<FILE_OBJECT>, handle: Handle, key: u
     }
     if handle != Handle::NULL {
         // The new port is looked up first: a bad handle leaves the association as it was.
-        drop(port_of(frame, handle, MODIFY_STATE)?);
+        drop(port_of(frame, handle, IO_COMPLETION_MODIFY_STATE)?);
     }
     detach(file);
     if handle == Handle::NULL { Ok(()) } else { associate(frame, file, handle, key) }

@@ -11,6 +11,7 @@ use crate::irp::{
     self, IRP_PREFIX, IoStatus, Irp, PREFIX_DEFER, PREFIX_NO_ALERT, PREFIX_SERVICE, STATE_COMPLETED, STATE_LEFT,
 };
 use crate::observe::{self, Request, Scope};
+use crate::service::violation;
 use crate::system::System;
 use crate::{complete, event, file, send, settle, verify};
 use nt_abi::io::{
@@ -21,7 +22,7 @@ use nt_abi::io::{
     IRP_WRITE_OPERATION, SL_WRITE_THROUGH,
 };
 use nt_abi::ke::KEVENT;
-use nt_abi::{NtError, NtResult, NtStatus};
+use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Addr, CodePtr, Foreign, Region, callout};
 use nt_ex::pool;
 use nt_ke::{Frame, Mode, WindowsVersion, dispatcher, wait};
@@ -104,10 +105,6 @@ struct Transfer<'a> {
     event: Option<ObjectRef<KEVENT>>,
     offset: Option<i64>,
     key: u32,
-}
-
-fn violation(_: nt_cell::Fault) -> NtError {
-    NtStatus::ACCESS_VIOLATION.error()
 }
 
 /// NtWriteFile / NtReadFile.

@@ -8,16 +8,18 @@ use crate::create::{self, CreateSpec};
 use crate::device;
 use crate::file::FileObject;
 use crate::info::SystemBuffer;
-use nt_abi::io::{FILE_OBJECT, FILE_OPEN, FILE_OPEN_FOR_BACKUP_INTENT, FO_OPENED_CASE_SENSITIVE};
+use crate::service::violation;
+use nt_abi::io::{
+    FILE_ADD_FILE, FILE_OBJECT, FILE_OPEN, FILE_OPEN_FOR_BACKUP_INTENT, FILE_SHARE_READ, FILE_SHARE_WRITE,
+    FO_OPENED_CASE_SENSITIVE,
+};
 use nt_abi::ob::OBJ_CASE_INSENSITIVE;
-use nt_abi::{NtError, NtResult, NtStatus};
-use nt_cell::Foreign;
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::{Foreign, Region};
 use nt_ke::Frame;
 use nt_ob::Handle;
 use nt_ob::access::SYNCHRONIZE;
-
-const ADD_FILE: u32 = 2;
-const SHARE: u32 = 3;
+use nt_rtl::unicode::units_of;
 
 /// The open directory; it is closed with this value.
 pub struct Target(Option<FileObject>);
@@ -38,21 +40,25 @@ impl Drop for Target {
     }
 }
 
-fn bad(_: nt_cell::Fault) -> NtError {
-    NtStatus::ACCESS_VIOLATION.error()
+/// The name in FILE_RENAME_INFORMATION or FILE_LINK_INFORMATION, at least 20 bytes of it (NT-REN-01).
+///
+/// # Errors
+/// INVALID_PARAMETER: there is none, half a character, or more than there is.
+/// IRQL: any. Source: FILE_RENAME_INFORMATION page.
+pub fn name_in(information: Region) -> NtResult<Vec<u16>> {
+    let length = information.load::<u32>(16).map_err(violation)? as usize;
+    if length == 0 || !length.is_multiple_of(2) || length > information.len() - 20 {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    Ok(units_of(&information.sub(20, length).to_vec().map_err(violation)?))
 }
 
 /// Opens the target's directory; `None` for a simple rename, whose name stands beside the old one.
 pub fn open(frame: &Frame, source: Foreign<FILE_OBJECT>, information: &SystemBuffer) -> NtResult<Option<Target>> {
     const SEPARATOR: u16 = b'\\' as u16;
     let region = information.region();
-    let root = Handle(region.load::<u64>(8).map_err(bad)?);
-    let length = region.load::<u32>(16).map_err(bad)? as usize;
-    if length == 0 || !length.is_multiple_of(2) || length > region.len() - 20 {
-        return NtStatus::INVALID_PARAMETER.fail(); // NT-REN-01
-    }
-    let raw = region.sub(20, length).to_vec().map_err(bad)?;
-    let name: Vec<u16> = raw.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    let root = Handle(region.load::<u64>(8).map_err(violation)?);
+    let name = name_in(region)?;
     if root == Handle::NULL && name.first() != Some(&SEPARATOR) {
         return if name.contains(&SEPARATOR) { NtStatus::OBJECT_NAME_INVALID.fail() } else { Ok(None) }; // NT-REN-20
     }
@@ -61,11 +67,11 @@ pub fn open(frame: &Frame, source: Foreign<FILE_OBJECT>, information: &SystemBuf
     }
     let sensitive = source.get(FILE_OBJECT::Flags) & FO_OPENED_CASE_SENSITIVE != 0;
     let spec = CreateSpec {
-        access: ADD_FILE | SYNCHRONIZE,
+        access: FILE_ADD_FILE | SYNCHRONIZE,
         root,
         name,
         attributes: if sensitive { 0 } else { OBJ_CASE_INSENSITIVE },
-        share: SHARE,
+        share: FILE_SHARE_READ | FILE_SHARE_WRITE,
         disposition: FILE_OPEN,
         options: FILE_OPEN_FOR_BACKUP_INTENT,
         target_directory: true,

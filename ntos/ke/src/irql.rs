@@ -3,12 +3,7 @@
 //! Room: ntos/ke. IRQL: any. Source: wdm.h levels; KeRaiseIrql page.
 //! The host does not mask anything at a raised level: rules about IRQL are checked, not enforced by hardware.
 
-/// Threads run, everything may wait.
-pub const PASSIVE_LEVEL: u8 = 0;
-/// APCs are held back.
-pub const APC_LEVEL: u8 = 1;
-/// The dispatcher: no waiting, no pageable memory.
-pub const DISPATCH_LEVEL: u8 = 2;
+pub use nt_abi::ke::{APC_LEVEL, DISPATCH_LEVEL, PASSIVE_LEVEL};
 
 /// Returns the current IRQL of this processor (this host thread).
 #[must_use]

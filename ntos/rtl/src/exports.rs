@@ -118,7 +118,7 @@ fn print_wide(buffer: u64, count: u64, text: u64, args: &mut VaList) -> Result<i
     }
     out.push(0);
     out.truncate(usize::try_from(count).unwrap_or(usize::MAX));
-    let raw = format::bytes_of(&out);
+    let raw = unicode::bytes_of(&out);
     span(buffer, raw.len()).write_from(&raw)?;
     Ok(if length as u64 > count { -1 } else { length as i32 })
 }
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn snwprintf_counts_units() {
-        let wide_bytes = |s: &str| format::bytes_of(&s.encode_utf16().collect::<Vec<_>>());
+        let wide_bytes = |s: &str| unicode::bytes_of(&s.encode_utf16().collect::<Vec<_>>());
         let (buffer, format) = (UserBlock::new(32).expect("arena"), text(&wide_bytes("<%s>\0")));
         let name = text(&wide_bytes("n€\0"));
         let args = slots(&[name.addr()]);
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn a_driver_prints_on_its_machines_debug_output() {
         let (format, name) = (text(b"%s: %wZ at %p, %I64d\n\0"), text(b"drv\0"));
-        let body = text(&format::bytes_of(&"\\Dé".encode_utf16().collect::<Vec<_>>()));
+        let body = text(&unicode::bytes_of(&"\\Dé".encode_utf16().collect::<Vec<_>>()));
         let string = slots(&[6 | 6 << 16, body.addr()]);
         let args = slots(&[format.addr(), name.addr(), string.addr(), 0xAB, u64::MAX]);
         let out = printed(|| assert_eq!(call_variadic("DbgPrint", args.addr()), 0));

@@ -6,6 +6,7 @@
 //! three bytes that its number would take, and [`to_units`] turns those back, so wide text survives unchanged.
 //! Not here: floating-point conversions (kernel code may not use them without saving state); they print as `%f`.
 
+use crate::unicode::units_of;
 use nt_abi::ob::UNICODE_STRING;
 use nt_cell::{Fault, Region};
 
@@ -318,18 +319,6 @@ pub fn wide_string(span: impl Fn(u64, usize) -> Region, addr: u64, limit: usize)
     Ok(units)
 }
 
-/// Reads little-endian units from bytes; an odd last byte does not count.
-#[must_use]
-pub fn units_of(bytes: &[u8]) -> Vec<u16> {
-    bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
-}
-
-/// Returns units as little-endian bytes.
-#[must_use]
-pub fn bytes_of(units: &[u16]) -> Vec<u8> {
-    units.iter().flat_map(|unit| unit.to_le_bytes()).collect()
-}
-
 /// Encodes units as UTF-8; an unpaired surrogate takes three bytes.
 #[must_use]
 pub fn to_bytes(units: &[u16]) -> Vec<u8> {
@@ -381,6 +370,7 @@ pub fn to_units(bytes: &[u8]) -> Vec<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unicode::bytes_of;
     use nt_cell::UserBlock;
 
     /// Arguments for a test: values, and strings in user memory.

@@ -6,7 +6,7 @@
 //! A buffer that a routine here allocates comes from nonpaged pool with tag `Strg`, and [`release`] frees it.
 
 pub use crate::cases::{downcase, upcase};
-use crate::format::{bytes_of, to_bytes, to_units, units_of};
+use crate::format::{to_bytes, to_units};
 use nt_abi::ob::{ANSI_STRING, UNICODE_STRING};
 use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::{Fault, Foreign, Region};
@@ -16,6 +16,18 @@ use nt_ex::pool::{self, PoolKind};
 const LONGEST: usize = 0xFFFC;
 /// STATUS_INVALID_PARAMETER_2.
 const INVALID_PARAMETER_2: NtStatus = NtStatus(0xC000_00F0);
+
+/// Reads little-endian units from bytes; an odd last byte does not count.
+#[must_use]
+pub fn units_of(bytes: &[u8]) -> Vec<u16> {
+    bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
+}
+
+/// Returns units as little-endian bytes.
+#[must_use]
+pub fn bytes_of(units: &[u16]) -> Vec<u8> {
+    units.iter().flat_map(|unit| unit.to_le_bytes()).collect()
+}
 
 /// Returns the units of a string.
 pub fn units(string: Foreign<UNICODE_STRING>) -> Result<Vec<u16>, Fault> {

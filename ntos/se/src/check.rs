@@ -103,8 +103,7 @@ mod tests {
     use super::*;
     use crate::acl::{Ace, Acl};
     use crate::token::TokenSpec;
-
-    const DELETE: u32 = 0x1_0000;
+    use nt_abi::ob::DELETE;
 
     fn user() -> Token {
         Token::new(TokenSpec::user(Sid::account(1001), &[Sid::USERS]))

@@ -11,18 +11,15 @@ use crate::generated::Completed;
 use nt_abi::flt::FLT_CALLBACK_DATA;
 use nt_abi::io::{FILE_OBJECT, IO_STATUS_BLOCK};
 use nt_abi::ob::OBJECT_ATTRIBUTES;
-use nt_abi::{Bytes, NtError, NtResult, NtStatus};
+use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::{Foreign, callout, exports};
 use nt_io::create::CreateSpec;
 use nt_io::irp::IoStatus;
+use nt_io::service::violation;
 use nt_io::system::System;
 use nt_ke::{Frame, Mode};
 use nt_ob::Handle;
 use std::sync::Arc;
-
-fn violation(_: nt_cell::Fault) -> NtError {
-    NtStatus::ACCESS_VIOLATION.error()
-}
 
 fn target(instance: u64, file: u64) -> NtResult<(Arc<Instance>, Foreign<FILE_OBJECT>)> {
     let invalid = NtStatus::INVALID_PARAMETER.error();

@@ -22,6 +22,7 @@ use nt_ex::pool;
 use nt_io::device;
 use nt_io::irp::{self, IoStatus, Irp, Stack};
 use nt_io::observe::{Request, Scope};
+use nt_io::service::violation;
 use nt_io::system::System;
 use nt_ke::Frame;
 use std::sync::Arc;
@@ -198,7 +199,6 @@ pub fn query_security(
 /// FltSetSecurityObject with a self-relative descriptor.
 #[must_use]
 pub fn set_security(frame: &Frame, target: Target<'_>, information: u32, descriptor: &[u8]) -> IoStatus {
-    let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
     let copy = match nt_io::info::SystemBuffer::new(descriptor.len()) {
         Ok(copy) => copy,
         Err(error) => return IoStatus::new(error.status(), 0),
@@ -227,7 +227,6 @@ pub struct Control {
 /// FltFsControlFile, FltDeviceIoControlFile: Information is LengthReturned.
 #[must_use]
 pub fn control(frame: &Frame, target: Target<'_>, control: &Control) -> IoStatus {
-    let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
     let major = if control.file_system { IRP_MJ_FILE_SYSTEM_CONTROL } else { IRP_MJ_DEVICE_CONTROL };
     let (input, output) = (control.input.len(), control.output.len());
     let method = control.code & 3;

@@ -7,8 +7,8 @@ use super::Target;
 use crate::filter::Instance;
 use crate::volume::Volume;
 use nt_abi::io::{
-    DEVICE_OBJECT, FILE_OBJECT, FILE_OPEN, FILE_OPEN_FOR_BACKUP_INTENT, FILE_SHARE_READ, FILE_SHARE_WRITE,
-    FO_CLEANUP_COMPLETE, FO_FILE_OPEN_CANCELLED, FO_HANDLE_CREATED, IRP_MJ_CLEANUP, IRP_MJ_CLOSE,
+    DEVICE_OBJECT, FILE_ADD_FILE, FILE_OBJECT, FILE_OPEN, FILE_OPEN_FOR_BACKUP_INTENT, FILE_SHARE_READ,
+    FILE_SHARE_WRITE, FO_CLEANUP_COMPLETE, FO_FILE_OPEN_CANCELLED, FO_HANDLE_CREATED, IRP_MJ_CLEANUP, IRP_MJ_CLOSE,
 };
 use nt_abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE};
 use nt_abi::{Bytes, NtResult, NtStatus};
@@ -17,8 +17,9 @@ use nt_io::create::{self, Below, CreateSpec};
 use nt_io::file::FileObject;
 use nt_io::info::class;
 use nt_io::irp::IoStatus;
+use nt_io::service::violation;
 use nt_io::system::System;
-use nt_io::{device, event};
+use nt_io::{device, event, target};
 use nt_ke::{Frame, Mode};
 use nt_ob::access::SYNCHRONIZE;
 use nt_ob::types::ObjectType;
@@ -131,28 +132,21 @@ pub(super) fn target_directory(
     length: u32,
 ) -> NtResult<Option<Opened>> {
     const SEPARATOR: u16 = b'\\' as u16;
-    const ADD_FILE: u32 = 2;
     if !matches!(class, class::RENAME | class::RENAME_EX | class::LINK | class::LINK_EX) {
         return Ok(None);
     }
-    let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
     if length < 20 {
         return NtStatus::INFO_LENGTH_MISMATCH.fail();
     }
     let region = Region::pool(data, length as usize);
     let root = Handle(region.load::<u64>(8).map_err(violation)?);
-    let bytes = region.load::<u32>(16).map_err(violation)? as usize;
-    if bytes == 0 || bytes > length as usize - 20 || !bytes.is_multiple_of(2) {
-        return NtStatus::INVALID_PARAMETER.fail();
-    }
-    let raw = region.sub(20, bytes).to_vec().map_err(violation)?;
-    let name: Vec<u16> = raw.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    let name = target::name_in(region)?;
     let absolute = name.first() == Some(&SEPARATOR);
     if root == Handle::NULL && !absolute {
         return Ok(None);
     }
     let spec = CreateSpec {
-        access: ADD_FILE | SYNCHRONIZE,
+        access: FILE_ADD_FILE | SYNCHRONIZE,
         root,
         name,
         attributes: OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE,

@@ -36,7 +36,7 @@ fn destination(instance: u64, file: u64, root: u64, name: u64, length: u32, opti
     let instance = filter::instance_at(at(instance)).ok_or(invalid)?;
     let file = at::<FILE_OBJECT>(file).ok_or(invalid)?;
     let raw = bytes(name, length as usize).to_vec().map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
-    let name: Vec<u16> = raw.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    let name = nt_rtl::unicode::units_of(&raw);
     super::destination(&nt_ke::current(), &instance, file, Handle(root), &name, options)
 }
 

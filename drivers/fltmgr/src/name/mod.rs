@@ -115,7 +115,7 @@ fn make(units: &[u16], volume: usize, format: u32) -> NtResult<Name> {
     if units.len() > 0x7FFE {
         return NtStatus::NAME_TOO_LONG.fail();
     }
-    let bytes: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let bytes = nt_rtl::unicode::bytes_of(units);
     let whole = NAME::SIZE + bytes.len() + 2;
     let block = pool::allocate(whole, pool::tag(b"FMfn"), pool::PoolKind::Paged);
     let block = block.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;

@@ -15,10 +15,12 @@ use nt_cell::{Foreign, Region};
 use nt_ex::pool;
 use nt_io::create::CreateSpec;
 use nt_io::info::class;
+use nt_io::service::violation;
 use nt_io::system::System;
 use nt_ke::{Frame, irql};
 use nt_ob::Handle;
 use nt_ob::types::ObjectType;
+use nt_rtl::unicode::units_of;
 use std::sync::Arc;
 
 const SEPARATOR: u16 = b'\\' as u16;
@@ -140,10 +142,6 @@ fn ask(frame: &Frame, volume: &Arc<Volume>, source: Source<'_>, format: u32) -> 
     make(&units, prefix, format)
 }
 
-fn units_of(bytes: &[u8]) -> Vec<u16> {
-    bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
-}
-
 /// A query whose answer is FILE_NAME_INFORMATION.
 fn name_query(frame: &Frame, target: Target<'_>, class: u32) -> NtResult<Vec<u16>> {
     let bytes = calls::query_bytes(frame, target, class, 0x1_0000 - 8)?;
@@ -161,7 +159,6 @@ fn own_path(frame: &Frame, target: Target<'_>) -> NtResult<Vec<u16>> {
 
 /// The path that a create asks for (FLT-N-04).
 fn opened_path(frame: &Frame, source: Source<'_>) -> NtResult<Vec<u16>> {
-    let violation = |_| NtStatus::ACCESS_VIOLATION.error();
     let own = nt_rtl::unicode::units(source.file.at(FILE_OBJECT::FileName)).map_err(violation)?;
     let mut path = match source.file.ptr(FILE_OBJECT::RelatedFileObject) {
         Some(related) => own_path(frame, Target { instance: source.instance, file: related })?,

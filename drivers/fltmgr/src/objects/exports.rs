@@ -7,20 +7,17 @@ use super::Neighbour;
 use crate::exports::{at, bytes, filter_of, give, status, store, text_at, volume_at};
 use crate::filter::{self, FLT_FSTYPE_NTFS, Filter, FltMgr, Instance, Opaque};
 use crate::volume::Volume;
-use nt_abi::io::{DEVICE_OBJECT, FILE_OBJECT};
-use nt_abi::{Bytes, NtError, NtResult, NtStatus};
+use nt_abi::io::{DEVICE_OBJECT, FILE_OBJECT, FILE_READ_ONLY_DEVICE};
+use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::{Export, Foreign, exports};
 use nt_ex::pushlock;
 use nt_io::info::class;
+use nt_io::service::violation;
 use nt_ob::object;
 use std::sync::Arc;
 
 fn instance_of(pointer: u64) -> NtResult<Arc<Instance>> {
     filter::instance_at(at(pointer)).ok_or(NtStatus::INVALID_PARAMETER.error())
-}
-
-fn violation(_: nt_cell::Fault) -> NtError {
-    NtStatus::ACCESS_VIOLATION.error()
 }
 
 fn given<T>(address: u64, found: impl FnOnce() -> NtResult<T>) -> NtResult<Option<T>> {
@@ -98,7 +95,6 @@ fn type_of(pointer: u64, out: u64) -> NtResult<NtStatus> {
 }
 
 fn is_writable(pointer: u64, out: u64) -> NtResult<NtStatus> {
-    const FILE_READ_ONLY_DEVICE: u32 = 2;
     let volume = match at::<Bytes>(pointer).and_then(filter::look_up) {
         Some(Opaque::Volume(volume)) => volume,
         Some(Opaque::Instance(instance)) => instance.volume.upgrade().ok_or(NtStatus::FLT_DELETING_OBJECT.error())?,

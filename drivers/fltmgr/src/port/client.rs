@@ -9,6 +9,7 @@ use nt_cell::{Addr, Foreign, Region, UserBlock, callout};
 use nt_ex::pool;
 use nt_io::event::LocalEvent;
 use nt_io::irp::u64word;
+use nt_io::service::violation;
 use nt_io::system::System;
 use nt_ke::{Frame, Mode, Mutex, dispatcher, wait};
 use nt_ob::object;
@@ -164,7 +165,6 @@ impl Connection {
         let routine = self.link.server.notify.message.ok_or(NtStatus::NOT_SUPPORTED.error())?;
         let given = UserBlock::new(input.len().max(1)).ok_or(resources)?;
         let room = UserBlock::new(output.max(1)).ok_or(resources)?;
-        let violation = |_: nt_cell::Fault| NtStatus::ACCESS_VIOLATION.error();
         given.region().sub(0, input.len()).write_from(input).map_err(violation)?;
         let returned = Word::new()?;
         let address = |block: &UserBlock, length: usize| if length == 0 { 0 } else { Addr::user(block.addr()).value() };

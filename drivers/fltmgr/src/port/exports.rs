@@ -6,13 +6,10 @@
 use super::Notify;
 use crate::exports::{at, bytes, code, filter_of, status, store};
 use nt_abi::ob::{OBJ_KERNEL_HANDLE, OBJECT_ATTRIBUTES};
-use nt_abi::{Bytes, NtError, NtResult, NtStatus};
+use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::{Foreign, Region, exports};
 use nt_ex::pool;
-
-fn violation(_: nt_cell::Fault) -> NtError {
-    NtStatus::ACCESS_VIOLATION.error()
-}
+use nt_io::service::violation;
 
 fn create(filter: u64, out: u64, attributes: u64, notify: [u64; 4], most: i32) -> NtResult<NtStatus> {
     let invalid = NtStatus::INVALID_PARAMETER.error();

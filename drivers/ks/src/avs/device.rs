@@ -13,9 +13,9 @@ use crate::connect;
 use crate::dispatch::{self, Header, KS_HEADER};
 use crate::object::{ItemList, NativeItem};
 use nt_abi::io::{
-    DEVICE_OBJECT, DO_POWER_PAGABLE, DRIVER_EXTENSION, DRIVER_OBJECT, IO_STACK_LOCATION, IRP_MJ_CLEANUP, IRP_MJ_CLOSE,
-    IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_PNP, IRP_MJ_POWER, IRP_MJ_READ,
-    IRP_MJ_SYSTEM_CONTROL, IRP_MJ_WRITE, IRP_MN_REMOVE_DEVICE, IRP_MN_START_DEVICE,
+    DEVICE_OBJECT, DO_POWER_PAGABLE, DRIVER_EXTENSION, DRIVER_OBJECT, FILE_DEVICE_KS, IO_STACK_LOCATION,
+    IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_PNP, IRP_MJ_POWER,
+    IRP_MJ_READ, IRP_MJ_SYSTEM_CONTROL, IRP_MJ_WRITE, IRP_MN_REMOVE_DEVICE, IRP_MN_START_DEVICE,
 };
 use nt_abi::ks::{KSDEVICE, KSDEVICE_DESCRIPTOR, KSDEVICE_DISPATCH, KSFILTER_DESCRIPTOR, KSFILTERFACTORY};
 use nt_abi::{Bytes, Code, Field, NtResult, NtStatus, Ptr};
@@ -45,8 +45,6 @@ nt_abi::layout! {
         To @ 0x00: Ptr<Bytes>;
     }
 }
-
-const FILE_DEVICE_KS: u32 = 0x2F;
 
 /// The descriptors that drivers were initialised with, by driver object.
 static DESCRIPTORS: LazyLock<Mutex<HashMap<u64, u64>>> = LazyLock::new(Mutex::default);

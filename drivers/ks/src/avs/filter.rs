@@ -12,7 +12,6 @@ use crate::avs::{AvMutex, Block, Level, Object, call};
 use crate::connect;
 use crate::dispatch;
 use crate::events::{self, Events};
-use crate::header::violation;
 use crate::object::{self, KsFactory, KsObject, NativeItem};
 use crate::property::{self, Property, Request, Value};
 use crate::sets::{self, Sets};
@@ -23,6 +22,7 @@ use nt_cell::{Foreign, Region};
 use nt_ex::pool;
 use nt_io::driver::{Answer, OwnedIrp};
 use nt_io::irp::{self, IoStatus, Irp};
+use nt_io::service::violation;
 use nt_ke::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
@@ -191,7 +191,7 @@ impl AvFilter {
     /// KSPROPERTY_PIN_DATAINTERSECTION (KS-PN-15 to KS-PN-17).
     fn intersect(&self, packet: Irp) -> NtResult<IoStatus> {
         let raw = property::input(packet)?;
-        let word = |at: usize| raw.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(0, u32::from_le_bytes);
+        let word = |at| super::word(&raw, at);
         let kind = self.kind(word(KSIDENTIFIER::SIZE))?;
         let (size, count, start) = (word(KSP_PIN::SIZE) as usize, word(KSP_PIN::SIZE + 4), KSP_PIN::SIZE + 8);
         if raw.len() < start || KSP_PIN::SIZE + size > raw.len() {

@@ -226,3 +226,8 @@ impl Drop for AvMutex {
         pool::free(self.object);
     }
 }
+
+/// A word of what a client sent; what it did not send is zero.
+fn word(raw: &[u8], at: usize) -> u32 {
+    raw.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(0, u32::from_le_bytes)
+}

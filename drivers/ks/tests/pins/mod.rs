@@ -9,6 +9,7 @@ use nt_cell::arena::UserBlock;
 use nt_io::control::{self, ControlArguments};
 use nt_io::create::{self, CreateSpec};
 use nt_io::event;
+use nt_io::service::Caller;
 use nt_ke::Mutex;
 use nt_ks::connect;
 use nt_ks::device::BuiltIn;
@@ -71,11 +72,7 @@ fn begin(
     block: &UserBlock,
 ) -> NtStatus {
     let arguments = ControlArguments {
-        handle,
-        event: Handle::NULL,
-        apc_routine: None,
-        apc_context: 0,
-        iosb: Addr::user(block.addr()),
+        caller: Caller::plain(handle, Addr::user(block.addr())),
         code,
         input,
         output,

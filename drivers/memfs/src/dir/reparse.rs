@@ -8,16 +8,14 @@ use super::host::{CONFINED, Host, call, name, stat};
 use super::object::of;
 use super::status::{self, error};
 use crate::node::{Node, Units};
+use nt_abi::io::{
+    IO_REPARSE_TAG_AF_UNIX as AF_UNIX, IO_REPARSE_TAG_LX_BLK as LX_BLK, IO_REPARSE_TAG_LX_CHR as LX_CHR,
+    IO_REPARSE_TAG_LX_FIFO as LX_FIFO, IO_REPARSE_TAG_LX_SYMLINK as LX_SYMLINK,
+};
 use nt_abi::{NtResult, NtStatus};
 use rustix::fd::AsFd;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use std::sync::Arc;
-
-const LX_SYMLINK: u32 = 0xA000_001D;
-const AF_UNIX: u32 = 0x8000_0023;
-const LX_FIFO: u32 = 0x8000_0024;
-const LX_CHR: u32 = 0x8000_0025;
-const LX_BLK: u32 = 0x8000_0026;
 
 /// Returns the tag that a kind of thing shows.
 pub(super) fn tag(kind: FileType) -> Option<u32> {

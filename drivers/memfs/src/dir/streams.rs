@@ -220,7 +220,7 @@ fn decoded(folder: &OwnedFd, name: &[u8]) -> Option<Units> {
         (b'#', _) => {
             let mut value = [0; 512];
             let length = Spot::named(folder, name).get(NAME, &mut value).ok()?;
-            Some(value[..length].chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect())
+            Some(nt_rtl::unicode::units_of(&value[..length]))
         }
         _ => None,
     }
@@ -228,7 +228,7 @@ fn decoded(folder: &OwnedFd, name: &[u8]) -> Option<Units> {
 
 /// Keeps a stream's own name beside it.
 fn keep_name(file: &OwnedFd, name: &[u16]) -> NtResult<()> {
-    let bytes: Vec<u8> = name.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let bytes = nt_rtl::unicode::bytes_of(name);
     call(|| rustix::fs::fsetxattr(file, NAME, &bytes, XattrFlags::empty())).map_err(error)
 }
 

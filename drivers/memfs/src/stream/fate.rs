@@ -67,13 +67,7 @@ fn cut(stream: &Node) -> NtResult<()> {
         return Ok(()); // the host frees it
     }
     let _main = stream.main.exclusive()?;
-    let mut data = stream.data.write();
-    data.content.set_length(0)?;
-    data.eof = 0;
-    data.valid = 0;
-    data.allocate(0)?;
-    stream.publish(&data);
-    drop(data);
+    stream.empty()?;
     stream.tell_cache();
     Ok(())
 }

@@ -5,7 +5,7 @@
 
 use super::name::{Part, part};
 use crate::create;
-use crate::naming::Kind;
+use crate::naming::{Kind, REPLACE, VALID_FLAGS};
 use crate::node::{CCB, Node, OPENS, Open, Units, Volume, upcase};
 use nt_abi::io::{FILE_OBJECT, FO_NO_INTERMEDIATE_BUFFERING};
 use nt_abi::{NtResult, NtStatus};
@@ -16,8 +16,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 const COLON: u16 = b':' as u16;
-const REPLACE: u32 = 1;
-const VALID_FLAGS: u32 = 0x1FF;
 
 /// Is it a stream that this rename or link is about?
 pub(crate) fn concerns(open: &Open, name: &[u16]) -> bool {

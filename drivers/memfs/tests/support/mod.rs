@@ -5,6 +5,7 @@ pub mod directory;
 mod ground;
 pub mod names;
 pub mod notify;
+pub mod pool;
 pub mod reparse;
 pub mod security;
 
@@ -18,6 +19,7 @@ use nt_io::create::{self, CreateSpec};
 use nt_io::info::{self, InfoArguments, class};
 use nt_io::lock::LockArguments;
 use nt_io::rw::Arguments;
+use nt_io::service::Caller;
 use nt_io::system::{AsyncPolicy, System};
 use nt_io::{event, read, write};
 use nt_ke::{Entered, Frame, Kernel, Mode, WindowsVersion};
@@ -379,11 +381,7 @@ impl File<'_> {
         to.region().fill(0xEE).expect("arena");
         let iosb = pattern_block();
         let args = ControlArguments {
-            handle: self.handle,
-            event: Handle::NULL,
-            apc_routine: None,
-            apc_context: 0,
-            iosb: Addr::user(iosb.addr()),
+            caller: Caller::plain(self.handle, Addr::user(iosb.addr())),
             code,
             input: (if input.is_empty() { Addr::NULL } else { Addr::user(from.addr()) }, input.len() as u32),
             output: (if output == 0 { Addr::NULL } else { Addr::user(to.addr()) }, output as u32),
@@ -477,11 +475,13 @@ impl File<'_> {
         region.store::<u64>(40, length).expect("block");
         let at = self.block.addr();
         LockArguments {
-            handle: self.handle,
-            event: self.event,
-            apc_routine: None,
-            apc_context: self.context,
-            iosb: Addr::user(at),
+            caller: Caller {
+                handle: self.handle,
+                event: self.event,
+                apc_routine: None,
+                apc_context: self.context,
+                iosb: Addr::user(at),
+            },
             byte_offset: Addr::user(at + 32),
             length: Addr::user(at + 40),
             key,

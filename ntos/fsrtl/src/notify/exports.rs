@@ -60,11 +60,7 @@ impl Counted {
     }
 
     fn units(&self, wide: bool) -> Vec<u16> {
-        if wide {
-            self.0.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
-        } else {
-            self.0.iter().map(|&byte| u16::from(byte)).collect()
-        }
+        if wide { nt_rtl::unicode::units_of(&self.0) } else { self.0.iter().map(|&byte| u16::from(byte)).collect() }
     }
 }
 

@@ -37,7 +37,7 @@ fn add(tunnel: u64, directory: u64, short: u64, long: u64, by_short: bool, lengt
 
 /// Puts a name into the caller's string; with `grow` one that is too long gets a block of pool, which the caller frees.
 fn give(string: Foreign<UNICODE_STRING>, name: &[u16], grow: bool) -> Option<()> {
-    let raw = nt_rtl::format::bytes_of(name);
+    let raw = nt_rtl::unicode::bytes_of(name);
     let room = usize::from(string.get(UNICODE_STRING::MaximumLength) & !1);
     if grow && raw.len() > room {
         let block = pool::allocate(raw.len(), pool::tag(b"TunL"), pool::PoolKind::Paged)?;

@@ -4,6 +4,7 @@
 #![expect(unsafe_code, reason = "entry points that take raw pointers: SOUNDNESS.md, S-3 and S-4")]
 
 use crate::exports::zw;
+use crate::service::violation;
 use nt_abi::ob::{OBJECT_ATTRIBUTES, UNICODE_STRING};
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Foreign, Region, exports};
@@ -18,10 +19,6 @@ fn at<T>(address: u64) -> Option<Foreign<T>> {
 fn bytes(address: u64, length: usize) -> Region {
     // SAFETY: S-3: the driver answers for the span by the routine's contract; accesses are guarded.
     unsafe { Region::from_raw(address, length) }
-}
-
-fn violation(_: nt_cell::Fault) -> NtError {
-    NtStatus::ACCESS_VIOLATION.error()
 }
 
 fn status(result: NtResult<NtStatus>) -> u32 {

@@ -3,19 +3,14 @@
 //! Room: ntos/io. Called by: compiled drivers, through the loader. Calls: the lock services.
 
 use super::{LockArguments, nt_lock_file, nt_unlock_file};
-use crate::exports::{code, given, zw};
+use crate::exports::{caller, given, zw};
+use crate::service::Caller;
 use nt_cell::exports;
 use nt_ke::Frame;
-use nt_ob::Handle;
 
-#[expect(clippy::too_many_arguments, reason = "the service's arguments")]
 fn arguments(
     frame: &Frame,
-    handle: u64,
-    event: u64,
-    apc: u64,
-    context: u64,
-    iosb: u64,
+    caller: Caller,
     offset: u64,
     length: u64,
     key: u32,
@@ -23,11 +18,7 @@ fn arguments(
     exclusive: u8,
 ) -> LockArguments {
     LockArguments {
-        handle: Handle(handle),
-        event: Handle(event),
-        apc_routine: code(apc),
-        apc_context: context,
-        iosb: given(frame, iosb),
+        caller,
         byte_offset: given(frame, offset),
         length: given(frame, length),
         key,
@@ -39,16 +30,16 @@ fn arguments(
 exports! { "ntoskrnl.exe" =>
     Full code NtLockFile(handle: u64, event: u64, apc: u64, context: u64, iosb: u64, offset: u64, length: u64, key: u32, fail: u8, exclusive: u8) -> u32 {
         let frame = nt_ke::current();
-        nt_lock_file(&frame, &arguments(&frame, handle, event, apc, context, iosb, offset, length, key, fail, exclusive)).0
+        nt_lock_file(&frame, &arguments(&frame, caller(&frame, handle, event, apc, context, iosb), offset, length, key, fail, exclusive)).0
     }
     Full code ZwLockFile(handle: u64, event: u64, apc: u64, context: u64, iosb: u64, offset: u64, length: u64, key: u32, fail: u8, exclusive: u8) -> u32 {
-        zw(|frame| nt_lock_file(frame, &arguments(frame, handle, event, apc, context, iosb, offset, length, key, fail, exclusive)).0)
+        zw(|frame| nt_lock_file(frame, &arguments(frame, caller(frame, handle, event, apc, context, iosb), offset, length, key, fail, exclusive)).0)
     }
     Full code NtUnlockFile(handle: u64, iosb: u64, offset: u64, length: u64, key: u32) -> u32 {
         let frame = nt_ke::current();
-        nt_unlock_file(&frame, &arguments(&frame, handle, 0, 0, 0, iosb, offset, length, key, 0, 0)).0
+        nt_unlock_file(&frame, &arguments(&frame, caller(&frame, handle, 0, 0, 0, iosb), offset, length, key, 0, 0)).0
     }
     Full code ZwUnlockFile(handle: u64, iosb: u64, offset: u64, length: u64, key: u32) -> u32 {
-        zw(|frame| nt_unlock_file(frame, &arguments(frame, handle, 0, 0, 0, iosb, offset, length, key, 0, 0)).0)
+        zw(|frame| nt_unlock_file(frame, &arguments(frame, caller(frame, handle, 0, 0, 0, iosb), offset, length, key, 0, 0)).0)
     }
 }

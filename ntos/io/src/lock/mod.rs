@@ -9,33 +9,26 @@ pub mod exports;
 use crate::irp::{self, IoStatus, Irp};
 use crate::observe::{self, Request};
 use crate::rw::{own_by_service, run_service, store_status};
+use crate::service::{Caller, violation};
 use crate::system::System;
 use crate::{device, event, file};
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FILE_READ_DATA, FILE_WRITE_DATA, IO_STACK_LOCATION, IRP, IRP_MJ_LOCK_CONTROL,
     IRP_MN_LOCK, IRP_MN_UNLOCK_SINGLE, IRP_SYNCHRONOUS_API, SL_EXCLUSIVE_LOCK, SL_FAIL_IMMEDIATELY,
 };
-use nt_abi::{NtError, NtResult, NtStatus};
-use nt_cell::{Addr, CodePtr, Foreign, Region};
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::{Addr, Foreign, Region};
 use nt_ex::pool;
 use nt_ke::{Frame, Mode, dispatcher};
+use nt_ob::ObjectRef;
 use nt_ob::types::ObjectType;
-use nt_ob::{Handle, ObjectRef};
 use nt_trace::rule;
 
 /// The ten arguments of NtLockFile; NtUnlockFile has some of them.
 #[derive(Clone, Copy, Debug)]
 pub struct LockArguments {
-    /// FileHandle.
-    pub handle: Handle,
-    /// Event, or 0.
-    pub event: Handle,
-    /// ApcRoutine.
-    pub apc_routine: Option<CodePtr>,
-    /// ApcContext.
-    pub apc_context: u64,
-    /// IoStatusBlock.
-    pub iosb: Addr,
+    /// Handle, event, APC, status block.
+    pub caller: Caller,
     /// ByteOffset: the address of a LARGE_INTEGER.
     pub byte_offset: Addr,
     /// Length: the address of a LARGE_INTEGER.
@@ -48,10 +41,6 @@ pub struct LockArguments {
     pub exclusive: bool,
 }
 
-fn violation(_: nt_cell::Fault) -> NtError {
-    NtStatus::ACCESS_VIOLATION.error()
-}
-
 /// What both services check: handle, right, addresses.
 struct Opened {
     file: ObjectRef<FILE_OBJECT>,
@@ -62,7 +51,7 @@ struct Opened {
 
 fn open(frame: &Frame, args: &LockArguments) -> NtResult<Opened> {
     let kernel = frame.mode() == Mode::Kernel;
-    let (object, granted) = event::reference(frame, args.handle, ObjectType::File, 0, frame.mode())?;
+    let (object, granted) = event::reference(frame, args.caller.handle, ObjectType::File, 0, frame.mode())?;
     let file: ObjectRef<FILE_OBJECT> = object.retype();
     let number = |at: Addr| at.region(8, kernel).and_then(|region| region.load::<i64>(0)).map_err(violation);
     if !kernel {
@@ -70,7 +59,7 @@ fn open(frame: &Frame, args: &LockArguments) -> NtResult<Opened> {
             rule!(NT_L_01);
             return NtStatus::ACCESS_DENIED.fail();
         }
-        args.iosb.region(16, false).and_then(|block| block.probe_write()).map_err(violation)?;
+        args.caller.iosb.region(16, false).and_then(|block| block.probe_write()).map_err(violation)?;
     }
     let (start, length) = (number(args.byte_offset)?, number(args.length)?);
     let top = device::related(*file).ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
@@ -108,15 +97,15 @@ fn observed(frame: &Frame, opened: &Opened) -> Request {
 /// handle (NT-L-01).
 #[must_use]
 pub fn nt_lock_file(frame: &Frame, args: &LockArguments) -> NtStatus {
-    observe::service(frame, "NtLockFile", IRP_MJ_LOCK_CONTROL, args.handle, || lock(frame, args))
+    observe::service(frame, "NtLockFile", IRP_MJ_LOCK_CONTROL, args.caller.handle, || lock(frame, args))
 }
 
 fn lock(frame: &Frame, args: &LockArguments) -> NtResult<NtStatus> {
     let opened = open(frame, args)?;
-    if args.apc_routine.is_some() && opened.file.ptr(FILE_OBJECT::CompletionContext).is_some() {
+    if args.caller.apc_routine.is_some() && opened.file.ptr(FILE_OBJECT::CompletionContext).is_some() {
         return NtStatus::INVALID_PARAMETER.fail();
     }
-    let event = event::for_request(frame, args.event, frame.mode())?;
+    let event = event::for_request(frame, args.caller.event, frame.mode())?;
     if let Some(event) = &event {
         dispatcher::clear_event(**event);
     }
@@ -130,9 +119,9 @@ fn lock(frame: &Frame, args: &LockArguments) -> NtResult<NtStatus> {
     opened.file.set(FILE_OBJECT::LockOperation, 1);
     dispatcher::clear_event(opened.file.at(FILE_OBJECT::Event));
     let packet = build(frame, &opened, args, IRP_MN_LOCK)?;
-    packet.set_addr(IRP::UserIosb, args.iosb.value());
-    packet.set_code(IRP::UserApcRoutine, args.apc_routine);
-    packet.set_addr(IRP::UserApcContext, args.apc_context);
+    packet.set_addr(IRP::UserIosb, args.caller.iosb.value());
+    packet.set_code(IRP::UserApcRoutine, args.caller.apc_routine);
+    packet.set_addr(IRP::UserApcContext, args.caller.apc_context);
     let system = System::of(&frame.kernel);
     let span = system.begin(|| observed(frame, &opened));
     own_by_service(frame, packet, 0);
@@ -146,7 +135,7 @@ fn lock(frame: &Frame, args: &LockArguments) -> NtResult<NtStatus> {
 /// NtUnlockFile: synchronous on every handle; RANGE_NOT_LOCKED leaves the status block alone (NT-L-03).
 #[must_use]
 pub fn nt_unlock_file(frame: &Frame, args: &LockArguments) -> NtStatus {
-    observe::service(frame, "NtUnlockFile", IRP_MJ_LOCK_CONTROL, args.handle, || unlock(frame, args))
+    observe::service(frame, "NtUnlockFile", IRP_MJ_LOCK_CONTROL, args.caller.handle, || unlock(frame, args))
 }
 
 fn unlock(frame: &Frame, args: &LockArguments) -> NtResult<NtStatus> {
@@ -163,7 +152,7 @@ fn unlock(frame: &Frame, args: &LockArguments) -> NtResult<NtStatus> {
     if result.status.is_error() {
         return Ok(result.status);
     }
-    store_status(args.iosb, frame.mode() == Mode::Kernel, IoStatus::new(result.status, 0))?;
+    store_status(args.caller.iosb, frame.mode() == Mode::Kernel, IoStatus::new(result.status, 0))?;
     Ok(result.status)
 }
 

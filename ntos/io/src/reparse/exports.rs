@@ -16,7 +16,7 @@ fn replace(file: u64, name: u64, length: u16) -> NtResult<()> {
     }
     let bytes = vouched(name).region(length, true).and_then(|name| name.to_vec());
     let bytes = bytes.map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
-    let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    let units = nt_rtl::unicode::units_of(&bytes);
     super::replace_name(file, &units)
 }
 

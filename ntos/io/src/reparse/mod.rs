@@ -15,22 +15,23 @@ use crate::irp::IoStatus;
 use crate::system::System;
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_DELETE_ON_CLOSE, FILE_DIRECTORY_FILE, FILE_NON_DIRECTORY_FILE, FILE_OBJECT, FILE_OPEN,
-    FILE_OPEN_BY_FILE_ID, FILE_OPENED, FILE_OVERWRITE, IRP_MJ_QUERY_INFORMATION, IRP_MJ_SET_INFORMATION,
+    FILE_OPEN_BY_FILE_ID, FILE_OPENED, FILE_OVERWRITE, IO_REPARSE_TAG_MOUNT_POINT, IO_REPARSE_TAG_SYMLINK,
+    IRP_MJ_QUERY_INFORMATION, IRP_MJ_SET_INFORMATION, SYMLINK_FLAG_RELATIVE,
 };
 use nt_abi::ob::OBJ_DONT_REPARSE;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
 use nt_ke::{Frame, WindowsVersion};
 use nt_ob::types::ObjectType;
+use nt_rtl::unicode::units_of;
 use nt_trace::rule;
 
 /// Reparse points on one open (NT-REP-23).
 pub(crate) const MOST: u32 = 63;
 /// Information: the file object has another name now.
 const IO_REPARSE: u64 = 0;
-const MOUNT_POINT: u64 = 0xA000_0003;
-const SYMLINK: u64 = 0xA000_000C;
-const RELATIVE: u32 = 1;
+const MOUNT_POINT: u64 = IO_REPARSE_TAG_MOUNT_POINT as u64;
+const SYMLINK: u64 = IO_REPARSE_TAG_SYMLINK as u64;
 /// What the file system tells of the link in the flags of the buffer that it hands up.
 pub const SYMLINK_DIRECTORY: u32 = 0x8000_0000;
 /// The link is a file.
@@ -59,16 +60,12 @@ fn half(data: &[u8], at: usize) -> NtResult<usize> {
     Ok(usize::from(u16::from_le_bytes([bytes[0], bytes[1]])))
 }
 
-fn units(bytes: &[u8]) -> Vec<u16> {
-    bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
-}
-
 /// The substitute name, and the flags of a symbolic link.
 fn substitute(data: &[u8], symlink: bool) -> NtResult<(Vec<u16>, u32)> {
     let bad = NtStatus::IO_REPARSE_DATA_INVALID.error();
     let names = if symlink { 20 } else { 16 };
     let (start, length) = (names + half(data, 8)?, half(data, 10)?);
-    let name = units(data.get(start..start + length).ok_or(bad)?);
+    let name = units_of(data.get(start..start + length).ok_or(bad)?);
     let flags = match symlink {
         true => data.get(16..20).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u32::from_le_bytes(*bytes)),
         false => 0,
@@ -104,7 +101,7 @@ pub(crate) fn restart(
                 flags if flags & SYMLINK_FILE != 0 => Some(Promise::File),
                 _ => None,
             };
-            if information == SYMLINK && flags & RELATIVE != 0 {
+            if information == SYMLINK && flags & SYMLINK_FLAG_RELATIVE != 0 {
                 let rest =
                     beside(frame, spec, opened, link, &target)?.into_iter().chain(rest.iter().copied()).collect();
                 let device = opened.ptr(FILE_OBJECT::DeviceObject).ok_or(NtStatus::NO_SUCH_DEVICE.error())?;
@@ -208,7 +205,7 @@ fn name_of(frame: &Frame, opened: Foreign<FILE_OBJECT>) -> NtResult<Vec<u16>> {
     }
     let length = buffer.region().load::<u32>(0).map_err(bad)? as usize;
     let name = buffer.region().sub(4, length.min(ROOM - 4)).to_vec().map_err(bad)?;
-    Ok(units(&name))
+    Ok(units_of(&name))
 }
 
 impl Promise {

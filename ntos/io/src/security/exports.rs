@@ -5,16 +5,13 @@
 
 use super::{nt_query_security_object, nt_set_security_object};
 use crate::exports::{given, zw};
+use crate::service::violation;
+use nt_abi::NtResult;
 use nt_abi::ob::OBJECT_ATTRIBUTES;
-use nt_abi::{NtError, NtResult, NtStatus};
-use nt_cell::{Fault, Region, exports};
+use nt_cell::{Region, exports};
 use nt_ke::{Frame, Mode};
 use nt_ob::Handle;
 use nt_se::Descriptor;
-
-fn violation(_: Fault) -> NtError {
-    NtStatus::ACCESS_VIOLATION.error()
-}
 
 /// Reads where a caller pointed.
 fn read(frame: &Frame, at: u64, length: usize) -> NtResult<Vec<u8>> {

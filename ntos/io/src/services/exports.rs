@@ -7,7 +7,7 @@ use crate::byname::{self, Named};
 use crate::control::{self, ControlArguments};
 use crate::directory::{self, DirectoryArguments};
 use crate::ea::{self, EaArguments};
-use crate::exports::{RawCreate, attributes, code, create_file, given, need_nonzero, query, status, text, zw};
+use crate::exports::{RawCreate, attributes, caller, create_file, given, need_nonzero, query, status, text, zw};
 use crate::service::{Caller, violation};
 use crate::{create, flush, info};
 use nt_abi::NtStatus;
@@ -15,16 +15,6 @@ use nt_abi::{NtError, NtResult};
 use nt_cell::{Region, exports};
 use nt_ke::{Frame, Mode};
 use nt_ob::Handle;
-
-fn caller(frame: &Frame, handle: u64, event: u64, apc: u64, context: u64, iosb: u64) -> Caller {
-    Caller {
-        handle: Handle(handle),
-        event: Handle(event),
-        apc_routine: code(apc),
-        apc_context: context,
-        iosb: given(frame, iosb),
-    }
-}
 
 /// FileName of a directory query: NULL and an empty one name no pattern.
 fn pattern(frame: &Frame, address: u64) -> NtResult<Option<Vec<u16>>> {
@@ -127,11 +117,7 @@ fn control_arguments(
     file_system: bool,
 ) -> ControlArguments {
     ControlArguments {
-        handle: caller.handle,
-        event: caller.event,
-        apc_routine: caller.apc_routine,
-        apc_context: caller.apc_context,
-        iosb: caller.iosb,
+        caller,
         code: control_code,
         input: (given(frame, input.0), input.1),
         output: (given(frame, output.0), output.1),

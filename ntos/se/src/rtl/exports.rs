@@ -241,7 +241,7 @@ fn to_text(string: u64, name: u64, fresh: bool) -> NtResult<()> {
         at.set_ptr(UNICODE_STRING::Buffer, None); // what it held before is not ours to free
         return nt_rtl::unicode::store_units(at, &text);
     }
-    let bytes: Vec<u8> = text.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let bytes = nt_rtl::unicode::bytes_of(&text);
     if bytes.len() > usize::from(at.get(UNICODE_STRING::MaximumLength)) {
         return NtStatus::BUFFER_OVERFLOW.fail();
     }

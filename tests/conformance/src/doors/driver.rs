@@ -7,6 +7,7 @@ use super::{Calls, Raw, native::relative};
 use crate::door::Direction;
 use nt_cell::{Addr, UserBlock};
 use nt_io::control::ControlArguments;
+use nt_io::service::Caller;
 use nt_machine::driver::{Driver, DriverOptions, Unloaded};
 use nt_machine::{Client, CreateSpec, Handle, Machine, NtStatus};
 
@@ -68,11 +69,7 @@ impl DriverCalls {
             region.store::<u64>(8 + slot * 8, args.get(slot).copied().unwrap_or(0)).expect("arena");
         }
         let arguments = ControlArguments {
-            handle: self.door,
-            event: Handle::NULL,
-            apc_routine: None,
-            apc_context: 0,
-            iosb: Addr::user(self.request.addr() + 128),
+            caller: Caller::plain(self.door, Addr::user(self.request.addr() + 128)),
             code: IOCTL_TDOOR,
             input: (Addr::user(self.request.addr()), REQUEST as u32),
             output: (Addr::NULL, 0),

@@ -10,6 +10,7 @@ use crate::doors::{NativeCalls, NtDoor};
 use nt_cell::{Addr, UserBlock};
 use nt_io::info::class;
 use nt_io::lock::LockArguments;
+use nt_io::service::Caller;
 use nt_io::system::AsyncPolicy;
 use nt_ke::Frame;
 use nt_machine::{Machine, NtStatus, VolumeSpec};
@@ -211,11 +212,7 @@ impl Subject {
         });
         let (exclusive, at_once) = kind.unwrap_or((false, true));
         let arguments = LockArguments {
-            handle: nt_machine::Handle(handle.0),
-            event: nt_machine::Handle::NULL,
-            apc_routine: None,
-            apc_context: 0,
-            iosb: Addr::user(own.addr()),
+            caller: Caller::plain(nt_machine::Handle(handle.0), Addr::user(own.addr())),
             byte_offset: Addr::user(at + 16),
             length: Addr::user(at + 24),
             key: range.2,
