@@ -6,7 +6,7 @@
 //! pages; rules KS-EV-01 to KS-EV-10, KS-EV-13 to KS-EV-15. Not here: buffered events, and locks other than none and spin locks.
 
 use crate::property;
-use crate::queue::{self, List, Lock};
+use crate::queue::{self, Lock};
 use crate::sets::{self, Sets};
 use nt_abi::io::{FILE_OBJECT, IO_STACK_LOCATION, IRP};
 use nt_abi::ke::{KDPC, KEVENT, KSEMAPHORE, LIST_ENTRY, WORK_QUEUE_ITEM};
@@ -18,6 +18,7 @@ use nt_ex::pool;
 use nt_io::event;
 use nt_io::irp::{self, IoStatus, Irp};
 use nt_io::service::violation;
+use nt_ke::list::{self, List};
 use nt_ke::{Mode, dispatcher};
 use nt_ob::types::ObjectType;
 use nt_ob::{Handle, object};
@@ -119,7 +120,7 @@ fn start(packet: Irp, all: &Sets<KSEVENT_SET>, list: Option<List>, guard: Guard)
     front.set(EVENT_EXT::Counted, counted);
     front.set_code(EVENT_EXT::Remove, item.code(KSEVENT_ITEM::RemoveHandler));
     let entry: Entry = front.following();
-    queue::initialize(entry.at(KSEVENT_ENTRY::ListEntry));
+    list::initialize(entry.at(KSEVENT_ENTRY::ListEntry));
     entry.set_addr(KSEVENT_ENTRY::Object, target);
     entry.set_addr(KSEVENT_ENTRY::EventData, out.addr());
     entry.set(KSEVENT_ENTRY::NotificationType, kind);
@@ -139,7 +140,7 @@ fn start(packet: Irp, all: &Sets<KSEVENT_SET>, list: Option<List>, guard: Guard)
             None => NtStatus::INSUFFICIENT_RESOURCES,
         },
         (None, Some(list)) => {
-            guard.with(|| queue::push(list, entry.at(KSEVENT_ENTRY::ListEntry)));
+            guard.with(|| list::insert_tail(list, entry.at(KSEVENT_ENTRY::ListEntry)));
             NtStatus::SUCCESS
         }
         (None, None) => NtStatus::INVALID_PARAMETER,
@@ -206,7 +207,7 @@ pub fn discard(entry: Entry) {
 }
 
 fn entries(list: List) -> Vec<Entry> {
-    queue::links(list).map(|link| link.container(KSEVENT_ENTRY::ListEntry)).collect()
+    list::entries(list).map(|link| link.container(KSEVENT_ENTRY::ListEntry)).collect()
 }
 
 /// Takes an entry off its list; who has a remove handler does it himself (KS-EV-14).
@@ -354,7 +355,7 @@ impl Events {
     pub fn new() -> NtResult<Self> {
         let block = pool::zeroed::<queue::QUEUE_BLOCK>(pool::tag(b"KsEl"));
         let block = block.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
-        queue::initialize(block.at(queue::QUEUE_BLOCK::List));
+        list::initialize(block.at(queue::QUEUE_BLOCK::List));
         Ok(Self(block))
     }
     /// Returns the list and what guards it.

@@ -5,7 +5,7 @@
 //! Source: KsForwardIrp, KsForwardAndCatchIrp, KsMoveIrpsOnCancelableQueue pages; rules KS-Q-09 to KS-Q-12.
 
 use crate::completion::Routine;
-use crate::queue::{self, End, List, Lock};
+use crate::queue::{self, End, Lock};
 use nt_abi::NtStatus;
 use nt_abi::io::{FILE_OBJECT, IO_STACK_LOCATION, IRP, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS};
 use nt_abi::ke::KEVENT;
@@ -16,6 +16,7 @@ use nt_io::driver::OwnedIrp;
 use nt_io::event::LocalEvent;
 use nt_io::irp::{self, Irp};
 use nt_io::send;
+use nt_ke::list::List;
 use nt_ke::{Mode, dispatcher};
 
 /// KsForwardIrp: sends the request to the device of `file`; without a location left it ends here (KS-Q-11).

@@ -32,7 +32,7 @@ use nt_io::irp::{self, IoStatus, Irp};
 use nt_io::service::violation;
 use nt_io::{complete, device};
 use nt_ke::dispatcher::{self, EventType};
-use nt_ke::{Mode, Mutex};
+use nt_ke::{Mode, Mutex, list};
 use nt_mm::mdl;
 use nt_trace::rule;
 use std::sync::Arc;
@@ -127,7 +127,7 @@ impl Pin {
     /// Makes a stopped pin (KS-PN-09).
     pub(crate) fn new(filter: &Arc<Filter>, kind: PinKind, connect: Connect) -> NtResult<Self> {
         let block = pool::zeroed::<PIN_BLOCK>(pool::tag(b"KsPn")).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
-        queue::initialize(block.at(PIN_BLOCK::Queue.then(QUEUE_BLOCK::List)));
+        list::initialize(block.at(PIN_BLOCK::Queue.then(QUEUE_BLOCK::List)));
         dispatcher::initialize_event(block.at(PIN_BLOCK::Idle), EventType::Notification, true);
         let gate = Mutex::new(Gate { state: KSSTATE_STOP, reset: false, processing: None });
         let format = Mutex::new(connect.format);
@@ -140,7 +140,7 @@ impl Pin {
         self.gate.lock().state
     }
 
-    fn list(&self) -> queue::List {
+    fn list(&self) -> list::List {
         self.block.at(PIN_BLOCK::Queue.then(QUEUE_BLOCK::List))
     }
     fn lock(&self) -> queue::Lock {

@@ -12,26 +12,21 @@ use nt_cell::{CodePtr, Foreign, callout};
 use nt_io::complete;
 use nt_io::exports::{acquire_cancel_lock, release_cancel_lock};
 use nt_io::irp::{self, IoStatus, Irp};
+use nt_ke::list::{self, List};
+use nt_ke::spin::{self, SPIN_LOCK};
 
 nt_abi::layout! {
-    /// KSPIN_LOCK.
-    pub struct KSPIN_LOCK: 0x08 {
-        /// 0 when free.
-        Value @ 0x00: u64;
-    }
     /// A list with its lock, for rooms that keep both in one block.
     pub struct QUEUE_BLOCK: 0x18 {
         /// The list.
         List @ 0x00: LIST_ENTRY;
         /// The lock.
-        Lock @ 0x10: KSPIN_LOCK;
+        Lock @ 0x10: SPIN_LOCK;
     }
 }
 
-/// A list head.
-pub type List = Foreign<LIST_ENTRY>;
 /// A spin lock.
-pub type Lock = Foreign<KSPIN_LOCK>;
+pub type Lock = Foreign<SPIN_LOCK>;
 
 /// KSLIST_ENTRY_LOCATION.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,50 +71,10 @@ impl Removal {
     }
 }
 
-struct Held {
-    lock: Lock,
-    irql: u8,
-}
-
-impl Held {
-    fn take(lock: Lock) -> Self {
-        let irql = nt_ke::irql::current();
-        nt_cell::kpcr::set_irql(nt_ke::irql::DISPATCH_LEVEL.max(irql));
-        let mut spins = 0_u32;
-        while lock.cas64(KSPIN_LOCK::Value, 0, 1).is_err() {
-            spins += 1;
-            if spins.is_multiple_of(64) { std::thread::yield_now() } else { std::hint::spin_loop() }
-        }
-        Self { lock, irql }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.lock.set(KSPIN_LOCK::Value, 0);
-        nt_cell::kpcr::set_irql(self.irql);
-    }
-}
-
-/// Makes an empty list (InitializeListHead).
-pub fn initialize(list: List) {
-    list.set_ptr(LIST_ENTRY::Flink, Some(list));
-    list.set_ptr(LIST_ENTRY::Blink, Some(list));
-}
-
-fn link(before: List, entry: List) {
-    let after = before.ptr(LIST_ENTRY::Flink).unwrap_or(before);
-    entry.set_ptr(LIST_ENTRY::Flink, Some(after));
-    entry.set_ptr(LIST_ENTRY::Blink, Some(before));
-    after.set_ptr(LIST_ENTRY::Blink, Some(entry));
-    before.set_ptr(LIST_ENTRY::Flink, Some(entry));
-}
-
 pub(crate) fn unlink(entry: List) {
-    let (Some(after), Some(before)) = (entry.ptr(LIST_ENTRY::Flink), entry.ptr(LIST_ENTRY::Blink)) else { return };
-    before.set_ptr(LIST_ENTRY::Flink, Some(after));
-    after.set_ptr(LIST_ENTRY::Blink, Some(before));
-    initialize(entry);
+    if list::remove(entry) {
+        list::initialize(entry);
+    }
 }
 
 /// Returns the requests of a list from one end on; the lock is held.
@@ -157,13 +112,13 @@ fn run_cancel(routine: CodePtr, packet: Irp) {
 /// runs it with [`cancelled`] once it holds no lock.
 #[must_use]
 pub fn insert(list: List, lock: Lock, packet: Irp, end: End, routine: Option<CodePtr>) -> Option<CodePtr> {
-    let _held = Held::take(lock);
+    let _held = spin::hold(lock);
     let entry = packet.at(IRP::Tail_ListEntry);
     let before = match end {
         End::Head => list,
-        End::Tail => list.ptr(LIST_ENTRY::Blink).unwrap_or(list),
+        End::Tail => list::last(list),
     };
-    link(before, entry);
+    list::insert_after(before, entry);
     packet.set(IRP::Tail_DriverContext.index(1), lock.addr());
     packet.set_code(IRP::CancelRoutine, Some(routine.unwrap_or_else(crate::exports::cancel_routine)));
     if packet.get(IRP::Cancel) == 0 { None } else { packet.swap_code(IRP::CancelRoutine, None) }
@@ -184,7 +139,7 @@ pub fn add(list: List, lock: Lock, packet: Irp, end: End, routine: Option<CodePt
 /// KsRemoveIrpFromCancelableQueue (KS-Q-03 to KS-Q-05).
 #[must_use]
 pub fn remove(list: List, lock: Lock, end: End, operation: Removal) -> Option<Irp> {
-    let _held = Held::take(lock);
+    let _held = spin::hold(lock);
     let single = matches!(operation, Removal::AcquireOnlySingleItem | Removal::AcquireAndRemoveOnlySingleItem);
     let count = if single { 1 } else { usize::MAX };
     let taken = walk(list, end).take(count).find(|packet| packet.swap_code(IRP::CancelRoutine, None).is_some())?;
@@ -197,7 +152,7 @@ pub fn remove(list: List, lock: Lock, end: End, operation: Removal) -> Option<Ir
 /// KsRemoveSpecificIrpFromCancelableQueue (KS-Q-07).
 pub fn remove_specific(packet: Irp) {
     if let Some(lock) = lock_of(packet) {
-        let _held = Held::take(lock);
+        let _held = spin::hold(lock);
         unlink(packet.at(IRP::Tail_ListEntry));
     }
 }
@@ -206,7 +161,7 @@ pub fn remove_specific(packet: Irp) {
 pub fn release(packet: Irp, routine: Option<CodePtr>) {
     let Some(lock) = lock_of(packet) else { return };
     let run = {
-        let _held = Held::take(lock);
+        let _held = spin::hold(lock);
         packet.set_code(IRP::CancelRoutine, Some(routine.unwrap_or_else(crate::exports::cancel_routine)));
         if packet.get(IRP::Cancel) == 0 { None } else { packet.swap_code(IRP::CancelRoutine, None) }
     };
@@ -218,12 +173,12 @@ pub fn release(packet: Irp, routine: Option<CodePtr>) {
 /// KsCancelIo (KS-Q-08): those that are on the list now; a request that comes while routines run stays.
 pub fn cancel_io(list: List, lock: Lock) {
     {
-        let _held = Held::take(lock);
+        let _held = spin::hold(lock);
         walk(list, End::Head).for_each(|packet| packet.set(IRP::Cancel, 1));
     }
     loop {
         let next = {
-            let _held = Held::take(lock);
+            let _held = spin::hold(lock);
             walk(list, End::Head).filter(|packet| packet.get(IRP::Cancel) != 0).find_map(|packet| {
                 let routine = packet.swap_code(IRP::CancelRoutine, None)?;
                 Some((packet, routine))
@@ -247,21 +202,21 @@ pub fn cancel_routine(packet: Irp) {
 /// Returns whether nothing is linked.
 #[must_use]
 pub fn is_empty(list: List, lock: Lock) -> bool {
-    let _held = Held::take(lock);
-    list.ptr(LIST_ENTRY::Flink) == Some(list)
+    let _held = spin::hold(lock);
+    list::is_empty(list)
 }
 
 /// Runs `body` with a source's lock held, and a destination's when it has one of its own, behind the cancel lock (KS-Q-10).
 pub(crate) fn with_locks<R>(source: Lock, destination: Option<Lock>, body: impl FnOnce() -> R) -> R {
     let Some(destination) = destination else {
-        let _source = Held::take(source);
+        let _source = spin::hold(source);
         return body();
     };
     let irql = nt_ke::irql::current();
     acquire_cancel_lock();
     let result = {
-        let _source = Held::take(source);
-        let _destination = Held::take(destination);
+        let _source = spin::hold(source);
+        let _destination = spin::hold(destination);
         body()
     };
     release_cancel_lock(irql);
@@ -278,22 +233,11 @@ pub(crate) fn relink(packet: Irp, list: List, end: End, lock: Option<Lock>) {
     let entry = packet.at(IRP::Tail_ListEntry);
     unlink(entry);
     let before = match end {
-        End::Head => list.ptr(LIST_ENTRY::Blink).unwrap_or(list),
+        End::Head => list::last(list),
         End::Tail => list,
     };
-    link(before, entry);
+    list::insert_after(before, entry);
     if let Some(lock) = lock {
         packet.set(IRP::Tail_DriverContext.index(1), lock.addr());
     }
-}
-
-/// Links an entry at the end of any list.
-pub(crate) fn push(list: List, entry: List) {
-    link(list.ptr(LIST_ENTRY::Blink).unwrap_or(list), entry);
-}
-
-/// Returns the entries of any list, the first one first.
-pub(crate) fn links(list: List) -> impl Iterator<Item = List> {
-    let on_list = move |entry: Option<List>| entry.filter(|&entry| entry != list);
-    std::iter::successors(on_list(list.ptr(LIST_ENTRY::Flink)), move |entry| on_list(entry.ptr(LIST_ENTRY::Flink)))
 }

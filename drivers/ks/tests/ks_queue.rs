@@ -31,7 +31,7 @@ impl Queue {
     fn new(count: usize) -> Self {
         let world = World::new();
         let block = pool::zeroed::<QUEUE_BLOCK>(pool::tag(b"tKsQ")).expect("pool");
-        queue::initialize(block.at(QUEUE_BLOCK::List));
+        nt_ke::list::initialize(block.at(QUEUE_BLOCK::List));
         let ends = Arc::<Mutex<Vec<_>>>::default();
         let store = Arc::clone(&ends);
         let routine = Routine::new(move |completed| {
@@ -63,7 +63,7 @@ impl Queue {
             queue::add(self.list(), self.lock(), packet, End::Tail, None);
         }
     }
-    fn list(&self) -> queue::List {
+    fn list(&self) -> nt_ke::list::List {
         self.block.at(QUEUE_BLOCK::List)
     }
     fn lock(&self) -> queue::Lock {
@@ -219,7 +219,7 @@ fn ks_q_09_packets_that_are_wanted_move_in_order() {
         queue.add_all();
         assert_eq!(queue.remove(End::Head, Removal::AcquireOnly), Some(0), "acquired ones move too");
         let other = pool::zeroed::<QUEUE_BLOCK>(pool::tag(b"tKsQ")).expect("pool");
-        queue::initialize(other.at(QUEUE_BLOCK::List));
+        nt_ke::list::initialize(other.at(QUEUE_BLOCK::List));
         let to = Ends { list: other.at(QUEUE_BLOCK::List), lock: None };
         let want = |index| if index == 2 { NtStatus::NO_MATCH } else { NtStatus::SUCCESS };
         let (status, asked) = moved(&queue, to, end, want);
@@ -247,7 +247,7 @@ fn ks_q_10_a_destination_with_a_lock_of_its_own_owns_what_comes() {
     let queue = Queue::new(2);
     queue.add_all();
     let other = pool::zeroed::<QUEUE_BLOCK>(pool::tag(b"tKsQ")).expect("pool");
-    queue::initialize(other.at(QUEUE_BLOCK::List));
+    nt_ke::list::initialize(other.at(QUEUE_BLOCK::List));
     let lock = other.at(QUEUE_BLOCK::Lock);
     let to = Ends { list: other.at(QUEUE_BLOCK::List), lock: Some(lock) };
     let only = |index| if index == 0 { NtStatus::SUCCESS } else { NtStatus::NO_MATCH };

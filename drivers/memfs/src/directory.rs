@@ -5,8 +5,7 @@
 //! (neither I/O): every store is guarded, and nothing past Information is touched.
 
 use crate::backing::{Entry, Sizes};
-use crate::fileinfo::bad;
-use crate::fileinfo::shown;
+use crate::fileinfo::{bad, shown};
 use crate::node::{Open, Scan, Units, Volume, open_of, upcase};
 use crate::write::buffer;
 use nt_abi::io::{

@@ -205,9 +205,7 @@ impl CacheMap {
         };
         block.set(SHARED_CACHE_MAP::NodeTypeCode, NODE_SHARED);
         block.set(SHARED_CACHE_MAP::NodeByteSize, SHARED_CACHE_MAP::SIZE as i16);
-        let list = block.at(SHARED_CACHE_MAP::BcbList);
-        list.set_ptr(nt_abi::ke::LIST_ENTRY::Flink, Some(list));
-        list.set_ptr(nt_abi::ke::LIST_ENTRY::Blink, Some(list));
+        nt_ke::list::initialize(block.at(SHARED_CACHE_MAP::BcbList));
         block.set_ptr(SHARED_CACHE_MAP::FileObject, Some(file));
         section.set_ptr(CONTROL_AREA::SharedCacheMap, Some(block));
         section.set_ptr(CONTROL_AREA::FilePointer, Some(file));

@@ -11,6 +11,7 @@ use nt_abi::{Bytes, Ptr};
 use nt_cell::{Foreign, callout};
 use nt_ex::pool;
 use nt_ke::Mutex;
+use nt_ke::list::{self, List};
 
 /// The header of a stream's control block.
 pub type Header = Foreign<FSRTL_ADVANCED_FCB_HEADER>;
@@ -36,17 +37,12 @@ fn linked(context: Context) -> Foreign<LIST_ENTRY> {
     context.at(FSRTL_PER_STREAM_CONTEXT::Links)
 }
 
-fn make_empty(list: Foreign<LIST_ENTRY>) {
-    list.set_ptr(LIST_ENTRY::Flink, Some(list));
-    list.set_ptr(LIST_ENTRY::Blink, Some(list));
-}
-
 /// Prepares a header: FsRtlSetupAdvancedHeaderEx with `file`, the slot for contexts of the whole file, if there is one.
 pub fn setup(header: Header, file: Option<Foreign<FILE_CONTEXTS>>) {
     header.or8(FSRTL_ADVANCED_FCB_HEADER::Flags, ADVANCED_HEADER);
     header.or8(FSRTL_ADVANCED_FCB_HEADER::Flags2, SUPPORTS_FILTER_CONTEXTS);
     header.set(FSRTL_ADVANCED_FCB_HEADER::Version, VERSION_1);
-    make_empty(header.at(FSRTL_ADVANCED_FCB_HEADER::FilterContexts));
+    list::initialize(header.at(FSRTL_ADVANCED_FCB_HEADER::FilterContexts));
     header.set_ptr(FSRTL_ADVANCED_FCB_HEADER::FileContextSupportPointer, file.map(Foreign::view));
 }
 
@@ -65,34 +61,21 @@ pub fn of_file(header: Header) -> Option<Foreign<FILE_CONTEXTS>> {
     header.ptr(FSRTL_ADVANCED_FCB_HEADER::FileContextSupportPointer).map(Foreign::<Bytes>::view)
 }
 
-fn push(list: Foreign<LIST_ENTRY>, context: Context) {
-    let entry = linked(context);
-    let first = list.ptr(LIST_ENTRY::Flink).unwrap_or(list);
-    entry.set_ptr(LIST_ENTRY::Flink, Some(first));
-    entry.set_ptr(LIST_ENTRY::Blink, Some(list));
-    first.set_ptr(LIST_ENTRY::Blink, Some(entry));
-    list.set_ptr(LIST_ENTRY::Flink, Some(entry));
+fn push(list: List, context: Context) {
+    list::insert_after(list, linked(context));
 }
 
-fn unlink(entry: Foreign<LIST_ENTRY>) {
-    if let (Some(next), Some(before)) = (entry.ptr(LIST_ENTRY::Flink), entry.ptr(LIST_ENTRY::Blink)) {
-        before.set_ptr(LIST_ENTRY::Flink, Some(next));
-        next.set_ptr(LIST_ENTRY::Blink, Some(before));
-    }
-    make_empty(entry);
+fn unlink(entry: List) {
+    list::remove(entry);
+    list::initialize(entry);
 }
 
-fn find(list: Foreign<LIST_ENTRY>, owner: u64, instance: u64) -> Option<Context> {
-    let mut entry = list.ptr(LIST_ENTRY::Flink)?;
-    while entry.addr() != list.addr() {
-        let context = entry.container(FSRTL_PER_STREAM_CONTEXT::Links);
-        let owned = owner == 0 || context.get(FSRTL_PER_STREAM_CONTEXT::OwnerId) == owner;
-        if owned && (instance == 0 || context.get(FSRTL_PER_STREAM_CONTEXT::InstanceId) == instance) {
-            return Some(context);
-        }
-        entry = entry.ptr(LIST_ENTRY::Flink)?;
-    }
-    None
+fn find(list: List, owner: u64, instance: u64) -> Option<Context> {
+    let is = |of: u64, wanted: u64| wanted == 0 || of == wanted;
+    list::entries(list).map(|entry| entry.container(FSRTL_PER_STREAM_CONTEXT::Links)).find(|context| {
+        is(context.get(FSRTL_PER_STREAM_CONTEXT::OwnerId), owner)
+            && is(context.get(FSRTL_PER_STREAM_CONTEXT::InstanceId), instance)
+    })
 }
 
 fn stream_list(header: Header) -> Foreign<LIST_ENTRY> {
@@ -158,7 +141,7 @@ pub fn insert_for_file(slot: Foreign<FILE_CONTEXTS>, context: Context) -> bool {
         Some(head) => head,
         None => {
             let Some(head) = pool::zeroed::<LIST_ENTRY>(pool::tag(b"FsPf")) else { return false };
-            make_empty(head);
+            list::initialize(head);
             slot.set_ptr(FILE_CONTEXTS::Head, Some(head));
             head
         }

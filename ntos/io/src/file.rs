@@ -66,9 +66,7 @@ pub fn create(frame: &Frame, opened: Device) -> NtResult<FileObject> {
     file.set_ptr(FILE_OBJECT::DeviceObject, Some(opened));
     dispatcher::initialize_event(file.at(FILE_OBJECT::Lock), EventType::Synchronization, false);
     dispatcher::initialize_event(file.at(FILE_OBJECT::Event), EventType::Notification, true);
-    let list = file.at(FILE_OBJECT::IrpList);
-    list.set_ptr(nt_abi::ke::LIST_ENTRY::Flink, Some(list));
-    list.set_ptr(nt_abi::ke::LIST_ENTRY::Blink, Some(list));
+    nt_ke::list::initialize(file.at(FILE_OBJECT::IrpList));
     Ok(made)
 }
 

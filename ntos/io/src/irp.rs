@@ -4,7 +4,6 @@
 //! NT-P-02, NT-T-01, NT-T-02.
 
 use nt_abi::io::{IO_STACK_LOCATION, IO_STATUS_BLOCK, IRP};
-use nt_abi::ke::LIST_ENTRY;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
 use nt_ex::pool;
@@ -94,9 +93,7 @@ pub fn initialize(irp: Irp, size: u16, stack_size: i8) {
     irp.set(IRP::Size, size);
     irp.set(IRP::StackCount, stack_size);
     irp.set(IRP::CurrentLocation, stack_size + 1);
-    let list = irp.at(IRP::ThreadListEntry);
-    list.set_ptr(LIST_ENTRY::Flink, Some(list));
-    list.set_ptr(LIST_ENTRY::Blink, Some(list));
+    nt_ke::list::initialize(irp.at(IRP::ThreadListEntry));
     irp.set_ptr(IRP::Tail_CurrentStackLocation, Some(location(irp, stack_size + 1)));
 }
 

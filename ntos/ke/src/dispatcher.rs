@@ -3,8 +3,9 @@
 //! Room: ntos/ke. IRQL: <= DISPATCH_LEVEL. Locks: a wait-table bucket when somebody waits.
 //! Source: KeInitializeEvent, KeSetEvent, KeClearEvent pages; rules NT-T-06, NT-T-07. Drivers read SignalState directly.
 
+use crate::list;
 use crate::wait;
-use nt_abi::ke::{DISPATCHER_HEADER, KEVENT, LIST_ENTRY};
+use nt_abi::ke::{DISPATCHER_HEADER, KEVENT};
 use nt_cell::Foreign;
 
 /// DISPATCHER_HEADER.Type values.
@@ -44,9 +45,7 @@ pub fn initialize_header(header: Foreign<DISPATCHER_HEADER>, kind: u8, longs: u8
     header.set(DISPATCHER_HEADER::Type, kind);
     header.set(DISPATCHER_HEADER::Size, longs);
     header.set(DISPATCHER_HEADER::SignalState, state);
-    let list = header.at(DISPATCHER_HEADER::WaitListHead);
-    list.set_ptr(LIST_ENTRY::Flink, Some(list));
-    list.set_ptr(LIST_ENTRY::Blink, Some(list));
+    list::initialize(header.at(DISPATCHER_HEADER::WaitListHead));
 }
 
 /// KeInitializeEvent.

@@ -17,6 +17,7 @@ pub mod irql;
 pub mod kapc;
 pub mod kernel;
 pub mod later;
+pub mod list;
 pub mod lock;
 pub mod park;
 pub mod spin;

@@ -4,6 +4,7 @@
 //! Locks: these. Source: KeAcquireSpinLock, KeAcquireInStackQueuedSpinLock, ExAcquireSpinLockShared pages; rule NT-KR-20.
 //! A queued lock is a plain one here: the order in which waiters get it is the host's, not that of their arrival.
 
+use crate::irql::Restore;
 use nt_cell::Foreign;
 
 nt_abi::layout! {
@@ -50,11 +51,29 @@ pub fn release(lock: Foreign<SPIN_LOCK>) {
 
 /// Runs `body` with the lock held at DISPATCH_LEVEL or above, as the ExInterlocked routines do.
 pub fn with<R>(lock: Foreign<SPIN_LOCK>, body: impl FnOnce() -> R) -> R {
-    let _level = crate::irql::at(crate::irql::current().max(crate::irql::DISPATCH_LEVEL));
+    let _held = hold(lock);
+    body()
+}
+
+/// A spin lock that is held; dropped, it is let go, and the level is what it was.
+#[derive(Debug)]
+pub struct Held {
+    lock: Foreign<SPIN_LOCK>,
+    _level: Restore,
+}
+
+/// Takes a spin lock at DISPATCH_LEVEL or above.
+#[must_use]
+pub fn hold(lock: Foreign<SPIN_LOCK>) -> Held {
+    let level = crate::irql::at(crate::irql::current().max(crate::irql::DISPATCH_LEVEL));
     acquire(lock);
-    let result = body();
-    release(lock);
-    result
+    Held { lock, _level: level }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        release(self.lock);
+    }
 }
 
 /// Takes a share of a reader-writer spin lock.

@@ -10,6 +10,7 @@
 use crate::slist;
 use nt_abi::ke::{LIST_ENTRY, LOOKASIDE_LIST_EX, SINGLE_LIST_ENTRY};
 use nt_cell::{CodePtr, Foreign, Region, callout};
+use nt_ke::list;
 
 pub mod exports;
 
@@ -104,21 +105,18 @@ pub fn flush(list: Lookaside, link: impl Fn(u64) -> Option<Region>) {
 /// Inserts at the head or the tail of a doubly linked list; returns the former first or last entry's address, 0 for none.
 /// The list's spin lock is held.
 pub fn insert(head: Foreign<LIST_ENTRY>, entry: Foreign<LIST_ENTRY>, front: bool) -> u64 {
-    let neighbour = head.ptr(if front { LIST_ENTRY::Flink } else { LIST_ENTRY::Blink }).unwrap_or(head);
-    let (before, after) = if front { (head, neighbour) } else { (neighbour, head) };
-    entry.set_ptr(LIST_ENTRY::Flink, Some(after));
-    entry.set_ptr(LIST_ENTRY::Blink, Some(before));
-    before.set_ptr(LIST_ENTRY::Flink, Some(entry));
-    after.set_ptr(LIST_ENTRY::Blink, Some(entry));
+    let neighbour = if front { list::first(head) } else { list::last(head) };
+    list::insert_after(if front { head } else { neighbour }, entry);
     if neighbour == head { 0 } else { neighbour.addr() }
 }
 
 /// Removes the first entry of a doubly linked list; its address, 0 for none. The list's spin lock is held.
 pub fn remove_head(head: Foreign<LIST_ENTRY>) -> u64 {
-    let Some(first) = head.ptr(LIST_ENTRY::Flink).filter(|&first| first != head) else { return 0 };
-    let next = first.ptr(LIST_ENTRY::Flink).unwrap_or(head);
-    head.set_ptr(LIST_ENTRY::Flink, Some(next));
-    next.set_ptr(LIST_ENTRY::Blink, Some(head));
+    let first = list::first(head);
+    if first == head {
+        return 0;
+    }
+    list::remove(first);
     first.addr()
 }
 

@@ -23,7 +23,7 @@ use nt_cell::{CodePtr, Foreign, Slab, callout};
 use nt_ex::pool;
 use nt_io::irp::{self, Irp};
 use nt_io::notify::CLASS_EXTENDED;
-use nt_ke::Mutex;
+use nt_ke::{Mutex, list};
 use nt_trace::rule;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -118,10 +118,7 @@ struct Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        if let Some(link) = self.link {
-            unlink(link.at(NOTIFY_CHANGE::Links));
-            pool::free(link);
-        }
+        self.leave();
         packet::free_subject(self.watch.subject);
     }
 }
@@ -161,21 +158,6 @@ impl Drop for Notifier {
 
 static ROOMS: LazyLock<Slab<Arc<Room>>> = LazyLock::new(Slab::new);
 
-fn unlink(entry: Foreign<LIST_ENTRY>) {
-    if let (Some(next), Some(before)) = (entry.ptr(LIST_ENTRY::Flink), entry.ptr(LIST_ENTRY::Blink)) {
-        before.set_ptr(LIST_ENTRY::Flink, Some(next));
-        next.set_ptr(LIST_ENTRY::Blink, Some(before));
-    }
-}
-
-fn append(list: Foreign<LIST_ENTRY>, entry: Foreign<LIST_ENTRY>) {
-    let last = list.ptr(LIST_ENTRY::Blink).unwrap_or(list);
-    entry.set_ptr(LIST_ENTRY::Flink, Some(list));
-    entry.set_ptr(LIST_ENTRY::Blink, Some(last));
-    last.set_ptr(LIST_ENTRY::Flink, Some(entry));
-    list.set_ptr(LIST_ENTRY::Blink, Some(entry));
-}
-
 const SEPARATOR: u16 = b'\\' as u16;
 
 fn trimmed(path: &[u16]) -> &[u16] {
@@ -206,6 +188,14 @@ fn relative(base: &[u16], tree: bool, change: &Change<'_>) -> Option<(Vec<u16>, 
 impl Watcher {
     fn is(&self, list: Option<u64>, context: u64) -> bool {
         self.watch.context == context && list.is_none_or(|list| self.watch.list == list)
+    }
+
+    /// Leaves the file system's list.
+    fn leave(&mut self) {
+        if let Some(link) = self.link.take() {
+            list::remove(link.at(NOTIFY_CHANGE::Links));
+            pool::free(link);
+        }
     }
 
     /// Takes out the first packet that nobody is cancelling.
@@ -348,7 +338,7 @@ impl Room {
         let list = packet::list_at(watch.list);
         let link = list.and_then(|list| {
             let link = pool::zeroed::<NOTIFY_CHANGE>(pool::tag(b"FSrn"))?;
-            append(list, link.at(NOTIFY_CHANGE::Links));
+            list::insert_tail(list, link.at(NOTIFY_CHANGE::Links));
             Some(link)
         });
         self.count.fetch_add(1, Ordering::Relaxed);
@@ -444,10 +434,7 @@ impl Room {
                 let extended = usize::from(watcher.kept.form() == Form::Extended);
                 self.extended.fetch_sub(extended, Ordering::Relaxed);
                 watcher.end_all(NtStatus::NOTIFY_CLEANUP, &mut ended);
-                if let Some(link) = watcher.link.take() {
-                    unlink(link.at(NOTIFY_CHANGE::Links));
-                    pool::free(link);
-                }
+                watcher.leave();
                 gone.push(watcher);
             }
         }
