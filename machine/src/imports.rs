@@ -28,6 +28,7 @@ pub fn exports() -> Vec<&'static [Export]> {
         nt_io::security::exports::EXPORTS,
         nt_io::keys::exports::EXPORTS,
         nt_io::reparse::exports::EXPORTS,
+        nt_io::share::exports::EXPORTS,
         nt_fsrtl::exports::EXPORTS,
         nt_fsrtl::tunnel::exports::EXPORTS,
         nt_fsrtl::notify::exports::EXPORTS,

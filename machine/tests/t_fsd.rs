@@ -6,7 +6,7 @@ use nt_machine::Machine;
 use nt_machine::driver::DriverOptions;
 
 #[test]
-fn nt_ren_37_a_compiled_file_system_keeps_a_tunnel_cache_and_every_check_holds() {
+fn nt_shr_07_a_compiled_file_system_counts_sharing_and_keeps_a_tunnel_cache() {
     let image = include_bytes!("../../tests/drivers/t_fsd.sys");
-    compiled::every_check_holds(Machine::builder(), "t_fsd.sys", image, &DriverOptions::default(), 19);
+    compiled::every_check_holds(Machine::builder(), "t_fsd.sys", image, &DriverOptions::default(), 44);
 }

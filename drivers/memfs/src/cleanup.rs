@@ -2,7 +2,6 @@
 //!
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the tree. Source: rules NT-M-20, NT-S-09, NT-DEL family.
 
-use crate::create::unshare;
 use crate::link::Mark;
 use crate::node::{CCB, Node, OPENS, Open, Volume, open_any, open_of};
 use crate::stream;
@@ -67,7 +66,9 @@ const POSIX_STYLE: u64 = 0x20;
 /// Returns what the cleanup's Information tells of it (NT-DEL-35).
 fn names(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open) -> NtResult<u64> {
     let _tree = volume.tree.lock();
-    unshare(open);
+    if let Some(part) = open.part {
+        open.node.sharing.lock().counts.remove(part);
+    }
     open.freeze(0);
     let dead = open.generation != volume.mount.generation();
     let stream = stream::leave(file, open, dead);

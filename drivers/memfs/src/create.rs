@@ -5,7 +5,7 @@
 
 use crate::backing::{Attribute, Change, New};
 use crate::link::{Link, Spot};
-use crate::node::{CCB, FCB, Node, OPENS, Open, Scan, Sharing, Units, Volume, open_of};
+use crate::node::{CCB, FCB, Node, OPENS, Open, Scan, Units, Volume, open_of};
 use crate::notice;
 use crate::path::{self, Start, Walk};
 use crate::reparse::is_link;
@@ -17,6 +17,7 @@ use nt_cell::Foreign;
 use nt_ex::pool;
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
+use nt_io::share::Share;
 use nt_ke::Mutex;
 use nt_trace::rule;
 use std::sync::Arc;
@@ -498,66 +499,14 @@ fn overwrite(node: &Node, request: &Request<'_>, eas: Vec<Attribute>) -> NtResul
     node.object.modified(false)
 }
 
-/// IoCheckShareAccess (NT-A-13): an opener with none of the five rights neither needs nor restricts sharing.
+/// Joins the opens of the stream, when they let it (NT-A-13).
 fn share(node: &Node, request: &Request<'_>) -> NtResult<()> {
-    let wants = (request.access & READS != 0, request.access & WRITES != 0, request.access & 0x1_0000 != 0);
-    if !(wants.0 || wants.1 || wants.2) {
-        return Ok(());
-    }
-    let allows = |bit: u32| request.share & bit != 0;
-    stream::couples(node, wants.2, allows(FILE_SHARE_DELETE))?;
-    let mut sharing = node.sharing.lock();
-    let s: &mut Sharing = &mut sharing;
-    let conflict = (wants.0 && s.share_read < s.opens)
-        || (wants.1 && s.share_write < s.opens)
-        || (wants.2 && s.share_delete < s.opens)
-        || (s.readers != 0 && !allows(FILE_SHARE_READ))
-        || (s.writers != 0 && !allows(FILE_SHARE_WRITE))
-        || (s.deleters != 0 && !allows(FILE_SHARE_DELETE));
-    if conflict {
-        rule!(NT_A_13);
-        return NtStatus::SHARING_VIOLATION.fail();
-    }
-    s.opens += 1;
-    s.readers += u32::from(wants.0);
-    s.writers += u32::from(wants.1);
-    s.deleters += u32::from(wants.2);
-    s.share_read += u32::from(allows(FILE_SHARE_READ));
-    s.share_write += u32::from(allows(FILE_SHARE_WRITE));
-    s.share_delete += u32::from(allows(FILE_SHARE_DELETE));
+    let Some(part) = Share::new(request.access, request.share) else { return Ok(()) };
+    stream::couples(node, part)?;
+    let counts = &mut node.sharing.lock().counts;
+    counts.check(part)?;
+    counts.add(part);
     Ok(())
-}
-
-/// Puts an open's part into the sharing counts of another stream.
-pub(crate) fn share_anew(open: &Open) {
-    let wants = (open.access & READS != 0, open.access & WRITES != 0, open.access & 0x1_0000 != 0);
-    if !(wants.0 || wants.1 || wants.2) {
-        return;
-    }
-    let mut s = open.node.sharing.lock();
-    s.opens += 1;
-    s.readers += u32::from(wants.0);
-    s.writers += u32::from(wants.1);
-    s.deleters += u32::from(wants.2);
-    s.share_read += u32::from(open.share & FILE_SHARE_READ != 0);
-    s.share_write += u32::from(open.share & FILE_SHARE_WRITE != 0);
-    s.share_delete += u32::from(open.share & FILE_SHARE_DELETE != 0);
-}
-
-/// Takes an open's part out of the sharing counts.
-pub(crate) fn unshare(open: &Open) {
-    let wants = (open.access & READS != 0, open.access & WRITES != 0, open.access & 0x1_0000 != 0);
-    if !(wants.0 || wants.1 || wants.2) {
-        return;
-    }
-    let mut s = open.node.sharing.lock();
-    s.opens -= 1;
-    s.readers -= u32::from(wants.0);
-    s.writers -= u32::from(wants.1);
-    s.deleters -= u32::from(wants.2);
-    s.share_read -= u32::from(open.share & FILE_SHARE_READ != 0);
-    s.share_write -= u32::from(open.share & FILE_SHARE_WRITE != 0);
-    s.share_delete -= u32::from(open.share & FILE_SHARE_DELETE != 0);
 }
 
 fn attach(
@@ -569,13 +518,14 @@ fn attach(
 ) -> NtResult<()> {
     let ccb = pool::zeroed::<CCB>(pool::tag(b"RamC")).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
     let fcb = node.fcb;
+    let part = Share::new(request.access, request.share);
     let of = node.named.as_ref().map(|named| named.file()).transpose()?;
     let open = Open {
         file: of,
         link,
         hinders: !request.exact,
         access: request.access,
-        share: request.share,
+        part,
         delete_on_close: Mutex::new(request.options & FILE_DELETE_ON_CLOSE != 0),
         opened_to_delete: request.options & FILE_DELETE_ON_CLOSE != 0,
         scan: Mutex::new(Scan::default()),
@@ -610,15 +560,6 @@ fn attach(
     file.set_ptr(FILE_OBJECT::FsContext, Some(fcb.view()));
     file.set_ptr(FILE_OBJECT::FsContext2, Some(ccb.view()));
     file.set_ptr(FILE_OBJECT::SectionObjectPointer, Some(fcb.at(FCB::Sections)));
-    for (member, set) in [
-        (FILE_OBJECT::ReadAccess, request.access & READS != 0),
-        (FILE_OBJECT::WriteAccess, request.access & WRITES != 0),
-        (FILE_OBJECT::DeleteAccess, request.access & 0x1_0000 != 0),
-        (FILE_OBJECT::SharedRead, request.share & FILE_SHARE_READ != 0),
-        (FILE_OBJECT::SharedWrite, request.share & FILE_SHARE_WRITE != 0),
-        (FILE_OBJECT::SharedDelete, request.share & FILE_SHARE_DELETE != 0),
-    ] {
-        file.set(member, u8::from(set));
-    }
+    Share::mark(file, part);
     Ok(())
 }

@@ -324,7 +324,7 @@ impl Step<'_> {
         }
         crate::stream::may_be_replaced(there, posix)?;
         let sharing = there.sharing.lock();
-        if posix && sharing.share_delete < sharing.opens {
+        if posix && !sharing.counts.lets_delete() {
             return NtStatus::SHARING_VIOLATION.fail(); // NT-REN-10, NT-REN-11
         }
         if !posix && sharing.handles != 0 {

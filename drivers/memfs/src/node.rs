@@ -17,6 +17,7 @@ use nt_cell::{Foreign, Held, Steady};
 use nt_ex::pool;
 use nt_fsrtl::contexts::{self, FILE_CONTEXTS};
 use nt_fsrtl::filelock::{self, FileLock};
+use nt_io::share::{Counts, Share};
 use nt_ke::lock::Biased;
 use nt_ke::{Kernel, Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
@@ -80,13 +81,7 @@ pub(crate) struct Data {
 /// Who has the file open, by what they ask and allow (NT-A-13).
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Sharing {
-    pub(crate) opens: u32,
-    pub(crate) readers: u32,
-    pub(crate) writers: u32,
-    pub(crate) deleters: u32,
-    pub(crate) share_read: u32,
-    pub(crate) share_write: u32,
-    pub(crate) share_delete: u32,
+    pub(crate) counts: Counts,
     /// File objects whose CLEANUP is still to come, and those of them that are not cached (NT-CC-72).
     pub(crate) handles: u32,
     pub(crate) uncached: u32,
@@ -140,7 +135,8 @@ pub(crate) struct Open {
     /// It hinders a rename of a directory above it (NT-REN-23).
     pub(crate) hinders: bool,
     pub(crate) access: u32,
-    pub(crate) share: u32,
+    /// What it counts for in the sharing of its stream.
+    pub(crate) part: Option<Share>,
     pub(crate) delete_on_close: Mutex<bool>,
     pub(crate) opened_to_delete: bool,
     pub(crate) scan: Mutex<Scan>,

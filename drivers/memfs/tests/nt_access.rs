@@ -118,6 +118,37 @@ fn nt_sec_12_a_file_that_denies_all_can_be_deleted_by_who_may_delete_in_its_dire
 }
 
 #[test]
+fn nt_del_27_the_files_own_descriptor_or_its_directorys_suffices_to_delete() {
+    for (of_directory, of_file, may) in [
+        (ALL & !DELETE_CHILD, ALL & !DELETE, false),
+        (ALL & !DELETE_CHILD, DELETE, true),
+        (DELETE_CHILD, ALL & !DELETE, true),
+        (DELETE_CHILD, DELETE, true),
+    ] {
+        for options in [0, DELETE_ON_CLOSE] {
+            let w = World::new();
+            pair(&w, of_directory, of_file);
+            let opened = w.try_open("d\\f", DELETE, options, 1).map(|(handle, _)| w.adopt(handle));
+            assert_eq!(opened.is_ok(), may, "{of_directory:#x} {of_file:#x}");
+            // Asked at the create, and then no more: the descriptors that take it back come too late.
+            w.run_as(TokenSpec::administrator());
+            for name in ["d", "d\\f"] {
+                assert_eq!(w.open_file(name, WRITE_DAC, 0).set_security(DACL, &all_have(READ_CONTROL)), OK);
+            }
+            w.run_as(user());
+            match opened {
+                Ok(file) if options == 0 => assert_eq!(file.dispose(true), OK),
+                Ok(file) => drop(file),
+                Err(status) => assert_eq!(status, DENIED),
+            }
+            w.run_as(TokenSpec::administrator());
+            let gone = w.absent("d\\f") == Some(NtStatus::OBJECT_NAME_NOT_FOUND);
+            assert_eq!(gone, may, "{of_directory:#x} {of_file:#x}");
+        }
+    }
+}
+
+#[test]
 fn nt_sec_13_maximum_allowed_is_all_that_the_check_gives() {
     let w = World::new();
     let aces = vec![

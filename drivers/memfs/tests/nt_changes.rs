@@ -405,6 +405,52 @@ fn nt_nfy_23_a_watched_directory_that_is_removed_says_so() {
 }
 
 #[test]
+fn nt_del_34_a_delete_is_told_when_the_name_goes_once_for_each_stream_too() {
+    const NAME: u32 = 0x200;
+    const REMOVED_STREAM: u32 = 7;
+    let world = World::new();
+    drop(world.directory("d"));
+    for name in ["d\\f", "d\\f:one", "d\\f:two", "d\\link"] {
+        drop(world.sync_file(name));
+    }
+    drop(world.directory("d\\sub"));
+    let (of_files, of_dirs, of_streams) = (world.watched("d"), world.watched("d"), world.watched("d"));
+    let (files, dirs, streams) = (of_files.watch(FILE_NAME), of_dirs.watch(DIR_NAME), of_streams.watch(NAME));
+    // Marked: nothing has gone yet, nor when the handle that marked it closes under another's.
+    let (other, marker) = (world.to_delete("d\\f"), world.to_delete("d\\f"));
+    assert_eq!(marker.dispose(true), NtStatus::SUCCESS);
+    drop(marker);
+    assert!(files.is_waiting() && dirs.is_waiting() && streams.is_waiting());
+    drop(other);
+    assert_eq!(files.told(), told(&[(REMOVED, "f")]));
+    let mut gone = streams.told();
+    if gone.len() == 1 {
+        gone.extend(of_streams.watch(NAME).told());
+    }
+    gone.sort();
+    assert_eq!(gone, told(&[(REMOVED_STREAM, "f:one"), (REMOVED_STREAM, "f:two")]));
+    assert!(dirs.is_waiting(), "a file is no directory");
+    // A mark that is taken back tells nothing; delete-on-close tells when the handle goes.
+    let files = of_files.watch(FILE_NAME);
+    let file = world.to_delete("d\\link");
+    assert_eq!((file.dispose(true), file.dispose(false)), (NtStatus::SUCCESS, NtStatus::SUCCESS));
+    drop(file);
+    assert!(files.is_waiting());
+    let sub = world.file("d\\sub", DELETE | SYNCHRONIZE, SYNC | DIR | DELETE_ON_CLOSE);
+    assert!(dirs.is_waiting());
+    drop(sub);
+    assert_eq!(dirs.told(), told(&[(REMOVED, "sub")]));
+    assert!(files.is_waiting(), "a directory is no file");
+    // At once with POSIX semantics: the handle that asked closes, the other's file is nameless.
+    let (other, posix) = (world.to_delete("d\\link"), world.to_delete("d\\link"));
+    assert_eq!(posix.set(class::DISPOSITION_EX, &3_u32.to_le_bytes()), NtStatus::SUCCESS);
+    assert!(files.is_waiting());
+    drop(posix);
+    assert_eq!(files.told(), told(&[(REMOVED, "link")]));
+    drop(other);
+}
+
+#[test]
 fn nt_del_32_requests_on_a_marked_directory_end() {
     let world = World::new();
     let (dir, parent) = (world.watched("d"), world.watched(""));

@@ -133,6 +133,33 @@ fn nt_sec_12_who_may_delete_in_a_directory_deletes_files_that_let_nobody_in() {
 }
 
 #[test]
+fn nt_del_27_unlink_and_rmdir_want_delete_of_the_file_or_delete_child_of_its_directory() {
+    let Some(mount) = Mount::new() else { return };
+    for (number, (of_directory, own, may)) in [
+        (ALL & !DELETE_CHILD, ALL & !DELETE, false),
+        (ALL & !DELETE_CHILD, SHOWN | DELETE, true),
+        (ALL, ALL & !DELETE, true),
+        (ALL, ALL, true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let directory = format!("d{number}");
+        fs::create_dir(mount.at(&directory)).expect("mkdir");
+        fs::write(mount.at(&directory).join("f"), b"x").expect("write");
+        fs::create_dir(mount.at(&directory).join("sub")).expect("mkdir");
+        for name in ["f", "sub"] {
+            guard(&mount, &format!("{directory}\\{name}"), own);
+        }
+        guard(&mount, &directory, of_directory);
+        let removed =
+            [fs::remove_file(mount.at(&directory).join("f")), fs::remove_dir(mount.at(&directory).join("sub"))];
+        assert_eq!(removed.map(|result| result.is_ok()), [may; 2], "{of_directory:#x} {own:#x}");
+        assert_eq!(fs::read_dir(mount.at(&directory)).expect("list").count(), if may { 0 } else { 2 });
+    }
+}
+
+#[test]
 fn nt_sec_14_names_are_made_where_the_directory_lets_them() {
     let Some(mount) = Mount::new() else { return };
     for (name, mask, file, directory) in

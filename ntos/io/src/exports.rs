@@ -573,7 +573,6 @@ exports! { "ntoskrnl.exe" =>
         let paging = flags & nt_abi::io::IRP_PAGING_IO != 0 && flags & nt_abi::io::IRP_SYNCHRONOUS_PAGING_IO == 0;
         u8::from(!paging && (flags & nt_abi::io::IRP_SYNCHRONOUS_API != 0 || file.is_some_and(file::is_synchronous)))
     }
-    Absent("sharing is the file system's own business here") missing IoCheckShareAccess;
     Absent("registry keys of drivers come with the registry") missing IoOpenDriverRegistryKey;
 }
 

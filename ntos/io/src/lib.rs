@@ -42,6 +42,7 @@ pub mod send;
 pub mod service;
 pub mod services;
 pub mod settle;
+pub mod share;
 pub mod system;
 pub mod system_thread;
 pub mod target;

@@ -103,7 +103,7 @@ pub(crate) fn drop_all(file: &Node) -> NtResult<()> {
 pub(crate) fn may_be_replaced(file: &Node, posix: bool) -> NtResult<()> {
     for stream in file.live_streams() {
         let sharing = stream.sharing.lock();
-        if posix && sharing.share_delete < sharing.opens {
+        if posix && !sharing.counts.lets_delete() {
             return NtStatus::SHARING_VIOLATION.fail();
         }
         if !posix && sharing.handles != 0 {

@@ -6,6 +6,7 @@
 use crate::node::Node;
 use nt_abi::io::{FILE_ATTRIBUTE_READONLY, FILE_OPEN, FILE_OVERWRITE};
 use nt_abi::{NtResult, NtStatus};
+use nt_io::share::Share;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -44,13 +45,10 @@ pub(crate) fn unmake(file: &Node, stream: &Arc<Node>) {
 }
 
 /// A file cannot be deleted under an open of one of its streams that does not share delete (NT-SHR-05).
-pub(crate) fn couples(node: &Node, deletes: bool, shares_delete: bool) -> NtResult<()> {
+pub(crate) fn couples(node: &Node, part: Share) -> NtResult<()> {
     let refused = match &node.named {
-        Some(named) => !shares_delete && named.file()?.sharing.lock().deleters != 0,
-        None if deletes => node.live_streams().iter().any(|stream| {
-            let sharing = stream.sharing.lock();
-            sharing.share_delete < sharing.opens
-        }),
+        Some(named) => !part.lets_delete() && named.file()?.sharing.lock().counts.has_deleters(),
+        None if part.deletes() => node.live_streams().iter().any(|stream| !stream.sharing.lock().counts.lets_delete()),
         None => false,
     };
     if refused { NtStatus::SHARING_VIOLATION.fail() } else { Ok(()) }

@@ -4,7 +4,6 @@
 //! Source: FSA 2.1.5.15.11.1; FILE_RENAME_INFORMATION page; rules NT-REN-34, NT-LNK-11.
 
 use super::name::{Part, part};
-use crate::create;
 use crate::naming::{Kind, REPLACE, VALID_FLAGS};
 use crate::node::{CCB, Node, OPENS, Open, Units, Volume, upcase};
 use nt_abi::io::{FILE_OBJECT, FO_NO_INTERMEDIATE_BUFFERING};
@@ -127,7 +126,7 @@ fn hand_over(object: Foreign<FILE_OBJECT>, open: &Open, to: &Arc<Node>, file: Op
         link: open.link.clone(),
         hinders: open.hinders,
         access: open.access,
-        share: open.share,
+        part: open.part,
         delete_on_close: Mutex::new(*open.delete_on_close.lock()),
         opened_to_delete: open.opened_to_delete,
         scan: Mutex::default(),
@@ -141,15 +140,15 @@ fn hand_over(object: Foreign<FILE_OBJECT>, open: &Open, to: &Arc<Node>, file: Op
     };
     anew.freeze(frozen);
     let uncached = u32::from(object.get(FILE_OBJECT::Flags) & FO_NO_INTERMEDIATE_BUFFERING != 0);
-    create::unshare(open);
-    create::share_anew(&anew);
     {
         let mut sharing = from.sharing.lock();
+        open.part.into_iter().for_each(|part| sharing.counts.remove(part));
         sharing.handles -= 1;
         sharing.uncached -= uncached;
     }
     {
         let mut sharing = to.sharing.lock();
+        open.part.into_iter().for_each(|part| sharing.counts.add(part));
         sharing.handles += 1;
         sharing.uncached += uncached;
     }
