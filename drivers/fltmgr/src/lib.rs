@@ -25,6 +25,7 @@ pub mod native;
 mod notice;
 pub mod objects;
 mod operation;
+pub mod oplock;
 pub mod parameters;
 pub mod port;
 pub mod queue;

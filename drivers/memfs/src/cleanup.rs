@@ -4,6 +4,7 @@
 
 use crate::link::Mark;
 use crate::node::{CCB, Node, OPENS, Open, Volume, open_any, open_of};
+use crate::oplock::Kept;
 use crate::stream;
 use crate::{naming, notice};
 use nt_abi::io::{
@@ -42,6 +43,7 @@ pub(crate) fn cleanup(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         sharing.uncached = sharing.uncached.saturating_sub(u32::from(own));
         (sharing.handles == 0, !own && sharing.uncached != 0 && sharing.uncached == sharing.handles)
     };
+    crate::oplock::cleanup(&open.node, file);
     off_the_cache(file, &open.node, last, uncached)?;
     let information = named?;
     dated.map(|()| IoStatus::new(NtStatus::SUCCESS, information))
@@ -65,6 +67,7 @@ const POSIX_STYLE: u64 = 0x20;
 /// Sharing goes; a name that is to go goes with its last open, or with the open that marked it (NT-DEL-03, NT-DEL-13).
 /// Returns what the cleanup's Information tells of it (NT-DEL-35).
 fn names(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open) -> NtResult<u64> {
+    let _kept = Kept::begin();
     let _tree = volume.tree.lock();
     if let Some(part) = open.part {
         open.node.sharing.lock().counts.remove(part);
@@ -95,6 +98,7 @@ fn names(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open) -> NtResult<u
     if !naming::unlink(&open.mount, link, node)? {
         return gone();
     }
+    crate::oplock::children(&link.parent());
     notice::removed(&open.mount.changes, node, Some(link), &streams);
     let kind = if node.is_directory() || node.object.links()? == 0 { FILE_GONE } else { LINK_GONE };
     if kind == FILE_GONE {

@@ -7,6 +7,7 @@ use crate::backing::{Attribute, Change, New};
 use crate::link::{Link, Spot};
 use crate::node::{CCB, FCB, Node, OPENS, Open, Scan, Units, Volume, open_of};
 use crate::notice;
+use crate::oplock::{self, Turn};
 use crate::path::{self, Start, Walk};
 use crate::reparse::is_link;
 use crate::security::{self, Opener};
@@ -15,6 +16,7 @@ use nt_abi::io::*;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
 use nt_ex::pool;
+use nt_fsrtl::oplock::{Act, Operation, is_batch_held, is_quiet, opening, would_break};
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
 use nt_io::share::Share;
@@ -44,6 +46,7 @@ struct Request<'a> {
     /// A symbolic link ends the open.
     stops: bool,
     allocation: i64,
+    turn: &'a Turn,
 }
 
 pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
@@ -52,7 +55,9 @@ pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let opener = &Opener::of(irp)?;
     let context = stack.ptr(IO_STACK_LOCATION::Create_SecurityContext).ok_or(NtStatus::INVALID_PARAMETER.error())?;
     let options = stack.get(IO_STACK_LOCATION::Create_Options);
+    let turn = Turn::new(irp);
     let request = Request {
+        turn: &turn,
         opener,
         access: context.get(IO_SECURITY_CONTEXT::DesiredAccess),
         share: u32::from(stack.get(IO_STACK_LOCATION::Create_ShareAccess)),
@@ -64,6 +69,27 @@ pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         stops: stack.get(IO_STACK_LOCATION::Flags) & SL_STOP_ON_SYMLINK != 0,
         allocation: irp.irp().get(IRP::Overlay_AllocationSize),
     };
+    let made = loop {
+        let made = attempt(volume, irp, file, &request);
+        if made.is_ok() || !turn.wait()? {
+            break made;
+        }
+    };
+    let underway = turn.is_underway();
+    match made {
+        Ok(Made::Open(result)) if underway => Ok(IoStatus::new(NtStatus::OPLOCK_BREAK_IN_PROGRESS, result.information)),
+        Ok(Made::Open(result)) => Ok(result),
+        Ok(Made::Link(node, rest)) => crate::reparse::hand_up(irp, &node, rest, request.stops),
+        Err(error) if underway && error.status() == NtStatus::SHARING_VIOLATION => {
+            Ok(IoStatus::new(error.status(), FILE_OPBATCH_BREAK_UNDERWAY))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Walks the name and opens what is there; RETRY when a break has to be waited for first.
+fn attempt(volume: &Volume, irp: &OwnedIrp, file: Foreign<FILE_OBJECT>, request: &Request<'_>) -> NtResult<Made> {
+    let stack = irp.stack();
     let name =
         nt_rtl::unicode::units(file.at(FILE_OBJECT::FileName)).map_err(|_| NtStatus::OBJECT_NAME_INVALID.error())?;
     let ea_length = stack.get(IO_STACK_LOCATION::Create_EaLength) as usize;
@@ -79,21 +105,19 @@ pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             Some(((Arc::clone(open.file()), open.link.clone()), stream))
         }
     };
+    let _kept = oplock::Kept::begin();
     let _tree = volume.tree.lock();
     volume.mount.enter()?;
     let made = (|| {
         if name.is_empty() && related.is_none() {
-            return open_volume(volume, file, &request).map(Made::Open);
+            return open_volume(volume, file, request).map(Made::Open);
         }
-        open_file(volume, file, &request, related, &name, eas)
+        open_file(volume, file, request, related, &name, eas)
     })();
     if !matches!(made, Ok(Made::Open(_))) {
         volume.mount.leave(None);
     }
-    match made? {
-        Made::Open(result) => Ok(result),
-        Made::Link(node, rest) => crate::reparse::hand_up(irp, &node, rest, request.stops),
-    }
+    made
 }
 
 /// How an open ended.
@@ -256,6 +280,7 @@ fn enter(
     eas: Vec<Attribute>,
 ) -> NtResult<IoStatus> {
     node.object.open(request.access & READS != 0, request.access & WRITES != 0 || information != FILE_OPENED)?;
+    admit(&node, request)?;
     share(&node, request)?;
     let mut streams = Vec::new();
     if matches!(information, FILE_OVERWRITTEN | FILE_SUPERSEDED) {
@@ -286,7 +311,12 @@ fn announce(volume: &Volume, node: &Node, link: Option<&Arc<Link>>, information:
         FILE_CREATED | FILE_OVERWRITTEN | FILE_SUPERSEDED if node.named.is_some() => {
             notice::stream_at(changes, node, link, information == FILE_CREATED); // NT-NFY-21
         }
-        FILE_CREATED => notice::added(changes, node, link),
+        FILE_CREATED => {
+            if let Some(link) = link {
+                oplock::children(&link.parent());
+            }
+            notice::added(changes, node, link);
+        }
         FILE_OVERWRITTEN | FILE_SUPERSEDED => {
             notice::lost(changes, node, link, streams);
             notice::modified_at(changes, node, link, OVERWRITTEN); // NT-NFY-22
@@ -322,6 +352,7 @@ fn open_by_id(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request<'_>
     let (node, information, request) = &existing(&node, parent.as_deref(), request, false)?;
     let (node, information) = (Arc::clone(node), *information);
     node.object.open(request.access & READS != 0, request.access & WRITES != 0)?;
+    admit(&node, request)?;
     share(&node, request)?;
     attach(volume, file, node, link, request)?;
     Ok(Made::Open(IoStatus::new(NtStatus::SUCCESS, u64::from(information))))
@@ -497,6 +528,25 @@ fn overwrite(node: &Node, request: &Request<'_>, eas: Vec<Attribute>) -> NtResul
     let created = (request.disposition == FILE_SUPERSEDE).then(|| nt_ke::current().kernel.clock.system_time());
     node.object.change(&Change { attributes: Some(attributes), created, ..Change::default() })?; // NT-QRY-20
     node.object.modified(false)
+}
+
+/// Breaks what the open breaks, batch and filter oplocks before sharing is looked at, the others after (NT-OPL-12).
+fn admit(node: &Arc<Node>, request: &Request<'_>) -> NtResult<()> {
+    let oplock = node.oplock();
+    if is_quiet(oplock) {
+        return Ok(());
+    }
+    let operation = opening(request.access, request.share, request.disposition << 24 | request.options);
+    if request.options & FILE_OPEN_REQUIRING_OPLOCK != 0 && would_break(oplock, &Act { file: 0, operation }) {
+        rule!(NT_OPL_05);
+        return NtStatus::CANNOT_BREAK_OPLOCK.fail();
+    }
+    if is_batch_held(oplock) {
+        return request.turn.meet(node, operation);
+    }
+    let part = Share::new(request.access, request.share);
+    let conflicts = part.is_some_and(|part| node.sharing.lock().counts.check(part).is_err());
+    request.turn.meet(node, if conflicts { Operation::Conflict } else { operation })
 }
 
 /// Joins the opens of the stream, when they let it (NT-A-13).

@@ -7,13 +7,14 @@
 
 use crate::node::Volume;
 use crate::write;
-use nt_abi::io::{IO_STACK_LOCATION, IRP};
+use nt_abi::io::{FILE_OBJECT, IO_STACK_LOCATION, IRP, IRP_MJ_READ};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{CodePtr, Foreign};
 use nt_io::driver::{Answer, OwnedIrp};
 use nt_io::irp::{self, IRP_PREFIX, Irp, PREFIX_SERVICE};
 use nt_ke::work::WorkQueue;
 use nt_mm::mdl;
+use nt_ob::ObjectRef;
 use nt_trace::rule;
 use std::sync::Weak;
 
@@ -45,6 +46,22 @@ extern "win64" fn cancelled(_device: u64, packet: u64) {
     let _ended = OwnedIrp::arrived(packet).complete(NtStatus::CANCELLED, 0);
 }
 
+/// What keeps a packet usable for another thread: its memory, its file object.
+pub(crate) struct Lent {
+    hold: Option<Hold>,
+    _opened: Option<ObjectRef<FILE_OBJECT>>,
+}
+
+/// Gets a packet ready for another thread. The packet of a service takes an MDL of its buffer along when it ends; another's is its
+/// driver's, who knows of none.
+pub(crate) fn lend(irp: &OwnedIrp, length: u32) -> NtResult<Lent> {
+    let hold = Hold::new(irp.irp());
+    if hold.is_some() {
+        lock_buffer(irp, length)?;
+    }
+    Ok(Lent { hold, _opened: irp.file().map(nt_ob::object::reference) })
+}
+
 /// Locks the caller's buffer, so that another thread reaches it (NT-S-13).
 fn lock_buffer(irp: &OwnedIrp, length: u32) -> NtResult<()> {
     let packet = irp.irp();
@@ -52,7 +69,8 @@ fn lock_buffer(irp: &OwnedIrp, length: u32) -> NtResult<()> {
         return Ok(());
     }
     let mdl = mdl::allocate(packet.region_at(IRP::UserBuffer, length as usize))?;
-    if mdl::probe_and_lock(mdl, !irp.from_user(), false).is_err() {
+    let filled = irp.stack().get(IO_STACK_LOCATION::MajorFunction) == IRP_MJ_READ;
+    if mdl::probe_and_lock(mdl, !irp.from_user(), filled).is_err() {
         mdl::free(mdl);
         return NtStatus::INVALID_USER_BUFFER.fail();
     }
@@ -72,17 +90,14 @@ pub(crate) enum Until {
 /// Puts a write off: the caller gets PENDING, a worker does it.
 pub(crate) fn put_off(volume: &Weak<Volume>, irp: OwnedIrp, until: Until) -> Answer {
     let (length, file) = (irp.stack().get(IO_STACK_LOCATION::Write_Length), irp.file());
-    // The packet of a service takes the MDL along when it ends; another's is its driver's, who knows of none.
-    let hold = Hold::new(irp.irp());
-    if hold.is_some()
-        && let Err(error) = lock_buffer(&irp, length)
-    {
-        return irp.complete(error.status(), 0);
-    }
+    let lent = match lend(&irp, length) {
+        Ok(lent) => lent,
+        Err(error) => return irp.complete(error.status(), 0),
+    };
     let (pended, answer) = irp.pend();
     let (packet, volume) = (pended.irp(), Weak::clone(volume));
     // Who waits for room may wait long; what a worker takes up at once is done, and not cancelled.
-    let cancelable = hold.is_some() && until == Until::Room;
+    let cancelable = lent.hold.is_some() && until == Until::Room;
     if cancelable {
         let routine: extern "win64" fn(u64, u64) = cancelled;
         packet.set_code(IRP::CancelRoutine, Some(CodePtr::from(routine)));
@@ -91,10 +106,8 @@ pub(crate) fn put_off(volume: &Weak<Volume>, irp: OwnedIrp, until: Until) -> Ans
             return answer;
         }
     }
-    let opened = file.map(nt_ob::object::reference);
     let work = move || {
-        let _opened = opened;
-        let _hold = hold;
+        let _lent = lent;
         if cancelable && packet.swap_code(IRP::CancelRoutine, None).is_none() {
             return; // cancelled meanwhile
         }

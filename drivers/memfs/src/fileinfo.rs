@@ -8,6 +8,7 @@ use crate::identity;
 use crate::naming::{self, Kind, Target};
 use crate::node::{Node, Open, Volume, open_of};
 use crate::notice;
+use crate::oplock::Turn;
 use crate::stream;
 use nt_abi::io::{
     FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_HIDDEN, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_SYSTEM,
@@ -174,6 +175,17 @@ fn name(open: &Open, out: Region) -> NtResult<IoStatus> {
 }
 
 pub(crate) fn set(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
+    let turn = Turn::new(irp);
+    loop {
+        let result = set_once(volume, irp, &turn);
+        if result.is_ok() || !turn.wait()? {
+            return result;
+        }
+    }
+}
+
+/// Sets; RETRY when a break has to be waited for first.
+fn set_once(volume: &Volume, irp: &OwnedIrp, turn: &Turn) -> NtResult<IoStatus> {
     let stack = irp.stack();
     let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
     let open = open_of(file)?;
@@ -223,7 +235,7 @@ pub(crate) fn set(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
                     Ok(Target { directory: Arc::clone(&there.node), link: there.link.clone(), name })
                 }
             };
-            naming::rename(volume, file, &open, target, flags, (kind, irp.from_user()))?;
+            naming::rename(volume, file, &open, target, flags, (kind, irp.from_user()), turn)?;
         }
         _ => return NtStatus::INVALID_INFO_CLASS.fail(),
     }

@@ -1,10 +1,10 @@
 //! IRP_MJ_FILE_SYSTEM_CONTROL: reparse points, zeroed and allocated ranges, purge-failure mode.
 //!
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the tree. Source: FSCTL_SET_REPARSE_POINT and kin; rules
-//! NT-REP. Every other code is INVALID_DEVICE_REQUEST (TW-06, NT-L-12 for oplocks).
+//! NT-REP. Every other code is INVALID_DEVICE_REQUEST (TW-06); those about oplocks are `oplock`'s.
 
 use crate::fileinfo::bad;
-use crate::node::{Node, Open, Volume, open_of};
+use crate::node::{Node, Volume, open_of};
 use crate::{dasd, reparse, zero};
 use nt_abi::io::{
     FILE_OBJECT, FO_FILE_MODIFIED, FSCTL_DELETE_REPARSE_POINT, FSCTL_GET_REPARSE_POINT, FSCTL_QUERY_ALLOCATED_RANGES,
@@ -12,21 +12,16 @@ use nt_abi::io::{
 };
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
+use nt_fsrtl::oplock::Control;
 use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
 use std::sync::atomic::Ordering;
 
 const FSCTL_SET_PURGE_FAILURE_MODE: u32 = 0x0009_0270;
 
-/// Requests about oplocks: none is granted (NT-OPL-02 to NT-OPL-04).
-fn oplock(open: &Open, code: u32) -> Option<NtStatus> {
-    Some(match code {
-        0x9_0000 | 0x9_0004 | 0x9_0008 | 0x9_005C if open.node.is_directory() => NtStatus::INVALID_PARAMETER,
-        0x9_0000 | 0x9_0004 | 0x9_0008 | 0x9_005C | 0x9_0240 => NtStatus::OPLOCK_NOT_GRANTED,
-        0x9_000C | 0x9_0010 | 0x9_0050 => NtStatus::INVALID_OPLOCK_PROTOCOL,
-        0x9_0014 => NtStatus::SUCCESS,
-        _ => return None,
-    })
+/// Is it one that the oplocks of the stream answer (`oplock`)?
+pub(crate) fn is_about_oplocks(irp: &OwnedIrp) -> bool {
+    Control::is_ours(irp.stack().get(IO_STACK_LOCATION::FileSystemControl_FsControlCode))
 }
 
 pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
@@ -37,9 +32,6 @@ pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         return result;
     }
     let open = open_of(file)?;
-    if let Some(status) = oplock(&open, code) {
-        return if status.is_error() { status.fail() } else { Ok(IoStatus::new(status, 0)) };
-    }
     let input = stack.get(IO_STACK_LOCATION::DeviceIoControl_InputBufferLength) as usize;
     let output = stack.get(IO_STACK_LOCATION::DeviceIoControl_OutputBufferLength) as usize;
     let region = irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, input.max(output));

@@ -5,7 +5,7 @@
 //! Touches: FCB headers, CCBs and data chunks in pool; FILE_OBJECT members that are a file system's to change.
 //! IRQL: PASSIVE_LEVEL; paging requests up to APC_LEVEL. Locks: the tree, then one node's data.
 //! Source: nt-io.md section 18 (order of checks), house rule 8. Rules: NT-S-*, NT-A-13, NT-A-14, NT-A-18, NT-R-*.
-//! Not here: oplocks; each is refused by the status NTFS gives.
+//! Not here: which oplock gives way to which operation (`nt_fsrtl::oplock`).
 
 mod backing;
 mod cached;
@@ -27,6 +27,7 @@ mod naming;
 mod node;
 mod notice;
 mod ntfs;
+mod oplock;
 mod path;
 mod ram;
 mod read;
@@ -180,12 +181,28 @@ fn outcome(result: NtResult<IoStatus>) -> IoStatus {
     result.unwrap_or_else(|error| IoStatus::new(error.status(), 0))
 }
 
+impl MemFs {
+    /// A packet that had to wait comes again, by a worker.
+    fn again(volume: Weak<Volume>, device: Device, irp: OwnedIrp) -> Answer {
+        Self { volume }.dispatch(device, irp)
+    }
+}
+
 impl NativeDriver for MemFs {
     fn dispatch(&self, device: Device, irp: OwnedIrp) -> Answer {
         let major = irp.stack().get(IO_STACK_LOCATION::MajorFunction);
         if device.get(DEVICE_OBJECT::DeviceType) != FILE_DEVICE_DISK_FILE_SYSTEM {
             return irp.complete(NtStatus::INVALID_DEVICE_REQUEST, 0);
         }
+        let irp = match major {
+            IRP_MJ_READ | IRP_MJ_WRITE | IRP_MJ_SET_INFORMATION | IRP_MJ_LOCK_CONTROL | IRP_MJ_FILE_SYSTEM_CONTROL => {
+                match oplock::pass(&self.volume, device, irp) {
+                    Ok(irp) => irp,
+                    Err(answer) => return answer,
+                }
+            }
+            _ => irp,
+        };
         match major {
             IRP_MJ_WRITE => {
                 if !write::may_start(&irp) {
@@ -193,6 +210,9 @@ impl NativeDriver for MemFs {
                 }
                 let wait = write::is_waited_for(&irp);
                 let result = within(&irp, |irp| write::write(&self.volume, irp, wait));
+                if result.status == NtStatus::RETRY {
+                    return self.dispatch(device, irp); // an oplock was granted meanwhile
+                }
                 if result.status == NtStatus::CANT_WAIT && !wait {
                     return deferred::put_off(&self.volume, irp, Until::Worker); // NT-S-13
                 }
@@ -214,6 +234,9 @@ impl NativeDriver for MemFs {
                     Err(error) => return irp.complete(error.status(), 0),
                 };
                 let volume = &*volume;
+                if major == IRP_MJ_FILE_SYSTEM_CONTROL && fsctl::is_about_oplocks(&irp) {
+                    return oplock::control(volume, irp);
+                }
                 let result = within(&irp, |irp| match major {
                     IRP_MJ_CREATE => create::create(volume, irp),
                     IRP_MJ_CLEANUP => cleanup::cleanup(volume, irp),

@@ -9,7 +9,7 @@ use nt_abi::io::FILE_OBJECT;
 use nt_abi::mm::{FSRTL_ADVANCED_FCB_HEADER, FastIoIsNotPossible, FastIoIsPossible, FastIoIsQuestionable};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
-use nt_fsrtl::filelock;
+use nt_fsrtl::{filelock, oplock};
 use nt_io::driver::{Answer, FastCall, OwnedIrp};
 use nt_trace::rule;
 use std::sync::atomic::Ordering;
@@ -27,6 +27,11 @@ pub(crate) fn control(irp: OwnedIrp) -> Answer {
 
 /// Shows in the FCB header whether fast I/O has to ask first.
 pub(crate) fn tell(node: &Node) {
+    if !oplock::is_fast_io_possible(node.oplock()) {
+        rule!(NT_OPL_12);
+        node.header().set(FSRTL_ADVANCED_FCB_HEADER::IsFastIoPossible, FastIoIsNotPossible);
+        return;
+    }
     let possible = match (node.is_directory(), filelock::any(node.lock()) || node.freezers.load(Ordering::Relaxed) != 0)
     {
         (true, _) => FastIoIsNotPossible,
@@ -34,6 +39,14 @@ pub(crate) fn tell(node: &Node) {
         (false, false) => FastIoIsPossible,
     };
     node.header().set(FSRTL_ADVANCED_FCB_HEADER::IsFastIoPossible, possible);
+}
+
+/// As [`tell`], for a call that fast I/O was refused to: the oplock that it was refused for may be gone since.
+#[cold]
+pub(crate) fn tell_again(file: Foreign<FILE_OBJECT>) {
+    if let Ok(open) = open_of(file) {
+        tell(&open.node);
+    }
 }
 
 /// The last handle of a file object is gone, and its locks with it (NT-L-11).
@@ -69,7 +82,7 @@ pub(crate) fn may_fast_write(node: &Node, call: &FastCall, start: u64) -> NtResu
     let lock = node.lock();
     let may = !filelock::any(lock)
         || filelock::may_write(lock, start, u64::from(call.length), filelock::caller(call.file, call.key));
-    if may {
+    if may && oplock::is_fast_io_possible(node.oplock()) {
         return Ok(());
     }
     rule!(NT_K_07);

@@ -7,6 +7,7 @@ use crate::link::{Link, Mark, Spot};
 use crate::mount::Mount;
 use crate::node::{Node, Open, Units, Volume};
 use crate::notice::{self, Named, path_in};
+use crate::oplock::{Kept, Turn};
 use crate::path::check;
 use nt_abi::io::{
     FILE_ACTION_ADDED, FILE_ACTION_REMOVED, FILE_ACTION_REMOVED_STREAM, FILE_ACTION_RENAMED_NEW_NAME,
@@ -146,10 +147,12 @@ pub(crate) fn rename(
     target: impl FnOnce() -> NtResult<Target>,
     flags: u32,
     (kind, from_user): (Kind, bool),
+    turn: &Turn,
 ) -> NtResult<()> {
     if flags & !VALID_FLAGS != 0 {
         return NtStatus::INVALID_PARAMETER.fail(); // NT-REN-35
     }
+    let _kept = Kept::begin();
     let _tree = volume.tree.lock();
     if kind == Kind::Link && open.file().is_directory() {
         return NtStatus::FILE_IS_A_DIRECTORY.fail(); // NT-LNK-04
@@ -163,13 +166,20 @@ pub(crate) fn rename(
     if target.link.as_ref().is_some_and(|link| link.is_pending()) {
         return NtStatus::DELETE_PENDING.fail();
     }
+    if kind == Kind::Rename && open.file().is_directory() && source.is_held_below() {
+        let beneath = |each: &Arc<Open>| each.link.as_ref().is_some_and(|link| link.is_under(&source));
+        for each in volume.oplocked().iter().filter(|each| beneath(each)) {
+            turn.free_name(&each.node)?; // NT-REN-24
+        }
+    }
     let inside = target.link.as_ref().is_some_and(|link| link.is_under(&source));
     if kind == Kind::Rename && open.file().is_directory() && (inside || source.is_held_below()) {
         return NtStatus::ACCESS_DENIED.fail(); // NT-REN-23, NT-REN-26
     }
     let exact = file.get(FILE_OBJECT::Flags) & FO_OPENED_CASE_SENSITIVE != 0;
     let found = target.directory.directory()?.child(&target.name, exact)?;
-    let step = Step { volume, open, source: &source, target, flags, from_user };
+    let step = Step { volume, open, source: &source, target, flags, from_user, turn };
+    let old = source.parent();
     let before = open.mount.changes.any().then(|| (source.path(), source.parent()));
     let taken = before.as_ref().and(found.clone());
     let lost = taken.as_ref().map(|(_, node)| notice::streams_of(&open.mount.changes, node)).unwrap_or_default();
@@ -179,6 +189,8 @@ pub(crate) fn rename(
         (None, Kind::Link) => step.link(None),
         (None, Kind::Rename) => step.move_to(None),
     }?;
+    crate::oplock::children(&old);
+    crate::oplock::children(&step.target.directory);
     if let Some((path, parent)) = before {
         step.tell(&path, &parent, taken, &lost, kind);
     }
@@ -192,6 +204,7 @@ struct Step<'a> {
     target: Target,
     flags: u32,
     from_user: bool,
+    turn: &'a Turn,
 }
 
 impl Step<'_> {
@@ -310,7 +323,7 @@ impl Step<'_> {
     }
 
     /// May `there` make way?
-    fn replaceable(&self, there: &Node) -> NtResult<()> {
+    fn replaceable(&self, there: &Arc<Node>) -> NtResult<()> {
         let posix = self.flags & POSIX != 0;
         match (self.open.file().is_directory(), there.is_directory()) {
             (_, true) if !posix => return NtStatus::ACCESS_DENIED.fail(), // NT-REN-08
@@ -323,6 +336,7 @@ impl Step<'_> {
             return NtStatus::ACCESS_DENIED.fail(); // NT-REN-09
         }
         crate::stream::may_be_replaced(there, posix)?;
+        self.turn.free_name(there)?; // NT-REN-24
         let sharing = there.sharing.lock();
         if posix && !sharing.counts.lets_delete() {
             return NtStatus::SHARING_VIOLATION.fail(); // NT-REN-10, NT-REN-11

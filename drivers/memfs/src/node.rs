@@ -17,6 +17,7 @@ use nt_cell::{Foreign, Held, Steady};
 use nt_ex::pool;
 use nt_fsrtl::contexts::{self, FILE_CONTEXTS};
 use nt_fsrtl::filelock::{self, FileLock};
+use nt_fsrtl::oplock;
 use nt_io::share::{Counts, Share};
 use nt_ke::lock::Biased;
 use nt_ke::{Kernel, Mutex, RwLock};
@@ -48,6 +49,9 @@ nt_abi::layout! {
     }
 }
 
+/// The version of a header that has an OPLOCK.
+const FSRTL_FCB_HEADER_V2: u8 = 2;
+
 /// A name, UTF-16.
 pub(crate) type Units = Vec<u16>;
 
@@ -60,6 +64,8 @@ pub struct Volume {
     pub(crate) created: i64,
     pub(crate) label: Mutex<Units>,
     pub(crate) links: Arc<Links>,
+    /// Opens that an oplock was granted to, and some that lost theirs since.
+    pub(crate) oplocked: Mutex<Vec<Weak<Open>>>,
     pub(crate) mount: Arc<Mount>,
     pub(crate) sectors: RwLock<Sectors>,
 }
@@ -121,6 +127,7 @@ impl Drop for Node {
             contexts::tear_down_for_file(self.fcb.at(FCB::FileContexts));
         }
         filelock::uninitialize(self.lock());
+        oplock::uninitialize(self.oplock());
         pool::free(self.fcb);
     }
 }
@@ -253,6 +260,7 @@ impl Node {
         header.set(FSRTL_ADVANCED_FCB_HEADER::IsFastIoPossible, u8::from(object.directory().is_none()));
         let (named, slot) = stream.unzip();
         contexts::setup(header, Some(slot.unwrap_or(fcb.at(FCB::FileContexts))));
+        header.set(FSRTL_ADVANCED_FCB_HEADER::Version, FSRTL_FCB_HEADER_V2);
         let data = Data { content, eof: sizes.eof, valid: sizes.eof, allocation: sizes.allocation };
         let node = Self {
             object,
@@ -271,6 +279,7 @@ impl Node {
         };
         node.publish(&node.data.read());
         filelock::initialize(node.lock(), None, None);
+        oplock::initialize(node.oplock());
         Ok(Arc::new(node))
     }
 
@@ -420,8 +429,9 @@ impl Volume {
             None => Sectors::default(),
         };
         let (tree, links, mount) = (Mutex::new(()), Arc::default(), Arc::default());
+        let (oplocked, sectors) = (Mutex::default(), RwLock::new(sectors));
         let label = Mutex::new("ntio".encode_utf16().collect());
-        Ok(Arc::new(Self { index, backing, tree, root, created, label, links, mount, sectors: RwLock::new(sectors) }))
+        Ok(Arc::new(Self { index, backing, tree, root, created, label, links, oplocked, mount, sectors }))
     }
 }
 

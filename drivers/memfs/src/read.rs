@@ -103,8 +103,12 @@ pub(crate) fn fast_read(call: &FastCall) -> Option<IoStatus> {
         set_position(call.file, call.offset + count as i64);
         return Some(IoStatus::new(NtStatus::SUCCESS, count));
     }
+    if possible == FastIoIsNotPossible {
+        lock::tell_again(call.file);
+        return None;
+    }
     let open = open_of(call.file).ok()?;
-    if possible == FastIoIsNotPossible || !lock::may_fast_read(&open.node, call) {
+    if !lock::may_fast_read(&open.node, call) {
         return None;
     }
     let thread = &nt_ke::current().thread;

@@ -5,7 +5,7 @@
 
 use crate::cached::{self, Cached};
 use crate::node::{self, Data, FCB, Node, Open, Volume, open_of};
-use crate::{SECTOR, dasd, lock, notice, set_position};
+use crate::{SECTOR, dasd, lock, notice, oplock, set_position};
 use nt_abi::io::{
     FILE_NOTIFY_CHANGE_SIZE, FILE_OBJECT, FO_CLEANUP_COMPLETE, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED,
     FO_SYNCHRONOUS_IO, FO_VOLUME_OPEN, FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_MJ_WRITE, IRP_MN_COMPLETE,
@@ -153,7 +153,10 @@ fn transfer(
     wait: bool,
 ) -> NtResult<IoStatus> {
     let (stack, flags, length) = (irp.stack(), irp.irp().get(IRP::Flags), from.len());
-    let may = |start| lock::may_write(&open.node, irp, start);
+    let may = |start| {
+        oplock::may_write(&open.node, irp)?; // NT-L-12: before the locks
+        lock::may_write(&open.node, irp, start)
+    };
     let written = if flags & IRP_NOCACHE != 0 {
         write_noncached(&open.node, offset, from, wait, may)?
     } else {
@@ -384,6 +387,8 @@ pub(crate) fn fast_write(call: &FastCall) -> Option<IoStatus> {
         return Some(IoStatus::new(NtStatus::SUCCESS, u64::from(call.length)));
     }
     if possible == FastIoIsNotPossible {
+        rule!(NT_K_07);
+        lock::tell_again(call.file);
         return None;
     }
     fast_write_slowly(call, straight)

@@ -68,6 +68,13 @@ fn nt_k_07_what_the_fast_path_leaves_to_a_packet() {
     assert!(fast(&world, &file, 0, 100) && fast(&world, &file, 110, 8));
     assert_eq!(other.unlock(100, 10, 0), success(0));
     assert!(fast(&world, &file, 96, 8));
+    // An oplock that the write would break; when it is gone, the packet that came instead has let it go on.
+    let holder = world.async_file("k07");
+    let held = holder.hold(support::oplock::LEVEL_2);
+    assert!(!fast(&world, &file, 0, 8));
+    assert_eq!(file.write(b"breaks", Some(0)), success(6));
+    assert!(!held.is_waiting() && fast(&world, &file, 0, 8));
+    drop(holder);
     // Past the valid data, and past the allocation.
     assert_eq!(file.set(END_OF_FILE, &(1_u64 << 20).to_le_bytes()), NtStatus::SUCCESS);
     let valid = header.get(FSRTL_ADVANCED_FCB_HEADER::ValidDataLength);

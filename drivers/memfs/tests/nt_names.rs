@@ -1,4 +1,4 @@
-//! Names, sharing and oplock requests: nt-fs.md sections 14 to 16, rules NT-NAM, NT-SHR, NT-OPL.
+//! Names, sharing and oplock requests: nt-fs.md sections 14 and 15, rules NT-NAM, NT-SHR.
 mod device;
 mod support;
 
@@ -439,56 +439,4 @@ fn nt_shr_06_directories_obey_the_same_rules() {
     assert_eq!(try_dir(1, 1), Ok(()));
     drop(lister);
     assert_eq!(try_dir(2, 0), Ok(()));
-}
-
-#[test]
-fn nt_opl_02_every_request_is_refused_at_once() {
-    let world = World::new();
-    for options in [0, SYNC] {
-        let file = world.file("f", GENERIC_READ | GENERIC_WRITE | SYNCHRONIZE, options);
-        for code in [0x9_0000, 0x9_0004, 0x9_0008, 0x9_005C, 0x9_0240] {
-            assert_eq!(file.fsctl(code), NtStatus::OPLOCK_NOT_GRANTED, "{code:#x}");
-        }
-    }
-}
-
-#[test]
-fn nt_l_12_a_write_never_waits_for_an_oplock() {
-    let world = World::new();
-    let (file, other) = (world.sync_file("f"), world.sync_file("f"));
-    assert_eq!(file.fsctl(0x9_0000), NtStatus::OPLOCK_NOT_GRANTED);
-    assert_eq!(file.lock(0, 4, 0, true).returned, NtStatus::SUCCESS);
-    assert_eq!(other.write(b"data", Some(0)), refused(NtStatus::FILE_LOCK_CONFLICT), "the lock check stands alone");
-    assert_eq!(other.write(b"data", Some(100)), success(4));
-}
-
-#[test]
-fn nt_opl_03_also_where_oplocks_exist_these_are_refused() {
-    let world = World::new();
-    let dir = world.directory("d");
-    for code in [0x9_0000, 0x9_0004, 0x9_0008, 0x9_005C] {
-        assert_eq!(dir.fsctl(code), NtStatus::INVALID_PARAMETER, "{code:#x}");
-    }
-    let (file, _other) = (world.sync_file("f"), world.sync_file("f"));
-    assert_eq!(file.fsctl(0x9_0008), NtStatus::OPLOCK_NOT_GRANTED);
-}
-
-#[test]
-fn nt_opl_04_no_break_is_under_way() {
-    let world = World::new();
-    let file = world.sync_file("f");
-    for code in [0x9_000C, 0x9_0010, 0x9_0050] {
-        assert_eq!(file.fsctl(code), NtStatus::INVALID_OPLOCK_PROTOCOL, "{code:#x}");
-    }
-    assert_eq!(file.fsctl(0x9_0014), NtStatus::SUCCESS);
-}
-
-#[test]
-fn nt_opl_05_create_options_about_oplocks() {
-    let world = World::new();
-    assert_eq!(raw(&world, &full("f"), 0x100, 3), Ok(2), "COMPLETE_IF_OPLOCKED: nothing to complete");
-    assert_eq!(raw(&world, &full("f"), 0x1_0000, 1), Ok(1), "OPEN_REQUIRING_OPLOCK: the request is refused later");
-    assert_eq!(raw(&world, &full("f"), 0x10_0000, 1), Ok(1), "RESERVE_OPFILTER of a closed file");
-    let _held = world.sync_file("f");
-    assert_eq!(raw(&world, &full("f"), 0x10_0000, 1), Err(NtStatus::OPLOCK_NOT_GRANTED));
 }

@@ -3,7 +3,7 @@
 //! Room: ntos/io. IRQL: PASSIVE_LEVEL. Locks: a thread's IRP list, while packets are counted; none while they are cancelled.
 //! Source: NtCancelIoFile, CancelIoEx, CancelSynchronousIo pages; rules NT-X-01 to NT-X-04, NT-Q-14, NT-P-07, NT-M-11.
 
-use crate::irp::{self, IRP_PREFIX, IoStatus, Irp, PREFIX_CLOSED, PREFIX_SERVICE};
+use crate::irp::{self, IRP_PREFIX, IoStatus, Irp, PREFIX_CLOSED};
 use crate::rw::store_status;
 use crate::{complete, event, file};
 use nt_abi::io::{
@@ -27,7 +27,6 @@ fn cancel_of(thread: &Thread, wanted: impl Fn(Irp) -> bool, more: u32) -> usize 
     thread.with_irps(|address| {
         let packet = Foreign::<IRP>::of_table(address);
         if let Some(prefix) = irp::prefix(packet)
-            && prefix.get(IRP_PREFIX::Kind) & PREFIX_SERVICE != 0
             && wanted(packet)
         {
             prefix.add32(IRP_PREFIX::Holders, 1);

@@ -345,7 +345,9 @@ fn send_create(
     });
     irp::set_span(packet, span);
     irp::hold(packet);
+    frame.thread.add_irp(packet.addr()); // it may wait for an oplock, and be cancelled (NT-X-03)
     let result = file::send_for_result(frame, packet, top);
+    frame.thread.remove_irp(packet.addr());
     let data = take_reparse_data(packet);
     irp::release(packet);
     system.end(span, result.status, result.information);

@@ -567,11 +567,7 @@ exports! { "ntoskrnl.exe" =>
     Full code IoCreateNotificationEvent(_name: u64, out: u64) -> u64 { named_event(out, EventType::Notification) }
     Full code IoCreateSynchronizationEvent(_name: u64, out: u64) -> u64 { named_event(out, EventType::Synchronization) }
     Full code IoIsOperationSynchronous(packet: u64) -> u8 {
-        let Some(packet) = at::<IRP>(packet) else { return 0 };
-        let flags = packet.get(IRP::Flags);
-        let file = irp::current(packet).ptr(IO_STACK_LOCATION::FileObject);
-        let paging = flags & nt_abi::io::IRP_PAGING_IO != 0 && flags & nt_abi::io::IRP_SYNCHRONOUS_PAGING_IO == 0;
-        u8::from(!paging && (flags & nt_abi::io::IRP_SYNCHRONOUS_API != 0 || file.is_some_and(file::is_synchronous)))
+        u8::from(at(packet).is_some_and(file::is_waited_for))
     }
     Absent("registry keys of drivers come with the registry") missing IoOpenDriverRegistryKey;
 }

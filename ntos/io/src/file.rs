@@ -4,13 +4,13 @@
 //! NT-W-11 asks for it. Source: FILE_OBJECT page; rules NT-M-20, NT-T-06, NT-W-11, NT-E-08, NT-A-13.
 
 use crate::device::{self, Device};
-use crate::irp;
+use crate::irp::{self, Irp};
 use crate::observe::Scope;
 use crate::send;
 use crate::system::System;
 use nt_abi::io::{
     FILE_OBJECT, FO_ALERTABLE_IO, FO_CLEANUP_COMPLETE, FO_HANDLE_CREATED, FO_SYNCHRONOUS_IO, IO_STACK_LOCATION, IRP,
-    IRP_CLOSE_OPERATION, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_SYNCHRONOUS_API,
+    IRP_CLOSE_OPERATION, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_PAGING_IO, IRP_SYNCHRONOUS_API, IRP_SYNCHRONOUS_PAGING_IO,
 };
 use nt_abi::ke::KEVENT;
 use nt_abi::{Bytes, NtResult, NtStatus};
@@ -74,6 +74,17 @@ pub fn create(frame: &Frame, opened: Device) -> NtResult<FileObject> {
 #[must_use]
 pub fn is_synchronous(file: Foreign<FILE_OBJECT>) -> bool {
     file.get(FILE_OBJECT::Flags) & FO_SYNCHRONOUS_IO != 0
+}
+
+/// IoIsOperationSynchronous: the packet's issuer waits for it.
+#[must_use]
+pub fn is_waited_for(packet: Irp) -> bool {
+    let flags = packet.get(IRP::Flags);
+    if flags & IRP_PAGING_IO != 0 && flags & IRP_SYNCHRONOUS_PAGING_IO == 0 {
+        return false;
+    }
+    let file = irp::current(packet).ptr(IO_STACK_LOCATION::FileObject);
+    flags & IRP_SYNCHRONOUS_API != 0 || file.is_some_and(is_synchronous)
 }
 
 /// Holds the file-object lock; a critical region lasts as long (NT-E-08).

@@ -5,6 +5,7 @@ pub mod directory;
 mod ground;
 pub mod names;
 pub mod notify;
+pub mod oplock;
 pub mod pool;
 pub mod reparse;
 pub mod security;

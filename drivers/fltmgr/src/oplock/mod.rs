@@ -1,0 +1,160 @@
+//! FltOplock*: oplocks that a minifilter keeps on its own, by callback data.
+//!
+//! Room: drivers/fltmgr. Called by: `exports`. Calls: `nt_fsrtl::oplock`. Touches: the packet's cancel routine and DriverContext while
+//! the package keeps it. IRQL: <= APC_LEVEL. Locks: none here. Source: the FltOplockFsctrlEx, FltCheckOplockEx, FltOplockBreakH pages;
+//! rules NT-OPL-06, NT-OPL-07, FLT-O-12.
+//! The package knows packets: a request or an operation of a filter is the packet on its way, and what the callback data says of it.
+
+pub mod exports;
+
+use crate::data::{self, BLOCK};
+use crate::dispatch;
+use crate::operation::Operation as Request;
+use nt_abi::NtStatus;
+use nt_abi::flt::*;
+use nt_abi::io::*;
+use nt_cell::{CodePtr, Foreign, callout};
+use nt_fsrtl::oplock::{self, Act, Control, Operation, Oplock, Subject, Then, opening, setting};
+use nt_io::irp::{self, IoStatus, Irp};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+type Iopb = Foreign<FLT_IO_PARAMETER_BLOCK>;
+
+fn iopb_of(request: &Request) -> Option<Iopb> {
+    request.block.at(BLOCK::Data).ptr(FLT_CALLBACK_DATA::Iopb)
+}
+
+/// What the callback data asks of the stream, as the filters above left it.
+fn operation_of(iopb: Iopb) -> Option<Operation> {
+    if iopb.get(FLT_IO_PARAMETER_BLOCK::IrpFlags) & IRP_PAGING_IO != 0 {
+        return None;
+    }
+    match iopb.get(FLT_IO_PARAMETER_BLOCK::MajorFunction) {
+        IRP_MJ_CREATE => {
+            let access = iopb
+                .ptr(FLT_IO_PARAMETER_BLOCK::Create_SecurityContext)
+                .map_or(0, |context| context.get(nt_abi::ob::IO_SECURITY_CONTEXT::DesiredAccess));
+            let share = u32::from(iopb.get(FLT_IO_PARAMETER_BLOCK::Create_ShareAccess));
+            Some(opening(access, share, iopb.get(FLT_IO_PARAMETER_BLOCK::Create_Options)))
+        }
+        IRP_MJ_READ => Some(Operation::Read),
+        IRP_MJ_WRITE => Some(Operation::Write),
+        IRP_MJ_LOCK_CONTROL => Some(Operation::Lock),
+        IRP_MJ_SET_INFORMATION => {
+            let class = iopb.get(FLT_IO_PARAMETER_BLOCK::SetFileInformation_FileInformationClass);
+            let advance = iopb.get(FLT_IO_PARAMETER_BLOCK::SetFileInformation_AdvanceOnly) != 0;
+            setting(class, advance, |length| {
+                iopb.region_at(FLT_IO_PARAMETER_BLOCK::SetFileInformation_InfoBuffer, length)
+            })
+        }
+        IRP_MJ_FILE_SYSTEM_CONTROL => {
+            let code = iopb.get(FLT_IO_PARAMETER_BLOCK::FileSystemControl_FsControlCode);
+            (code == FSCTL_SET_ZERO_DATA).then_some(Operation::Write)
+        }
+        _ => None,
+    }
+}
+
+/// What a minifilter passes along: its routines get the callback data and this context.
+pub(crate) struct Routines {
+    pub(crate) context: u64,
+    pub(crate) completion: Option<CodePtr>,
+    pub(crate) pre_post: Option<CodePtr>,
+}
+
+impl Routines {
+    fn then(self, request: &Arc<Request>) -> Then {
+        let Self { context, completion, pre_post } = self;
+        let Some(completion) = completion else { return Then::Wait };
+        let block = request.block;
+        let tell = move |routine| _ = callout::call(routine, &[block.at(BLOCK::Data).addr(), context]);
+        Then::Post {
+            before: Box::new(move || pre_post.into_iter().for_each(tell)),
+            after: Box::new(move |packet: Irp| {
+                if irp::status(packet).status.is_error() {
+                    data::set_status(block, irp::status(packet));
+                }
+                tell(completion);
+            }),
+        }
+    }
+}
+
+/// Ends the operation here.
+fn complete(request: &Request, status: NtStatus) -> u32 {
+    data::set_status(request.block, IoStatus::new(status, 0));
+    FLT_PREOP_COMPLETE
+}
+
+/// FltCheckOplockEx; `instead`: FltOplockBreakH, FltOplockBreakToNoneEx.
+pub(crate) fn check(
+    oplock: Oplock,
+    request: &Arc<Request>,
+    instead: Option<Operation>,
+    flags: u32,
+    routines: Routines,
+) -> u32 {
+    let (Some(packet), Some(iopb)) = (request.packet, iopb_of(request)) else {
+        return complete(request, NtStatus::INVALID_DEVICE_REQUEST); // packets only
+    };
+    let file = iopb.addr_at(FLT_IO_PARAMETER_BLOCK::TargetFileObject);
+    if instead.is_none() && iopb.get(FLT_IO_PARAMETER_BLOCK::MajorFunction) == IRP_MJ_CLEANUP {
+        oplock::cleanup(oplock, file);
+        return FLT_PREOP_SUCCESS_WITH_CALLBACK;
+    }
+    let Some(operation) = instead.or_else(|| operation_of(iopb)) else { return FLT_PREOP_SUCCESS_WITH_CALLBACK };
+    let subject = Subject { irp: packet, act: Act { file, operation } };
+    match oplock::check(oplock, &subject, flags, routines.then(request)) {
+        NtStatus::PENDING => FLT_PREOP_PENDING,
+        status if status.is_error() => complete(request, status),
+        status => {
+            if status == NtStatus::OPLOCK_BREAK_IN_PROGRESS {
+                data::set_status(request.block, IoStatus::new(status, 0));
+            }
+            FLT_PREOP_SUCCESS_WITH_CALLBACK
+        }
+    }
+}
+
+/// FltOplockFsctrlEx: COMPLETE with the outcome in the callback data, or PENDING: it is completed when the oplock is broken, without
+/// the filter.
+pub(crate) fn control(oplock: Oplock, request: &Arc<Request>, opens: u32, flags: u32) -> u32 {
+    let (Some(packet), Some(iopb)) = (request.packet, iopb_of(request)) else {
+        return complete(request, NtStatus::INVALID_DEVICE_REQUEST);
+    };
+    if iopb.get(FLT_IO_PARAMETER_BLOCK::MajorFunction) == IRP_MJ_CREATE {
+        let status = oplock::reserve(oplock, packet, opens);
+        return if status.is_error() { complete(request, status) } else { FLT_PREOP_SUCCESS_WITH_CALLBACK };
+    }
+    let asked = control_of(iopb);
+    let (inside, thread) = (Arc::new(AtomicBool::new(true)), nt_ke::current().thread.id());
+    let (still, operation) = (Arc::clone(&inside), Arc::clone(request));
+    let end = move |packet: Irp| {
+        data::set_status(operation.block, irp::status(packet));
+        let returns = still.load(Ordering::Acquire) && nt_ke::current().thread.id() == thread;
+        if !returns {
+            dispatch::resume_pre(&operation, FLT_PREOP_COMPLETE, 0);
+        }
+    };
+    let status = oplock::control(oplock, oplock::Request::ending(packet, Box::new(end)), &asked, opens, flags);
+    inside.store(false, Ordering::Release);
+    if status == NtStatus::PENDING { FLT_PREOP_PENDING } else { FLT_PREOP_COMPLETE }
+}
+
+fn control_of(iopb: Iopb) -> Control {
+    Control {
+        file: iopb.addr_at(FLT_IO_PARAMETER_BLOCK::TargetFileObject),
+        code: iopb.get(FLT_IO_PARAMETER_BLOCK::FileSystemControl_FsControlCode),
+        input: iopb.get(FLT_IO_PARAMETER_BLOCK::FileSystemControl_InputBufferLength),
+        output: iopb.get(FLT_IO_PARAMETER_BLOCK::FileSystemControl_OutputBufferLength),
+    }
+}
+
+/// FltOplockIsSharedRequest.
+pub(crate) fn is_shared_request(request: &Request) -> bool {
+    request
+        .packet
+        .zip(iopb_of(request))
+        .is_some_and(|(packet, iopb)| oplock::is_shared_request(&control_of(iopb), packet))
+}
