@@ -8,5 +8,5 @@ use nt_machine::driver::DriverOptions;
 #[test]
 fn nt_sec_01_a_compiled_driver_makes_reads_and_sets_descriptors_and_every_check_holds() {
     let image = include_bytes!("../../tests/drivers/t_sec.sys");
-    compiled::every_check_holds(Machine::builder(), "t_sec.sys", image, &DriverOptions::default(), 60);
+    compiled::every_check_holds(Machine::builder(), "t_sec.sys", image, &DriverOptions::default(), 64);
 }

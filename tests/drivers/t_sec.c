@@ -136,6 +136,16 @@ static NTSTATUS Create(PSECURITY_DESCRIPTOR Descriptor, ULONG Flags, ACCESS_MASK
         FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, Disposition, 0, NULL, 0);
 }
 
+static NTSTATUS Write(HANDLE File)
+{
+    IO_STATUS_BLOCK iosb;
+    LARGE_INTEGER start = {0};
+    NTSTATUS status = ZwWriteFile(File, NULL, NULL, NULL, &iosb, (PVOID)"still", 5, &start, NULL);
+    if (status != STATUS_PENDING) return status;
+    ZwWaitForSingleObject(File, FALSE, NULL);
+    return iosb.Status;
+}
+
 static VOID Files(PSECURITY_DESCRIPTOR Descriptor)
 {
     HANDLE file, forced;
@@ -144,6 +154,8 @@ static VOID Files(PSECURITY_DESCRIPTOR Descriptor)
     PACL dacl = NULL, empty = (PACL)Other;
     BOOLEAN present = FALSE, defaulted = FALSE;
     SECURITY_DESCRIPTOR shut;
+    OBJECT_HANDLE_INFORMATION information;
+    PVOID object = NULL;
     ST(Create(Descriptor, 0, ALL, FILE_CREATE, &file), STATUS_SUCCESS, "nt_sec_08_a_file_is_made_with_a_descriptor");
     RtlFillMemory(Room, sizeof(Room), 0xEE);
     ST(ZwQuerySecurityObject(file, OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION, Room, 20, &needed), STATUS_BUFFER_TOO_SMALL,
@@ -173,6 +185,14 @@ static VOID Files(PSECURITY_DESCRIPTOR Descriptor)
     OK(present && dacl != NULL && dacl->AceCount == 0 && seen->Owner != 0, "nt_sec_04_and_the_owner_stays");
     ST(Create(NULL, OBJ_FORCE_ACCESS_CHECK, FILE_READ_DATA, FILE_OPEN, &forced), STATUS_ACCESS_DENIED, "nt_sec_17_a_forced_check_refuses");
     ST(Create(NULL, 0, FILE_READ_DATA | FILE_WRITE_DATA, FILE_OPEN, &forced), STATUS_SUCCESS, "nt_sec_17_kernel_mode_passes_an_empty_dacl");
+    ZwClose(forced);
+    ST(Create(NULL, OBJ_FORCE_ACCESS_CHECK, FILE_WRITE_DATA, FILE_OPEN, &forced), STATUS_ACCESS_DENIED, "nt_a_17_nobody_opens_it_to_write_now");
+    ST(Write(file), STATUS_SUCCESS, "nt_a_17_the_handle_writes_on");
+    ST(ZwDuplicateObject(NtCurrentProcess(), file, NtCurrentProcess(), &forced, FILE_READ_DATA | SYNCHRONIZE, OBJ_KERNEL_HANDLE, 0), STATUS_SUCCESS,
+        "nt_a_17_a_copy_may_have_less");
+    ST(ObReferenceObjectByHandle(forced, 0, *IoFileObjectType, KernelMode, &object, &information), STATUS_SUCCESS, "nt_a_17_it_names_the_file");
+    EQ(information.GrantedAccess, FILE_READ_DATA | SYNCHRONIZE, "nt_a_17_and_has_no_more_than_was_asked_for");
+    ObDereferenceObject(object);
     ZwClose(forced);
     ZwClose(file);
 }

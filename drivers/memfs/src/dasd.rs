@@ -209,8 +209,11 @@ fn dismount(volume: &Volume, mount: &Mount, file: Foreign<FILE_OBJECT>) -> NtRes
         nt_cc::uninitialize_all(map.sections()); // from now on a transfer is a packet, which is refused
     }
     volume.backing.sync()?;
-    let _tree = volume.tree.lock();
-    mount.dismount();
-    open.dismounted.store(true, Ordering::Relaxed);
+    {
+        let _tree = volume.tree.lock();
+        mount.dismount();
+        open.dismounted.store(true, Ordering::Relaxed);
+    }
+    mount.changes.cleanup_all(None); // FsRtlNotifyCleanupAll's page: all requests of the volume
     Ok(())
 }

@@ -75,9 +75,9 @@ pub(crate) fn watch(irp: OwnedIrp) -> Answer {
         rule!(NT_NFY_04);
         return irp.complete(NtStatus::DELETE_PENDING, 0);
     }
-    let stack = irp.stack();
+    let (stack, context) = (irp.stack(), file.addr_at(FILE_OBJECT::FsContext2));
     let watch = Watch {
-        context: file.addr_at(FILE_OBJECT::FsContext2),
+        context,
         tree: stack.get(IO_STACK_LOCATION::Flags) & SL_WATCH_TREE != 0,
         filter: stack.get(IO_STACK_LOCATION::NotifyDirectory_CompletionFilter),
         ..Watch::default()
@@ -86,6 +86,9 @@ pub(crate) fn watch(irp: OwnedIrp) -> Answer {
     let status = changes.watch(watch, Box::new(Standing(open.link.clone())), irp.into_irp());
     if open.is_pending() {
         drop(changes.deleted(None, open.node.fcb.addr())); // marked meanwhile
+    }
+    if open_of(file).is_err() {
+        changes.cleanup(None, context); // dismounted meanwhile
     }
     OwnedIrp::answered(status)
 }

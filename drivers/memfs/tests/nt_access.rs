@@ -334,6 +334,32 @@ fn nt_cc_68_valid_data_moves_for_who_may_manage_volumes() {
 }
 
 #[test]
+fn nt_i_11_an_allocation_cuts_the_end_and_the_valid_data_and_moves_neither_up() {
+    let w = World::new();
+    w.run_as(TokenSpec::administrator().with_privilege(SE_MANAGE_VOLUME_PRIVILEGE));
+    let allocated = |f: &File<'_>, to: i64| f.set(class::ALLOCATION, &to.to_le_bytes());
+    for (to, eof, valid) in [(20_000, 10_000, 1000), (10_000, 10_000, 1000), (4096, 4096, 1000), (500, 500, 500)] {
+        let f = w.sync_file(&format!("f{to}"));
+        assert_eq!(f.write(&[7; 1000], Some(0)), success(1000));
+        assert_eq!(f.set(class::END_OF_FILE, &10_000_i64.to_le_bytes()), OK);
+        assert_eq!((allocated(&f, to), f.eof()), (OK, eof), "{to}");
+        // Valid data moves up only: one byte less than it is is refused.
+        let moved = |to: i64| f.set(class::VALID_DATA_LENGTH, &to.to_le_bytes());
+        assert_eq!((moved(valid - 1), moved(valid)), (NtStatus::INVALID_PARAMETER, OK), "{to}");
+        let room = i64::from_le_bytes(f.query(class::STANDARD, 24)[..8].try_into().expect("eight bytes"));
+        // What lies inside the end the host may leave out.
+        assert!((room >= to || to <= 10_000 && on_dir()) && room % 4096 == 0, "{room} bytes in clusters for {to}");
+        let bytes = f.bytes_of(&format!("f{to}"));
+        assert!(bytes.iter().enumerate().all(|(at, &byte)| byte == if at < 1000 { 7 } else { 0 }), "{to}");
+    }
+    let f = w.sync_file("f");
+    f.write(b"bytes", Some(0));
+    assert_eq!((allocated(&f, -1), f.eof(), allocated(&f, 0), f.eof()), (NtStatus::INVALID_PARAMETER, 5, OK, 0));
+    let reader = w.open_file("f", READ_DATA | SYNCHRONIZE, SYNC);
+    assert_eq!(allocated(&reader, 4096), DENIED, "a handle that reads");
+}
+
+#[test]
 fn nt_i_12_valid_data_moves_up_never_past_the_end_and_reads_as_zero() {
     let w = World::new();
     let moved = |file: &File<'_>, to: i64| file.set(class::VALID_DATA_LENGTH, &to.to_le_bytes());

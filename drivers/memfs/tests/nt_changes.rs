@@ -8,11 +8,14 @@ use nt_io::info::class;
 use nt_io::notify::{CLASS_EXTENDED, CLASS_PLAIN};
 use nt_ke::Mode;
 use nt_ob::Handle;
+use nt_se::{Descriptor, Sid};
 use support::directory::{long, word};
 use support::names::*;
 use support::notify::*;
+use support::security::{self, DACL, GROUP, WRITE_DAC, WRITE_OWNER, everyone};
 use support::*;
 
+const SECURITY: u32 = 0x100;
 const ENUM_DIR: Iosb = Iosb::Is(NtStatus::NOTIFY_ENUM_DIR, 0);
 
 #[test]
@@ -267,7 +270,7 @@ fn nt_nfy_20_basic_information_tells_exactly_what_changed() {
         basic
     };
     let bits = [(0, CREATION), (1, LAST_ACCESS), (2, LAST_WRITE), (4, ATTRIBUTES)];
-    let all = [ATTRIBUTES, SIZE, LAST_WRITE, LAST_ACCESS, CREATION, EA, 0x100, FILE_NAME];
+    let all = [ATTRIBUTES, SIZE, LAST_WRITE, LAST_ACCESS, CREATION, EA, SECURITY, FILE_NAME];
     for (at, bit) in bits {
         let opens: Vec<_> = all.iter().map(|_| world.watched("d")).collect();
         let waits: Vec<_> = opens.iter().zip(all).map(|(open, filter)| open.watch(filter)).collect();
@@ -286,6 +289,17 @@ fn nt_nfy_20_basic_information_tells_exactly_what_changed() {
     let writer = world.sync_file("d\\f");
     assert_eq!(writer.set_ea(&[0, 0, 0, 0, 0, 1, 1, 0, b'A', 0, b'v']), NtStatus::SUCCESS);
     assert_eq!(of_ea.told(), told(&[(MODIFIED, "f")]));
+    assert!(of_other.is_waiting());
+    drop((eas, others));
+    let (guards, others) = (world.watched("d"), world.watched("d"));
+    let (of_guard, of_other) = (guards.watch(SECURITY), others.watch(ALL & !SECURITY));
+    let owner = world.open_file("d\\f", WRITE_DAC | WRITE_OWNER, 0);
+    assert_eq!(owner.set_security(DACL, &everyone(security::ALL)), NtStatus::SUCCESS);
+    assert_eq!(of_guard.told(), told(&[(MODIFIED, "f")]));
+    let of_guard = guards.watch(SECURITY);
+    let group = Descriptor { group: Some(Sid::USERS), ..Descriptor::default() };
+    assert_eq!(owner.set_security(GROUP, &group), NtStatus::SUCCESS);
+    assert_eq!(of_guard.told(), told(&[(MODIFIED, "f")]), "each part is one");
     assert!(of_other.is_waiting());
 }
 

@@ -5,11 +5,15 @@ mod support;
 use nt_abi::NtStatus;
 use nt_abi::io::{FILE_OBJECT, IRP_NOCACHE, SL_WRITE_THROUGH};
 use nt_io::create::{self, CreateSpec};
+use nt_io::handles::{self, Duplicate};
 use nt_io::info::class;
 use nt_io::system::AsyncPolicy;
 use nt_ke::Mode;
+use nt_ob::Handle;
+use support::security::{DACL, READ_CONTROL, WRITE_DAC, everyone};
 use support::*;
 
+const SAME_ACCESS: u32 = 2;
 const DELETE: u32 = 0x1_0000;
 const DELETE_ON_CLOSE: u32 = 0x1000;
 const ALERT: u32 = 0x10;
@@ -142,6 +146,31 @@ fn nt_a_17_access_is_fixed_at_the_open() {
     assert_eq!(file.set(class::BASIC, &basic), NtStatus::SUCCESS);
     assert_eq!(world.try_open("a17", WRITE_DATA, 0, 1).err(), Some(NtStatus::ACCESS_DENIED), "read-only now");
     assert_eq!(file.write(b"still", Some(0)), success(5));
+    // The descriptor takes nothing from a handle either.
+    let file = world.sync_file("a17d");
+    assert_eq!(world.open_file("a17d", WRITE_DAC, 0).set_security(DACL, &everyone(READ_CONTROL)), NtStatus::SUCCESS);
+    assert_eq!(world.try_open("a17d", WRITE_DATA, 0, 1).err(), Some(NtStatus::ACCESS_DENIED), "nobody writes now");
+    assert_eq!(file.write(b"still", Some(0)), success(5));
+    assert_eq!(file.read(5, Some(0)), (success(5), b"still".to_vec()));
+    // Nor has a copy more than its source.
+    let reader = world.file("a17c", READ_DATA | SYNCHRONIZE, SYNC);
+    let copy = |access, options| {
+        let what = Duplicate {
+            source_process: Handle::CURRENT_PROCESS,
+            source: reader.handle,
+            target_process: Some(Handle::CURRENT_PROCESS),
+            access,
+            attributes: 0,
+            options,
+        };
+        handles::duplicate(&world.frame(), &what).map_err(NtStatus::from).map(|made| world.adopt(made.expect("one")))
+    };
+    for wider in [READ_DATA | WRITE_DATA, GENERIC_WRITE, DELETE] {
+        assert_eq!(copy(wider, 0).err(), Some(NtStatus::ACCESS_DENIED), "{wider:#x}");
+    }
+    assert_eq!(copy(0, SAME_ACCESS).expect("a copy").write(b"no", Some(0)), refused(NtStatus::ACCESS_DENIED));
+    let narrower = copy(SYNCHRONIZE, 0).expect("a copy");
+    assert_eq!(narrower.read(1, Some(0)).0, refused(NtStatus::ACCESS_DENIED), "as little as was asked for");
 }
 
 #[test]

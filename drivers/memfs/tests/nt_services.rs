@@ -194,7 +194,7 @@ fn nt_b_08_faults_of_the_service_are_return_values() {
 fn nt_s_23_a_bad_buffer_is_mapped_before_the_packet_is_completed() {
     let world = World::new();
     let recorder = device::over_the_volume(&world);
-    let file = world.sync_file("s23");
+    let file = world.sync_file("s23b");
     let before = recorder.count();
     let bad = file.with_arguments(|args| {
         args.buffer = Addr::user(16);
@@ -202,12 +202,25 @@ fn nt_s_23_a_bad_buffer_is_mapped_before_the_packet_is_completed() {
     });
     assert_eq!(bad, refused(NtStatus::INVALID_USER_BUFFER), "not the fault's own ACCESS_VIOLATION");
     assert_eq!(recorder.count() - before, 1, "the file system was asked, and answered");
-    world.policy(AsyncPolicy::Worker);
-    let overlapped = world.async_file("s23");
-    assert_ne!(overlapped.write(b"data", Some(0)).returned, NtStatus(0xC000_00D8), "CANT_WAIT stays inside");
-    let waited = nt_io::event::wait_for(&world.frame(), overlapped.handle, false, None).expect("a wait");
-    assert_eq!((waited, overlapped.iosb()), (NtStatus::SUCCESS, is(NtStatus::SUCCESS, 4)));
-    assert_eq!(overlapped.bytes_of("s23"), b"data");
+    // No memory for the cache map: the file system's own status, and nothing is done.
+    let file = world.sync_file("s23");
+    for tag in [b"CcPr", b"CcSc"] {
+        let starved = pool::starve(pool::tag(tag));
+        assert_eq!(file.write(b"data", Some(0)), refused(NtStatus::INSUFFICIENT_RESOURCES));
+        drop(starved);
+        assert_eq!((file.eof(), file.position()), (0, 0));
+    }
+    assert_eq!(file.write(&[1; 4096], Some(0)), success(4096));
+    // A request that would have to wait for a lock is pended and posted: CANT_WAIT stays inside.
+    let (raw, own) =
+        (world.file("s23", GENERIC_WRITE | SYNCHRONIZE, NONCACHED), device::file_object(&world, file.handle));
+    let lent = nt_cc::mdl_read(own, 0, 8).map_err(NtStatus::from).expect("lent").0;
+    let asked = recorder.count();
+    let done = raw.write(&[2; 512], Some(0));
+    assert_eq!((done.returned, recorder.count() - asked), (NtStatus::PENDING, 1));
+    world.kernel.work.drain();
+    assert_eq!(raw.iosb(), is(NtStatus::SUCCESS, 512));
+    nt_cc::mdl_read_complete(own, lent).map_err(NtStatus::from).expect("back");
 }
 
 #[test]

@@ -102,3 +102,17 @@ fn nt_s_02_a_file_of_a_dismounted_volume_answers_so() {
     assert_eq!(file.fsctl(IS_MOUNTED), NtStatus::VOLUME_DISMOUNTED);
     assert_eq!(world.sync_file("other").bytes_of("s02"), b"kept", "the next open mounts it anew");
 }
+
+#[test]
+fn a_dismount_ends_the_watches_of_the_volume() {
+    use support::notify::FILE_NAME;
+    let world = world();
+    let dir = world.watched("d");
+    let wait = dir.watch(FILE_NAME);
+    assert!(wait.is_waiting());
+    let volume = world.volume(RW);
+    assert_eq!(volume.fsctl(DISMOUNT), NtStatus::SUCCESS);
+    assert_eq!(wait.iosb(), Iosb::Is(NtStatus::NOTIFY_CLEANUP, 0));
+    drop(world.sync_file("d\\new")); // mounts it anew: what the old handle watched is not there any more
+    assert_eq!(wait.iosb(), Iosb::Is(NtStatus::NOTIFY_CLEANUP, 0));
+}

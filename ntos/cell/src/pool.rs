@@ -9,10 +9,10 @@
 use nt_abi::Bytes;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use crate::{Foreign, tally};
+use crate::{Foreign, Region, tally};
 
 pub use crate::tally::{forget, outstanding};
 
@@ -262,7 +262,7 @@ fn take_back(block: u64, alone: bool) -> Result<BlockInfo, FreeError> {
     let info = header(block)?;
     // SAFETY: `header` found a live block's header at that address; the store is atomic so that of two frees at the
     // same time one is told.
-    let state = unsafe { core::sync::atomic::AtomicU32::from_ptr((block as usize - 4) as *mut u32) };
+    let state = unsafe { AtomicU32::from_ptr((block as usize - 4) as *mut u32) };
     if alone {
         state.store(FREE, Ordering::Release); // `header` found it live
     } else if state.compare_exchange(LIVE, FREE, Ordering::AcqRel, Ordering::Relaxed).is_err() {
@@ -285,11 +285,20 @@ fn take_back(block: u64, alone: bool) -> Result<BlockInfo, FreeError> {
 }
 
 fn header(block: u64) -> Result<BlockInfo, FreeError> {
-    let at = (block as usize - HEADER) as *const u32;
-    // SAFETY: the address lies inside the arena, which stays mapped; volatile reads, because a driver may race.
-    let words = unsafe {
-        [at.read_volatile(), at.add(1).read_volatile(), at.add(2).read_volatile(), at.add(3).read_volatile()]
-    };
+    let at = (block as usize - HEADER) as *mut u32;
+    // SAFETY: the address lies inside the arena, which stays mapped; atomic, because a second free may be under way.
+    let word = |index| unsafe { AtomicU32::from_ptr(at.add(index)).load(Ordering::Relaxed) };
+    told([word(0), word(1), word(2), word(3)])
+}
+
+/// As [`header`], of memory that may be another block's, which its owner writes as it likes: read as a driver's is.
+fn peek(block: u64) -> Result<BlockInfo, FreeError> {
+    let at = Region::pool(Foreign::of_table(block - HEADER as u64), HEADER);
+    let word = |index: usize| at.load::<u32>(index * 4).map_err(|_| FreeError::NotABlock);
+    told([word(0)?, word(1)?, word(2)?, word(3)?])
+}
+
+fn told(words: [u32; 4]) -> Result<BlockInfo, FreeError> {
     match words[3] {
         LIVE if words[1] as usize <= LARGEST => {
             Ok(BlockInfo { tag: words[0], size: words[1] as usize, kind: words[2] as u8, machine: words[2] >> 8 })
@@ -330,7 +339,7 @@ pub fn containing(address: u64) -> Option<(u64, BlockInfo)> {
         if !inside(at) {
             return None;
         }
-        if let Ok(info) = header(at)
+        if let Ok(info) = peek(at)
             && address < at + info.size as u64
         {
             return Some((at, info));

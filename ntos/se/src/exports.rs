@@ -379,4 +379,18 @@ exports! { "ntoskrnl.exe" =>
     Absent("a thread has no token of its own") missing SeCreateClientSecurity;
     Absent("a thread has no token of its own") missing PsReferenceImpersonationToken;
     Absent("nothing is audited") missing SeOpenObjectAuditAlarm;
+    Absent("tokens have no handles: PsReferencePrimaryToken and SeQueryInformationToken look at them") missing NtOpenProcessToken;
+    Absent("tokens have no handles: PsReferencePrimaryToken and SeQueryInformationToken look at them") missing NtOpenProcessTokenEx;
+    Absent("tokens have no handles: PsReferencePrimaryToken and SeQueryInformationToken look at them") missing NtOpenThreadToken;
+    Absent("tokens have no handles: PsReferencePrimaryToken and SeQueryInformationToken look at them") missing NtOpenThreadTokenEx;
+    Absent("tokens have no handles: PsReferencePrimaryToken and SeQueryInformationToken look at them") missing NtQueryInformationToken;
+    Absent("tokens have no handles: PsReferencePrimaryToken and SeQueryInformationToken look at them") missing NtAdjustPrivilegesToken;
+    Absent("tokens have no handles: PsReferencePrimaryToken and SeQueryInformationToken look at them") missing NtDuplicateToken;
+    Absent("tokens have no handles: PsReferencePrimaryToken and SeQueryInformationToken look at them") missing ZwOpenProcessToken;
+    Absent("tokens have no handles: PsReferencePrimaryToken and SeQueryInformationToken look at them") missing ZwOpenProcessTokenEx;
+    Absent("tokens have no handles: PsReferencePrimaryToken and SeQueryInformationToken look at them") missing ZwOpenThreadToken;
+    Absent("tokens have no handles: PsReferencePrimaryToken and SeQueryInformationToken look at them") missing ZwOpenThreadTokenEx;
+    Absent("tokens have no handles: PsReferencePrimaryToken and SeQueryInformationToken look at them") missing ZwQueryInformationToken;
+    Absent("tokens have no handles: PsReferencePrimaryToken and SeQueryInformationToken look at them") missing ZwAdjustPrivilegesToken;
+    Absent("tokens have no handles: PsReferencePrimaryToken and SeQueryInformationToken look at them") missing ZwDuplicateToken;
 }
