@@ -34,6 +34,7 @@ pub fn exports() -> Vec<&'static [Export]> {
         nt_fsrtl::notify::exports::EXPORTS,
         nt_fsrtl::oplock::exports::EXPORTS,
         nt_cc::exports::EXPORTS,
+        nt_section::exports::EXPORTS,
         nt_fltmgr::exports::EXPORTS,
         nt_fltmgr::calls::exports::EXPORTS,
         nt_fltmgr::oplock::exports::EXPORTS,

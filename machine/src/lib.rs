@@ -15,6 +15,7 @@ pub mod file;
 pub mod filters;
 pub mod imports;
 pub mod kernel;
+pub mod mapped;
 pub mod overlapped;
 pub mod paging;
 pub mod perfetto;
@@ -28,6 +29,7 @@ pub use builder::MachineBuilder;
 pub use client::Client;
 pub use imports::exports;
 pub use kernel::{KernelClient, KernelFile};
+pub use mapped::{MappedView, Protect};
 pub use overlapped::{Overlapped, OverlappedFile, ReadOverlapped, WriteOverlapped};
 pub use recorder::Recorder;
 pub use report::Report;
@@ -244,6 +246,7 @@ impl Machine {
             recorder.close_processes();
         }
         self.kernel.work.drain();
+        nt_section::end_all(&self.kernel);
         nt_cc::Manager::of(&self.kernel).shutdown();
         self.kernel.work.drain();
         leaks.requests = self.processes.in_flight();

@@ -29,6 +29,27 @@
 //! # Ok::<(), ntio::NtError>(())
 //! ```
 //!
+//! A file as memory: a view shows the pages of the cache, so that a read sees what was stored at once:
+//! ```
+//! use ntio::{Machine, Protect, spec};
+//!
+//! let machine = Machine::builder().build()?;
+//! let client = machine.process("mapper")?;
+//! let (file, _) = client.create(&spec("C:\\notes.txt"))?;
+//! let section = client.create_section(file, Protect::ReadWrite, Some(4096))?; // the file is made as large
+//! let view = client.map_view(section, 0, 0, Protect::ReadWrite)?;
+//! view.write(100, b"hello")?;
+//! let mut bytes = [0; 5];
+//! client.read(file, Some(100), &mut bytes)?;
+//! assert_eq!(&bytes, b"hello");
+//! view.flush(0, 0)?; // on the medium
+//! drop(view);
+//! client.close(section)?;
+//! client.close(file)?;
+//! assert!(machine.shutdown().is_empty());
+//! # Ok::<(), ntio::NtError>(())
+//! ```
+//!
 //! A filter that counts the writes of a program:
 //! ```
 //! use ntio::{CallbackData, IRP_MJ_WRITE, Machine, MiniFilter, PostOp, PreOp, spec};
@@ -67,6 +88,6 @@ pub use nt_fltmgr::{CallbackData, MiniFilter, PostOp, PreOp};
 pub use nt_io::irp::IoStatus;
 pub use nt_machine::file::{OPEN as FILE_OPEN, spec};
 pub use nt_machine::{
-    Changes, Client, Handle, KernelClient, KernelFile, KsSpec, Machine, MachineBuilder, Overlapped, OverlappedFile,
-    ReadOverlapped, VolumeSpec, WatchSpec, WindowsVersion, WriteOverlapped,
+    Changes, Client, Handle, KernelClient, KernelFile, KsSpec, Machine, MachineBuilder, MappedView, Overlapped,
+    OverlappedFile, Protect, ReadOverlapped, VolumeSpec, WatchSpec, WindowsVersion, WriteOverlapped,
 };

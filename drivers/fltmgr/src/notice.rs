@@ -7,32 +7,38 @@
 use crate::data::BLOCK;
 use crate::operation::{Operation, Origin, PreEnd};
 use crate::volume::Volume;
+use nt_abi::NtStatus;
 use nt_abi::flt::{FLT_CALLBACK_DATA, FLT_IO_PARAMETER_BLOCK, FLTFL_CALLBACK_DATA_FS_FILTER_OPERATION};
 use nt_abi::io::FILE_OBJECT;
 use nt_cell::Foreign;
-use nt_io::system::Notices;
+use nt_io::system::{Notice, Notices};
 
 /// Tells the filters of the volumes.
 pub(crate) struct Teller;
 
 impl Notices for Teller {
-    fn notify(&self, file: Foreign<FILE_OBJECT>, major: u8) {
-        let frame = nt_ke::current();
-        let Some(volume) = Volume::of_file(&frame.kernel, file) else { return };
+    fn notify(&self, file: Foreign<FILE_OBJECT>, notice: Notice) -> NtStatus {
+        let (frame, major) = (nt_ke::current(), notice.major);
+        let Some(volume) = Volume::of_file(&frame.kernel, file) else { return NtStatus::SUCCESS };
         let asked =
             |instance: &std::sync::Arc<crate::Instance>| instance.filter.operations[usize::from(major)].is_some();
         if !volume.instances().iter().any(asked) {
-            return;
+            return NtStatus::SUCCESS;
         }
         let made = Operation::new(&volume, &frame.kernel, Some(file), None, Origin::Notice, 0, 0);
-        let Ok(operation) = made else { return };
+        let Ok(operation) = made else { return NtStatus::INSUFFICIENT_RESOURCES };
         let data = operation.block.at(BLOCK::Data);
         data.set(FLT_CALLBACK_DATA::Flags, FLTFL_CALLBACK_DATA_FS_FILTER_OPERATION);
         data.set_addr(FLT_CALLBACK_DATA::Thread, frame.thread.object());
-        operation.block.at(BLOCK::Iopb).set(FLT_IO_PARAMETER_BLOCK::MajorFunction, major);
+        let iopb = operation.block.at(BLOCK::Iopb);
+        iopb.set(FLT_IO_PARAMETER_BLOCK::MajorFunction, major);
+        iopb.set_addr(FLT_IO_PARAMETER_BLOCK::Others_Argument1, notice.parameters[0]);
+        iopb.set_addr(FLT_IO_PARAMETER_BLOCK::Others_Argument2, notice.parameters[1]);
         operation.begin();
-        let _may_not_fail: PreEnd = operation.run_pre();
+        let end = operation.run_pre();
+        let status = if end == PreEnd::Completed { operation.data().status().status } else { NtStatus::SUCCESS };
         let _done = operation.run_post();
         operation.retire();
+        status
     }
 }

@@ -213,7 +213,7 @@ impl Operation {
         self.state.lock().effective = data::snapshot(self.block);
     }
 
-    fn data(&self) -> CallbackData {
+    pub(crate) fn data(&self) -> CallbackData {
         CallbackData::new(self.block)
     }
 

@@ -85,7 +85,12 @@ fn names(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open) -> NtResult<u
         return Ok(0); // of a mount that is gone
     }
     let node = open.file();
-    if open.node.named.is_none() && *open.delete_on_close.lock() && !link.is_pending() && !naming::is_filled(node)? {
+    if open.node.named.is_none()
+        && *open.delete_on_close.lock()
+        && !link.is_pending()
+        && !naming::is_filled(node)?
+        && !node.is_running()
+    {
         naming::mark(link, node, Mark::Classic); // NT-DEL-24, NT-DEL-26
         notice::doomed(&open.mount.changes, node);
     }
@@ -113,7 +118,8 @@ fn off_the_cache(file: Foreign<FILE_OBJECT>, node: &Node, last: bool, uncached: 
     if node.is_directory() {
         return Ok(());
     }
-    let gone = last && node.is_gone()?;
+    // The views of a file that is deleted keep its data until they go (NT-DEL-11).
+    let gone = last && node.is_gone()? && !node.is_mapped();
     // What has no name on the host any more may still be open there: that is the host's to free.
     if gone && !node.object.is_shared_with_the_host() {
         let _main = node.main.exclusive()?;

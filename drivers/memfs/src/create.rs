@@ -10,6 +10,7 @@ use crate::notice;
 use crate::oplock::{self, Turn};
 use crate::path::{self, Start, Walk};
 use crate::reparse::is_link;
+use crate::sections;
 use crate::security::{self, Opener};
 use crate::stream::{self, Part};
 use nt_abi::io::*;
@@ -25,8 +26,8 @@ use nt_trace::rule;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-const READS: u32 = FILE_READ_DATA | FILE_EXECUTE;
-const WRITES: u32 = FILE_WRITE_DATA | FILE_APPEND_DATA;
+pub(crate) const READS: u32 = FILE_READ_DATA | FILE_EXECUTE;
+pub(crate) const WRITES: u32 = FILE_WRITE_DATA | FILE_APPEND_DATA;
 /// Attributes that a create may set.
 const SETTABLE: u32 = 0x31A7 & !FILE_ATTRIBUTE_DIRECTORY;
 
@@ -281,9 +282,12 @@ fn enter(
 ) -> NtResult<IoStatus> {
     node.object.open(request.access & READS != 0, request.access & WRITES != 0 || information != FILE_OPENED)?;
     admit(&node, request)?;
+    let replaces = matches!(information, FILE_OVERWRITTEN | FILE_SUPERSEDED);
+    let deletes = request.options & FILE_DELETE_ON_CLOSE != 0;
+    sections::may_be_opened(&node, (request.access, request.share), deletes, replaces)?;
     share(&node, request)?;
     let mut streams = Vec::new();
-    if matches!(information, FILE_OVERWRITTEN | FILE_SUPERSEDED) {
+    if replaces {
         streams = notice::streams_of(&volume.mount.changes, &node);
         overwrite(&node, request, eas)?;
     }

@@ -9,6 +9,7 @@ use crate::naming::{self, Kind, Target};
 use crate::node::{Node, Open, Volume, open_of};
 use crate::notice;
 use crate::oplock::Turn;
+use crate::sections;
 use crate::stream;
 use nt_abi::io::{
     FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_HIDDEN, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_SYSTEM,
@@ -17,7 +18,7 @@ use nt_abi::io::{
     IO_STACK_LOCATION, IRP,
 };
 use nt_abi::{NtError, NtResult, NtStatus};
-use nt_cell::{Fault, Region};
+use nt_cell::{Fault, Foreign, Region};
 use nt_io::driver::OwnedIrp;
 use nt_io::info::class;
 use nt_io::irp::IoStatus;
@@ -196,14 +197,14 @@ fn set_once(volume: &Volume, irp: &OwnedIrp, turn: &Turn) -> NtResult<IoStatus> 
         class::END_OF_FILE => {
             let advance = stack.get(IO_STACK_LOCATION::SetFile_AdvanceOnly) != 0;
             let end = input.load::<i64>(0).map_err(bad)?;
-            open.keeping_times(|| set_end(&open.node, end, advance))?;
+            open.keeping_times(|| set_end(file, &open.node, end, advance))?;
             if !advance {
                 file.or32(FILE_OBJECT::Flags, FO_FILE_MODIFIED | FO_FILE_SIZE_CHANGED);
             }
         }
         class::ALLOCATION => {
             let allocation = input.load::<i64>(0).map_err(bad)?;
-            if open.keeping_times(|| set_allocation(&open.node, allocation))? {
+            if open.keeping_times(|| set_allocation(file, &open.node, allocation))? {
                 file.or32(FILE_OBJECT::Flags, FO_FILE_MODIFIED | FO_FILE_SIZE_CHANGED);
             }
         }
@@ -300,7 +301,7 @@ fn set_basic(volume: &Volume, open: &Open, input: Region) -> NtResult<()> {
 }
 
 /// NT-I-08, NT-I-10; pages past a new end go without being written (NT-CC-61).
-fn set_end(node: &Node, end: i64, advance: bool) -> NtResult<()> {
+fn set_end(file: Foreign<FILE_OBJECT>, node: &Node, end: i64, advance: bool) -> NtResult<()> {
     if node.is_directory() {
         return NtStatus::INVALID_DEVICE_REQUEST.fail();
     }
@@ -314,12 +315,14 @@ fn set_end(node: &Node, end: i64, advance: bool) -> NtResult<()> {
     }
     {
         let _main = node.main.exclusive()?;
+        let _cached = sections::cache_for_the_call(file, node)?;
         let mut data = node.data.write();
         if !node.is_dirty() {
             data.refresh()?;
         }
-        data.grow(end)?;
         let shorter = end < data.eof;
+        sections::may_cut(node, shorter, end)?;
+        data.grow(end)?;
         data.content.set_length(end)?;
         if shorter {
             data.valid = data.valid.min(end);
@@ -364,14 +367,16 @@ fn set_valid(open: &Open, valid: i64) -> NtResult<()> {
 }
 
 /// NT-I-11; tells whether the file became shorter.
-fn set_allocation(node: &Node, allocation: i64) -> NtResult<bool> {
+fn set_allocation(file: Foreign<FILE_OBJECT>, node: &Node, allocation: i64) -> NtResult<bool> {
     let allocation = u64::try_from(allocation).map_err(|_| NtStatus::INVALID_PARAMETER.error())?;
     let _main = node.main.exclusive()?;
+    let _cached = sections::cache_for_the_call(file, node)?;
     let mut data = node.data.write();
     if !node.is_dirty() {
         data.refresh()?;
     }
     let shorter = allocation < data.eof;
+    sections::may_cut(node, shorter, allocation)?;
     if shorter {
         data.content.set_length(allocation)?;
         data.eof = allocation;

@@ -32,6 +32,7 @@ mod path;
 mod ram;
 mod read;
 mod reparse;
+mod sections;
 mod security;
 mod straight;
 mod stream;
@@ -261,6 +262,10 @@ impl NativeDriver for MemFs {
 
     fn has_fast_io(&self) -> bool {
         true
+    }
+
+    fn hold_for_section(&self, file: Foreign<FILE_OBJECT>, body: &mut dyn FnMut()) {
+        straight::hold_for_section(file, body);
     }
 
     fn fast_write(&self, call: &FastCall) -> Option<IoStatus> {

@@ -15,6 +15,7 @@ use nt_abi::io::{
 };
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
+use nt_trace::rule;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -74,6 +75,12 @@ pub(crate) fn dispose(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open, 
     let link = open.link.as_ref();
     if link.is_some_and(|link| link.is_gone()) {
         return NtStatus::FILE_DELETED.fail(); // NT-DEL-15
+    }
+    // NT-DEL-10, NT-DEL-12: what runs stays; what is mapped stays, but for who deletes by another way.
+    let classic = flags & (DELETE_POSIX | ON_CLOSE) == 0;
+    if delete && (open.node.is_running() || (classic && open.node.is_mapped())) {
+        rule!(NT_CC_75);
+        return NtStatus::CANNOT_DELETE.fail();
     }
     if open.node.named.is_some() && flags & ON_CLOSE == 0 {
         if delete && flags & IGNORE_READONLY == 0 && !open.file().is_directory() && is_readonly(open.file())? {
@@ -341,7 +348,7 @@ impl Step<'_> {
         if posix && !sharing.counts.lets_delete() {
             return NtStatus::SHARING_VIOLATION.fail(); // NT-REN-10, NT-REN-11
         }
-        if !posix && sharing.handles != 0 {
+        if (!posix && (sharing.handles != 0 || there.is_mapped())) || there.is_running() {
             return NtStatus::ACCESS_DENIED.fail(); // NT-REN-06
         }
         Ok(())

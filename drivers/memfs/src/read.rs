@@ -59,6 +59,7 @@ pub(crate) fn read(volume: &Weak<Volume>, irp: &OwnedIrp) -> NtResult<IoStatus> 
 
 /// Reads from the medium what it has, once the cache has written it there (NT-CC-53).
 fn read_noncached(node: &Node, start: u64, to: Region) -> NtResult<u64> {
+    to.bring_in(true);
     node.refresh_past(start.saturating_add(to.len() as u64))?;
     let _main = node.main.shared()?;
     node.flush_range(start, to.len() as u64)?;

@@ -6,7 +6,7 @@
 //! A stream changes from one way to the other under its main lock, and with nothing left in the cache.
 
 use crate::cached::{self, Cached};
-use crate::node::{FCB, Node};
+use crate::node::{FCB, Node, open_of};
 use crate::write::{APPEND, Written, end_of, place};
 use nt_abi::io::FILE_OBJECT;
 use nt_abi::{NtResult, NtStatus};
@@ -23,6 +23,8 @@ pub(crate) struct Way {
     straight: AtomicBool,
     /// The device stacks that this was found out for ([`device::changes`]).
     decided: AtomicU64,
+    /// A section was made of it: its views show the cache's pages, and nothing may pass those by.
+    mapped: AtomicBool,
     /// A paging read was answered since: the cache may have pages, for a mapping or for a driver's own copy.
     pages: AtomicBool,
 }
@@ -47,7 +49,9 @@ impl Way {
 }
 
 fn is_wanted(file: Foreign<FILE_OBJECT>, node: &Node) -> bool {
-    cached::policy(node) == Policy::Through && device::base(file).is_some_and(|base| !device::is_paging_seen(base))
+    !node.is_mapped()
+        && cached::policy(node) == Policy::Through
+        && device::base(file).is_some_and(|base| !device::is_paging_seen(base))
 }
 
 /// Takes the main lock shared for a transfer that goes straight; `None` for one that goes through the cache. Without `wait`
@@ -63,6 +67,7 @@ pub(crate) fn enter(file: Foreign<FILE_OBJECT>, node: &Node, wait: bool) -> NtRe
             match way.is_straight() {
                 true if !way.pages.load(Ordering::SeqCst) => return Ok(Some(main)),
                 true => {}
+                false if way.mapped.load(Ordering::Relaxed) && !node.is_mapped() => {}
                 false => return Ok(None),
             }
         }
@@ -79,6 +84,7 @@ fn change(file: Foreign<FILE_OBJECT>, node: &Node) -> NtResult<Option<BiasedRead
         let wanted = is_wanted(file, node);
         {
             let main = node.main.shared()?;
+            way.mapped.store(node.is_mapped(), Ordering::Relaxed);
             let settled = wanted == way.is_straight() && !(wanted && way.pages.load(Ordering::SeqCst));
             if settled {
                 way.decided.store(changes, Ordering::Release);
@@ -101,6 +107,20 @@ fn change(file: Foreign<FILE_OBJECT>, node: &Node) -> NtResult<Option<BiasedRead
             return Ok(None);
         }
     }
+}
+
+/// Runs `body`, which makes a section of the file, while its sizes stand still, and its transfers go through the cache from
+/// then on.
+pub(crate) fn hold_for_section(file: Foreign<FILE_OBJECT>, body: &mut dyn FnMut()) {
+    let Ok(open) = open_of(file) else { return body() };
+    let (node, way) = (&*open.node, &open.node.way);
+    let Ok(_main) = node.main.exclusive() else { return };
+    if way.straight.swap(false, Ordering::AcqRel) {
+        node.fcb.set(FCB::Straight, 0);
+        let _what_is_locked_stays = nt_cc::purge(node.sections(), None);
+    }
+    way.mapped.store(true, Ordering::Relaxed);
+    body();
 }
 
 /// Drops what a paging read may have brought into the cache while the range was written.

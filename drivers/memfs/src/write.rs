@@ -11,7 +11,7 @@ use nt_abi::io::{
     FO_SYNCHRONOUS_IO, FO_VOLUME_OPEN, FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_MJ_WRITE, IRP_MN_COMPLETE,
     IRP_MN_MDL, IRP_NOCACHE, IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO, SL_WRITE_THROUGH,
 };
-use nt_abi::mm::{FSRTL_ADVANCED_FCB_HEADER, FastIoIsNotPossible, FastIoIsPossible, MDL};
+use nt_abi::mm::{FSRTL_ADVANCED_FCB_HEADER, FastIoIsNotPossible, FastIoIsPossible, MDL, PAGE_SIZE};
 use nt_abi::{NtResult, NtStatus};
 use nt_cc::client::{CACHE_TOP_LEVEL, FAST_IO_TOP_LEVEL, LAST_TOP_LEVEL};
 use nt_cell::{Foreign, Region};
@@ -220,6 +220,7 @@ fn write_noncached(
     may: impl Fn(u64) -> NtResult<()>,
 ) -> NtResult<Written> {
     let (sector, length) = (u64::from(SECTOR), from.len() as u64);
+    from.bring_in(false);
     if !length.is_multiple_of(sector) || !(offset.max(0) as u64).is_multiple_of(sector) {
         rule!(NT_N_06);
         return NtStatus::INVALID_PARAMETER.fail();
@@ -344,6 +345,12 @@ fn write_paging(node: &Node, offset: i64, from: Region, mapped: bool) -> NtResul
         return Ok(IoStatus::new(NtStatus::SUCCESS, 0));
     }
     let length = (data.eof - start).min(from.len() as u64);
+    let lazy = !mapped && nt_ke::current().thread.top_level() == CACHE_TOP_LEVEL;
+    if lazy && node.is_mapped() && start + length > data.valid.next_multiple_of(PAGE_SIZE) {
+        rule!(NT_S_21);
+        rule!(NT_CC_37);
+        return NtStatus::FILE_LOCK_CONFLICT.fail(); // a view's stores move the valid data, and only its own writer does
+    }
     data.content.reserve(start, length as usize)?;
     let bytes = from.sub(0, length as usize);
     if !mapped && node.is_dated() && !is_nested_in_write(node) {

@@ -59,11 +59,12 @@ pub(crate) fn schedule(map: &Arc<CacheMap>, start: u64, end: u64) {
     let Some(kernel) = map.manager.kernel() else { return };
     let _manager = Manager::of(&kernel);
     WorkQueue::queue(&kernel, move || {
-        if !map.callbacks.acquire_for_read_ahead() {
+        let Some(callbacks) = map.callbacks() else { return };
+        if !callbacks.acquire_for_read_ahead() {
             return;
         }
         let frame = nt_ke::current();
         while map.opens() != 0 && map.page_in(&frame, start / PAGE, end.div_ceil(PAGE)).is_ok_and(|more| more) {}
-        map.callbacks.release_from_read_ahead();
+        callbacks.release_from_read_ahead();
     });
 }

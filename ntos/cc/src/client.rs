@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub const CACHE_TOP_LEVEL: u64 = 2;
 /// The top-level marker of a fast copy: FSRTL_FAST_IO_TOP_LEVEL_IRP.
 pub const FAST_IO_TOP_LEVEL: u64 = 4;
+/// The top-level marker of the mapped page writer: FSRTL_MOD_WRITE_TOP_LEVEL_IRP.
+pub const MOD_WRITE_TOP_LEVEL: u64 = 3;
 /// What lies above is a packet: FSRTL_MAX_TOP_LEVEL_IRP_FLAG.
 pub const LAST_TOP_LEVEL: u64 = 0xFFFF;
 

@@ -30,6 +30,13 @@ impl Source {
             Self::Zeros(len) => len,
         }
     }
+    /// Whether it can be read now; brings in what lies in a view.
+    fn is_there(self) -> bool {
+        match self {
+            Self::Bytes(region) => region.probe_read().is_ok(),
+            Self::Zeros(_) => true,
+        }
+    }
     #[inline]
     fn copy(self, done: u64, to: Region) -> Result<(), Fault> {
         match self {
@@ -62,13 +69,15 @@ pub(crate) fn span(view: &View, start: u64, end: u64) -> (u32, u32) {
 /// lock. `None` asks for the long way.
 #[inline]
 pub fn write_resident(file: Foreign<FILE_OBJECT>, start: u64, from: Region) -> Option<Result<(), Fault>> {
-    own_map(file, |map| map.write_resident(start, from)).flatten()
+    let done = own_map(file, |map| map.write_resident(start, from)).flatten()?;
+    if done.is_err() && from.probe_read().is_ok() { None } else { Some(done) }
 }
 
 /// Copies out of the cache if every page is there, up to the end of the file; returns how many bytes, 0 past the end.
 #[inline]
 pub fn read_resident(file: Foreign<FILE_OBJECT>, start: u64, to: Region) -> Option<Result<u64, Fault>> {
-    own_map(file, |map| map.read_resident(start, to)).flatten()
+    let done = own_map(file, |map| map.read_resident(start, to)).flatten()?;
+    if done.is_err() && to.probe_write().is_ok() { None } else { Some(done) }
 }
 
 /// CcCopyWrite: `false` when `wait` is not given and a page must be read first.
@@ -251,6 +260,8 @@ impl CacheMap {
                     self.manager.trim();
                     return Ok(Some(IoStatus::new(NtStatus::SUCCESS, to.len() as u64)));
                 }
+                // A view's pages may have to be brought in, which the copy, under the lock, cannot wait for.
+                Some(Err(_)) if to.probe_write().is_ok() => continue,
                 Some(Err(_)) => return NtStatus::INVALID_USER_BUFFER.fail(),
                 None => {}
             }
@@ -280,13 +291,10 @@ impl CacheMap {
         }
         let end = start.checked_add(source.len()).filter(|&end| i64::try_from(end).is_ok());
         let end = end.ok_or(NtStatus::INVALID_PARAMETER.error())?;
-        // A source that cannot be read needs the old bytes of every page that it may cover in part.
-        let sound = match source {
-            Source::Bytes(region) => region.probe_read().is_ok(),
-            Source::Zeros(_) => true,
-        };
         let frame = nt_ke::current();
-        loop {
+        // A source that cannot be read needs the old bytes of every page that it may cover in part.
+        let sound = source.is_there();
+        'again: loop {
             let mut pages = self.pages.write();
             let valid = pages.sizes.valid;
             let lacking = |pages: &Pages, page: u64| {
@@ -321,7 +329,13 @@ impl CacheMap {
             }
             for (at, stop) in pieces(start, end) {
                 let view = Arc::clone(pages.ensure(at / PAGE)?);
-                self.fill_view(&view, at, stop, at - start, source, valid)?;
+                if let Err(error) = self.fill_view(&view, at, stop, at - start, source, valid) {
+                    drop(pages);
+                    if sound && source.is_there() {
+                        continue 'again; // the mapped page writer took a right of a view meanwhile
+                    }
+                    return Err(error);
+                }
             }
             if valid < end {
                 pages.sizes.valid = end;

@@ -84,26 +84,40 @@ pub(crate) fn is_failure(status: NtStatus) -> bool {
     status.is_error() || status.is_warning()
 }
 
+/// Which dirty pages are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pick {
+    /// All.
+    Dirty,
+    /// Those that were dirty a round ago.
+    Aged,
+    /// Those that became dirty by a view.
+    ByView,
+}
+
 /// A run of pages that is about to be written.
-struct Run {
-    view: Arc<View>,
-    from: u64,
-    to: u64,
+pub(crate) struct Run {
+    pub(crate) view: Arc<View>,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
     /// How many pages count as dirty for it until it has landed.
     pages: u32,
+    /// A view has made some of it dirty.
+    by_view: bool,
 }
 
 impl CacheMap {
     /// Flushes a range with its notices; nothing dirty, nothing sent.
     pub(crate) fn flush_range(&self, offset: u64, length: u64, notify: bool) -> IoStatus {
         let (from, to) = (offset / PAGE, offset.saturating_add(length).div_ceil(PAGE));
+        self.collect(from, to);
         let notify = notify && self.dirty.load(Ordering::Acquire) != 0 && self.any_dirty(from, to);
         let frame = nt_ke::current();
         let system = System::of(&frame.kernel);
         if notify {
             system.notify_filters(self.file, IRP_MJ_ACQUIRE_FOR_CC_FLUSH);
         }
-        let (status, written) = self.write_out(from, to, false);
+        let (status, written) = self.write_out(from, to, Pick::Dirty);
         if notify {
             system.notify_filters(self.file, IRP_MJ_RELEASE_FOR_CC_FLUSH);
         }
@@ -120,14 +134,27 @@ impl CacheMap {
         })
     }
 
-    /// Writes the dirty pages of `[from, to)` in ascending order, only those that were dirty a round ago if `aged`;
-    /// neighbours go in one request (NT-CC-26). Returns the first error, and how many bytes were written before it.
-    pub(crate) fn write_out(&self, from: u64, to: u64, aged: bool) -> (NtStatus, u64) {
+    /// Writes dirty pages of `[from, to)` in ascending order; neighbours go in one request (NT-CC-26). Returns the first error,
+    /// and how many bytes were written before it.
+    pub(crate) fn write_out(&self, from: u64, to: u64, pick: Pick) -> (NtStatus, u64) {
         let frame = nt_ke::current();
+        self.write_runs(&frame, from, to, pick, |run| self.send(&frame, &run.view, run.from, run.to, true))
+    }
+
+    /// As [`CacheMap::write_out`]; `send` sends the request of a run.
+    pub(crate) fn write_runs(
+        &self,
+        frame: &Frame,
+        from: u64,
+        to: u64,
+        pick: Pick,
+        send: impl Fn(&Run) -> IoStatus,
+    ) -> (NtStatus, u64) {
         let mut at = from;
         let mut written = 0;
-        while let Some(run) = self.next_run(&frame, at, to, aged) {
-            let result = self.write_run(&frame, &run);
+        while let Some(run) = self.next_run(frame, at, to, pick) {
+            let result = send(&run);
+            self.landed(frame, &run, result.status);
             if is_failure(result.status) {
                 return (result.status, written);
             }
@@ -138,13 +165,17 @@ impl CacheMap {
     }
 
     /// Finds dirty pages that are not on their way, and marks them clean and on their way.
-    fn next_run(&self, frame: &Frame, from: u64, to: u64, aged: bool) -> Option<Run> {
+    fn next_run(&self, frame: &Frame, from: u64, to: u64, pick: Pick) -> Option<Run> {
         let thread = frame.thread.id();
         let mut at = from;
         loop {
             let pages = self.pages.write();
             let found = pages.views(at, to).find_map(|view| {
-                let bits = if aged { &view.aged } else { &view.dirty };
+                let bits = match pick {
+                    Pick::Dirty => &view.dirty,
+                    Pick::Aged => &view.aged,
+                    Pick::ByView => &view.by_view,
+                };
                 let (a, b) = (view.index(at.max(view.first)), view.index(to.min(view.end())));
                 let first = bits.next(a, b, true)?;
                 let end = bits.next(first, b, false).unwrap_or(b);
@@ -157,7 +188,7 @@ impl CacheMap {
                 }
                 drop(pages);
                 self.wait_for_traffic(from, to, thread);
-                if aged || !self.any_dirty(from, to) {
+                if pick != Pick::Dirty || !self.any_dirty(from, to) {
                     return None;
                 }
                 at = from;
@@ -180,32 +211,36 @@ impl CacheMap {
             }
             // The exclusive lock is what makes "clean, then read" safe against a writer that sees the page dirty.
             view.aged.clear(a, b);
+            let by_view = view.by_view.clear(a, b) != 0;
             let gone = view.dirty.clear(a, b);
             self.take_off(first, end, thread);
-            return Some(Run { view, from: first, to: end, pages: gone });
+            return Some(Run { view, from: first, to: end, pages: gone, by_view });
         }
     }
 
-    fn write_run(&self, frame: &Frame, run: &Run) -> IoStatus {
-        let result = self.send(frame, &run.view, run.from, run.to, true);
+    /// A run has been written, or has not.
+    fn landed(&self, frame: &Frame, run: &Run, status: NtStatus) {
         let pages = self.pages.write();
         let dropped = self.land(run.from, run.to, frame.thread.id());
         let mut clean = run.pages;
-        if is_failure(result.status) && !dropped {
+        if is_failure(status) && !dropped {
             // NT-CC-78: the pages stay dirty and are tried again.
             let (a, b) = (run.view.index(run.from), run.view.index(run.to - 1) + 1);
             clean = run.pages.saturating_sub(run.view.dirty.set(a, b));
             run.view.aged.set(a, b);
-            if !self.through {
+            if run.by_view {
+                run.view.by_view.set(a, b);
+            }
+            if !self.is_through() {
                 self.manager.arm();
             }
         }
         drop(pages);
         self.cleaned(clean);
-        result
     }
 
-    /// Drops pages `[from, to)`. Pinned pages cannot go: `false`, and nothing is dropped unless `hard`.
+    /// Drops pages `[from, to)`. Pages that are pinned or that a view looks at cannot go: `false`, and
+    /// nothing is dropped unless `hard`.
     pub(crate) fn drop_pages(&self, from: u64, to: u64, hard: bool) -> bool {
         if from >= to {
             return true;
@@ -213,7 +248,8 @@ impl CacheMap {
         let thread = nt_ke::current().thread.id();
         loop {
             let mut pages = self.pages.write();
-            let pinned = pages.views(from, to).any(|view| view.pins.load(Ordering::Acquire) != 0);
+            let pinned =
+                pages.is_viewed(from, to) || pages.views(from, to).any(|view| view.pins.load(Ordering::Acquire) != 0);
             if pinned && !hard {
                 return false;
             }
@@ -226,11 +262,14 @@ impl CacheMap {
                 Traffic::Own => self.disown(from, to),
                 Traffic::Clear => {}
             }
+            pages.close_views(from, to);
             let mut gone = 0;
             for view in pages.views(from, to) {
                 let (a, b) = (view.index(from.max(view.first)), view.index(to.min(view.end())));
                 view.resident.clear(a, b);
                 view.aged.clear(a, b);
+                view.by_view.clear(a, b);
+                self.stored.fetch_sub(view.stored.clear(a, b) as usize, Ordering::AcqRel);
                 gone += view.dirty.clear(a, b);
             }
             pages.trim();
@@ -253,6 +292,7 @@ impl CacheMap {
                 }
             }
             view.aged.clear(0, view.count);
+            view.by_view.clear(0, view.count);
             gone += view.dirty.clear(0, view.count);
         }
         drop(pages);

@@ -59,12 +59,14 @@ nt_abi::layout! {
         /// Ours: the key of the [`crate::CacheMap`].
         Key @ 0x78: u64;
     }
-    /// What DataSectionObject points at: opaque.
+    /// What DataSectionObject and ImageSectionObject point at: opaque.
     pub struct CONTROL_AREA: 0x20 {
         /// The cache map of the stream.
         SharedCacheMap @ 0x00: Ptr<SHARED_CACHE_MAP>;
         /// The file object of the section.
         FilePointer @ 0x08: Ptr<FILE_OBJECT>;
+        /// Ours: the key of the [`crate::CacheMap`].
+        Key @ 0x10: u64;
     }
     /// What CcUninitializeCacheMap can be given to tell when the stream is off the cache.
     pub struct CACHE_UNINITIALIZE_EVENT: 0x20 {

@@ -4,6 +4,7 @@
 //! system process. Locks: the file system's, by AcquireForLazyWrite.
 //! Source: rules NT-CC-34 to NT-CC-38, NT-CC-79, NT-CC-80. A timed round writes what was dirty at the former one.
 
+use crate::flush::Pick;
 use crate::manager::{Loss, Manager};
 use crate::map::CacheMap;
 use nt_abi::io::{FILE_OBJECT, FO_TEMPORARY_FILE};
@@ -108,23 +109,37 @@ impl Manager {
     fn scan(&self, aged: bool) {
         let maps = self.maps.lock().clone();
         for map in maps {
-            map.lazy_write(aged);
+            if map.mapped_write() {
+                map.lazy_write(aged);
+            }
         }
         self.ease();
+    }
+
+    /// A round of the mapped page writer (NT-CC-66): what views have stored is written. What a test calls.
+    pub fn write_mapped(&self) {
+        let Some(kernel) = self.kernel() else { return };
+        self.as_system(&kernel, |_| {
+            for map in self.streams() {
+                let _ended = !map.mapped_write();
+            }
+        });
     }
 }
 
 impl CacheMap {
     /// One stream's part of a round (NT-CC-35). The caller is a thread of the system process.
     fn lazy_write(&self, aged: bool) {
-        let passed_over = aged && (self.through || self.file.get(FILE_OBJECT::Flags) & FO_TEMPORARY_FILE != 0);
+        let Some(callbacks) = self.callbacks() else { return };
+        let passed_over = aged && (self.is_through() || self.file.get(FILE_OBJECT::Flags) & FO_TEMPORARY_FILE != 0);
         if self.dirty.load(Ordering::Acquire) != 0
             && !passed_over
             && self.write_behind.load(Ordering::Relaxed)
-            && self.callbacks.acquire_for_lazy_write(!aged)
+            && callbacks.acquire_for_lazy_write(!aged)
         {
-            let (status, written) = self.write_out(0, u64::MAX, aged);
-            self.callbacks.release_from_lazy_write();
+            let pick = if aged { Pick::Aged } else { Pick::Dirty };
+            let (status, written) = self.write_out(0, u64::MAX, pick);
+            callbacks.release_from_lazy_write();
             if crate::flush::is_failure(status) {
                 self.failed(status);
             } else {
@@ -150,11 +165,12 @@ impl CacheMap {
         }
         let Some(kernel) = self.manager.kernel() else { return NtStatus::SUCCESS };
         self.manager.as_system(&kernel, |_| {
-            if !self.write_behind.load(Ordering::Relaxed) || !self.callbacks.acquire_for_lazy_write(true) {
+            let callbacks = self.callbacks().filter(|_| self.write_behind.load(Ordering::Relaxed));
+            let Some(callbacks) = callbacks.filter(|callbacks| callbacks.acquire_for_lazy_write(true)) else {
                 return NtStatus::SUCCESS;
-            }
-            let (status, written) = self.write_out(0, u64::MAX, false);
-            self.callbacks.release_from_lazy_write();
+            };
+            let (status, written) = self.write_out(0, u64::MAX, Pick::Dirty);
+            callbacks.release_from_lazy_write();
             if status.is_success() && written != 0 {
                 self.tell_valid();
             }
@@ -178,7 +194,7 @@ impl CacheMap {
     }
 
     /// A round failed and nobody waits: the third in a row loses the data, and says so (NT-CC-79, NT-CC-80).
-    fn failed(&self, status: NtStatus) {
+    pub(crate) fn failed(&self, status: NtStatus) {
         if is_passing(status) || self.failures.fetch_add(1, Ordering::AcqRel) + 1 < LAST_TRY {
             return;
         }

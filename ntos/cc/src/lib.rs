@@ -7,7 +7,7 @@
 //! Locks: births of the machine, then a map's pages, then its flights; none is held across a call into a driver. What
 //! waits for a paging request of another thread waits for its flight to land.
 //! Source: cc.md; rules NT-CC-01 to NT-CC-86.
-//! Not here: end of file and valid data length of a file (the file system), sections and views of user mode (absent).
+//! Not here: end of file and valid data length of a file (the file system), section objects (`nt_section`).
 
 pub mod ahead;
 pub mod client;
@@ -19,10 +19,13 @@ pub mod layout;
 pub mod lazy;
 mod manager;
 mod map;
+mod mapped;
 mod mdl;
 mod pages;
+mod section;
 mod sizes;
 mod throttle;
+mod views;
 
 pub use client::{CacheClient, Callbacks};
 pub use copy::{copy_read, copy_write, read_resident, write_resident, zero_data};
@@ -31,5 +34,7 @@ pub use manager::{Loss, Manager, Policy};
 pub use map::{CacheMap, initialize, is_cached, map_of, set_attributes, uninitialize, uninitialize_all};
 pub use mdl::{mdl_read, mdl_read_complete, mdl_write_abort, mdl_write_complete, prepare_mdl_write};
 pub use pages::PAGE;
+pub use section::{SectionRef, close_unused, user_references, user_writable_references};
 pub use sizes::{Sizes, set_file_sizes, set_sizes};
 pub use throttle::{can_write, defer_write, set_dirty_page_threshold, write_will_not_flush};
+pub use views::{UserView, ViewKind};

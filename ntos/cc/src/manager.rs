@@ -265,7 +265,7 @@ impl Manager {
         for _ in 0..8 {
             self.write_all();
             kernel.drain();
-            if self.dirty_pages() == 0 && self.maps.lock().iter().all(|map| map.opens() != 0) {
+            if self.dirty_pages() == 0 && self.maps.lock().iter().all(|map| map.opens() != 0 || map.users().0 != 0) {
                 break;
             }
         }

@@ -5,18 +5,19 @@
 
 use crate::client::Callbacks;
 use crate::fault::Flight;
+use crate::flush::Pick;
 use crate::layout::*;
 use crate::manager::{Manager, Policy};
 use crate::pages::{PAGE, Pages};
 use crate::sizes::Sizes;
 use nt_abi::io::FILE_OBJECT;
-use nt_abi::mm::SECTION_OBJECT_POINTERS;
+use nt_abi::mm::{FSRTL_COMMON_FCB_HEADER, FSRTL_FLAG_USER_MAPPED_FILE, SECTION_OBJECT_POINTERS};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Foreign, Steady};
 use nt_ex::pool;
 use nt_io::settle::{self, Debt};
-use nt_ke::Mutex;
 use nt_ke::lock::{Biased, Condvar};
+use nt_ke::{Mutex, RwLock};
 use nt_ob::object;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
@@ -28,13 +29,16 @@ pub struct CacheMap {
     pub(crate) block: Foreign<SHARED_CACHE_MAP>,
     /// FO1: what every paging request of the stream carries (NT-CC-05).
     pub(crate) file: Foreign<FILE_OBJECT>,
-    pub(crate) callbacks: Callbacks,
+    /// Whom the stream's cache calls back; none while the section is there for views only.
+    callbacks: RwLock<Option<Callbacks>>,
     pub(crate) pages: Biased<Pages>,
     pub(crate) flights: Mutex<Vec<Flight>>,
     pub(crate) landed: Condvar,
     state: Mutex<State>,
     /// Dirty pages.
     pub(crate) dirty: AtomicUsize,
+    /// Pages that views may have stored to since that was last asked.
+    pub(crate) stored: AtomicUsize,
     /// Dirty pages that throttle writers of this stream; 0 for none.
     pub(crate) threshold: AtomicU32,
     /// The valid data length that the file system was told of last (NT-CC-36).
@@ -42,7 +46,7 @@ pub struct CacheMap {
     pub(crate) write_behind: AtomicBool,
     pub(crate) read_ahead: AtomicBool,
     /// Written before the outermost service returns; never by a timed round.
-    pub(crate) through: bool,
+    pub(crate) through: AtomicBool,
     /// Rounds in a row that failed.
     pub(crate) failures: AtomicU32,
 }
@@ -50,6 +54,9 @@ pub struct CacheMap {
 #[derive(Default)]
 struct State {
     opens: u32,
+    /// Sections and views of user mode, and those of them that may store.
+    users: u32,
+    writers: u32,
     members: Vec<Foreign<FILE_OBJECT>>,
     dead: bool,
     events: Vec<Foreign<CACHE_UNINITIALIZE_EVENT>>,
@@ -72,11 +79,11 @@ impl Debt for CacheMap {
     }
 }
 
-/// Returns the cache map of a stream.
+/// Returns the pages of a stream: those of its cache map, or of a section that has none.
 #[must_use]
 pub fn map_of(sections: Foreign<SECTION_OBJECT_POINTERS>) -> Option<Arc<CacheMap>> {
-    let shared = sections.ptr(SECTION_OBJECT_POINTERS::SharedCacheMap)?.view::<SHARED_CACHE_MAP>();
-    MAPS.get(shared.get(SHARED_CACHE_MAP::Key)).map(|map| Arc::clone(&map))
+    let section = sections.ptr(SECTION_OBJECT_POINTERS::DataSectionObject)?.view::<CONTROL_AREA>();
+    MAPS.get(section.get(CONTROL_AREA::Key)).map(|map| Arc::clone(&map))
 }
 
 /// The cache map of the stream behind a file object, whether or not that file object takes part.
@@ -111,7 +118,7 @@ pub fn initialize(file: Foreign<FILE_OBJECT>, sizes: Sizes, callbacks: Callbacks
     let private = pool::zeroed::<PRIVATE_CACHE_MAP>(pool::tag(b"CcPr")).ok_or(short)?;
     let map = match map_of(sections) {
         Some(map) => map,
-        None => match CacheMap::new(&manager, file, sections, sizes, callbacks) {
+        None => match CacheMap::new(&manager, file, sections, sizes) {
             Ok(map) => map,
             Err(error) => {
                 pool::free(private);
@@ -119,6 +126,10 @@ pub fn initialize(file: Foreign<FILE_OBJECT>, sizes: Sizes, callbacks: Callbacks
             }
         },
     };
+    if !map.is_caching() {
+        map.set_sizes(sizes);
+        map.begin_caching(callbacks);
+    }
     let opens = {
         let mut state = map.state.lock();
         state.opens += 1;
@@ -160,14 +171,14 @@ pub fn uninitialize(
         return true;
     };
     map.state.lock().events.extend(event);
-    if map.through && map.dirty_pages() != 0 {
+    if map.is_through() && map.dirty_pages() != 0 {
         settle::owe(&map); // what failed is tried again before the close returns
     }
     if map.opens() != 0 {
         return false;
     }
     if !map.write_behind.load(Ordering::Relaxed) && map.dirty.load(Ordering::Acquire) != 0 {
-        let _lost = map.write_out(0, u64::MAX, false); // NT-CC-71: the teardown writes, and nothing before it
+        let _lost = map.write_out(0, u64::MAX, Pick::Dirty); // NT-CC-71: the teardown writes, and nothing before it
     }
     map.tear_down(Some(file))
 }
@@ -190,12 +201,11 @@ pub fn uninitialize_all(sections: Foreign<SECTION_OBJECT_POINTERS>) {
 }
 
 impl CacheMap {
-    fn new(
+    pub(crate) fn new(
         manager: &Arc<Manager>,
         file: Foreign<FILE_OBJECT>,
         sections: Foreign<SECTION_OBJECT_POINTERS>,
         sizes: Sizes,
-        callbacks: Callbacks,
     ) -> NtResult<Arc<Self>> {
         let short = NtStatus::INSUFFICIENT_RESOURCES.error();
         let block = pool::zeroed::<SHARED_CACHE_MAP>(pool::tag(b"CcSc")).ok_or(short)?;
@@ -214,13 +224,14 @@ impl CacheMap {
             sections,
             block,
             file: object::reference(file).into_raw(),
-            through: manager.policy().unwrap_or(callbacks.policy()) == Policy::Through,
-            callbacks,
+            through: AtomicBool::new(false),
+            callbacks: RwLock::new(None),
             pages: Biased::new(Pages::new(sizes, Arc::clone(&manager.cached))),
             flights: Mutex::new(Vec::new()),
             landed: Condvar::new(),
             state: Mutex::new(State::default()),
             dirty: AtomicUsize::new(0),
+            stored: AtomicUsize::new(0),
             threshold: AtomicU32::new(0),
             told: AtomicI64::new(sizes.valid as i64),
             write_behind: AtomicBool::new(true),
@@ -228,11 +239,72 @@ impl CacheMap {
             failures: AtomicU32::new(0),
         });
         map.show(&sizes);
-        block.set(SHARED_CACHE_MAP::Key, MAPS.insert(Arc::clone(&map)));
+        let key = MAPS.insert(Arc::clone(&map));
+        block.set(SHARED_CACHE_MAP::Key, key);
+        section.set(CONTROL_AREA::Key, key);
         manager.maps.lock().push(Arc::clone(&map));
-        sections.set_ptr(SECTION_OBJECT_POINTERS::SharedCacheMap, Some(block.view()));
         sections.set_ptr(SECTION_OBJECT_POINTERS::DataSectionObject, Some(section.view()));
         Ok(map)
+    }
+
+    /// Makes a cache of the section; the caller holds the births.
+    fn begin_caching(&self, callbacks: Callbacks) {
+        let through = self.manager.policy().unwrap_or(callbacks.policy()) == Policy::Through;
+        self.through.store(through, Ordering::Relaxed);
+        *self.callbacks.write() = Some(callbacks);
+        self.sections.set_ptr(SECTION_OBJECT_POINTERS::SharedCacheMap, Some(self.block.view()));
+    }
+
+    fn is_caching(&self) -> bool {
+        self.sections.addr_at(SECTION_OBJECT_POINTERS::SharedCacheMap) != 0
+    }
+
+    /// Whom the stream's cache calls back, if the section is one.
+    pub(crate) fn callbacks(&self) -> Option<Callbacks> {
+        self.callbacks.read().clone()
+    }
+
+    #[inline]
+    pub(crate) fn is_through(&self) -> bool {
+        self.through.load(Ordering::Relaxed)
+    }
+
+    /// Counts a section or view of user mode. The caller holds the births, or is one already.
+    pub(crate) fn add_user(&self, writes: bool) {
+        let mut state = self.state.lock();
+        state.users += 1;
+        state.writers += u32::from(writes);
+        self.show_mapped(true);
+    }
+
+    /// Shows in the FCB header whether there are sections or views of user mode. The caller holds the state.
+    fn show_mapped(&self, mapped: bool) {
+        let Some(header) = self.file.ptr(FILE_OBJECT::FsContext) else { return };
+        let (header, bit) = (header.view::<FSRTL_COMMON_FCB_HEADER>(), FSRTL_FLAG_USER_MAPPED_FILE);
+        let flags = header.get(FSRTL_COMMON_FCB_HEADER::Flags);
+        header.set(FSRTL_COMMON_FCB_HEADER::Flags, if mapped { flags | bit } else { flags & !bit });
+    }
+
+    /// A section or view of user mode has gone; the map goes with the last one, if nothing else keeps it.
+    pub(crate) fn drop_user(&self, writes: bool) {
+        let left = {
+            let mut state = self.state.lock();
+            state.users -= 1;
+            state.writers -= u32::from(writes);
+            if state.users == 0 {
+                self.show_mapped(false);
+            }
+            state.users
+        };
+        if left == 0 && self.opens() == 0 {
+            let _not_yet = self.tear_down(None);
+        }
+    }
+
+    /// How many sections and views of user mode there are, and how many of them may store.
+    pub(crate) fn users(&self) -> (u32, u32) {
+        let state = self.state.lock();
+        (state.users, state.writers)
     }
 
     /// Shows the sizes where drivers look.
@@ -269,7 +341,9 @@ impl CacheMap {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         let _nobody_lands = self.pages.read();
-        self.dirty.load(Ordering::Acquire) == 0 && self.flights.lock().is_empty()
+        self.dirty.load(Ordering::Acquire) == 0
+            && self.stored.load(Ordering::Acquire) == 0
+            && self.flights.lock().is_empty()
     }
 
     /// Counts pages that became dirty; the first one calls the lazy writer.
@@ -277,12 +351,21 @@ impl CacheMap {
         if pages != 0 {
             let before = self.dirty.fetch_add(pages as usize, Ordering::AcqRel);
             self.manager.dirty.fetch_add(pages as usize, Ordering::AcqRel);
-            if before == 0 && !self.through {
+            if before == 0 && !self.is_through() {
                 self.manager.arm();
             }
         }
-        if self.through {
+        if self.is_through() {
             settle::owe(self);
+        }
+    }
+
+    /// Counts pages that became dirty by a view: nobody waits for them, whatever the policy.
+    pub(crate) fn soiled_by_view(&self, pages: u32) {
+        if pages != 0 {
+            self.dirty.fetch_add(pages as usize, Ordering::AcqRel);
+            self.manager.dirty.fetch_add(pages as usize, Ordering::AcqRel);
+            self.manager.arm();
         }
     }
 
@@ -309,8 +392,17 @@ impl CacheMap {
             if busy || state.dead {
                 return state.dead;
             }
+            let events = std::mem::take(&mut state.events);
+            if state.users != 0 {
+                // The section goes on for its views; the stream is off the cache.
+                self.sections.set_ptr(SECTION_OBJECT_POINTERS::SharedCacheMap, None);
+                *self.callbacks.write() = None;
+                drop(state);
+                Manager::tell(events);
+                return true;
+            }
             state.dead = true;
-            std::mem::take(&mut state.events)
+            events
         };
         pages.clear();
         drop(pages);

@@ -3,12 +3,15 @@
 //! Room: ntos/cc. IRQL: <= APC_LEVEL. Locks: the caller holds the map's page lock; bits are atomic because copies under
 //! the shared lock set them. A view never moves: a paging request, an MDL or a pin holds it and its memory stays.
 
+use crate::views::Mapping;
 use nt_abi::{Bytes, NtResult, NtStatus};
+use nt_cell::pool::Shared;
 use nt_cell::{Foreign, Region};
 use nt_ex::pool;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
@@ -113,6 +116,12 @@ pub(crate) struct View {
     pub(crate) dirty: Bits,
     /// Dirty since the former round of the lazy writer.
     pub(crate) aged: Bits,
+    /// A view may have stored to it since that was last asked.
+    pub(crate) stored: Bits,
+    /// Dirty by what a view stored: the mapped page writer's (NT-CC-66).
+    pub(crate) by_view: Bits,
+    /// Its memory, once a view shows it.
+    shared: OnceLock<Shared>,
     /// Pins, maps and MDLs on it.
     pub(crate) pins: AtomicU32,
     /// Copied from or to since the working set was last gone through.
@@ -149,6 +158,9 @@ impl View {
             resident: Bits::default(),
             dirty: Bits::default(),
             aged: Bits::default(),
+            stored: Bits::default(),
+            by_view: Bits::default(),
+            shared: OnceLock::new(),
             pins: AtomicU32::new(0),
         }))
     }
@@ -162,6 +174,19 @@ impl View {
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
         }
+    }
+    /// Whether views can show it.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared.get().is_some()
+    }
+    /// Makes its memory one that views can show. The caller holds the page lock exclusively, and no request is on its way.
+    pub(crate) fn share(&self) -> io::Result<Shared> {
+        if let Some(shared) = self.shared.get() {
+            return Ok(*shared);
+        }
+        let resident = (0..self.count).filter(|&page| self.resident.get(page)).map(|page| page as usize);
+        let shared = nt_cell::pool::share(self.block, resident)?;
+        Ok(*self.shared.get_or_init(|| shared))
     }
     /// The number of a page inside the view.
     #[inline]
@@ -195,6 +220,8 @@ pub(crate) struct Pages {
     near: Vec<Option<Arc<View>>>,
     far: BTreeMap<u64, Arc<View>>,
     charge: Arc<AtomicUsize>,
+    /// Views of user mode.
+    pub(crate) mappings: Vec<Mapping>,
 }
 
 impl Pages {
@@ -212,6 +239,10 @@ impl Pages {
     pub(crate) fn end_of_view(page: u64) -> u64 {
         let (_, first, count) = place(page);
         first + count
+    }
+    /// The first page of the view that a page lies in, be it there or not.
+    pub(crate) fn start_of_view(page: u64) -> u64 {
+        place(page).1
     }
     /// The view of a page; makes it.
     pub(crate) fn ensure(&mut self, page: u64) -> NtResult<&Arc<View>> {

@@ -5,10 +5,13 @@
 //! Reserved at first use from 64 KiB up to 256 GiB where the host allows, else smaller: all else (program, heap,
 //! stacks, pool, images) lies above and is "kernel". Page blocks are inaccessible once freed; small blocks are not.
 
+use crate::pool::Shared;
 use crate::region::Region;
+use nt_abi::NtStatus;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 const PAGE: u64 = 4096;
 const LOWEST: u64 = 0x1_0000;
@@ -111,6 +114,35 @@ pub fn is_user_range(addr: u64, len: usize) -> bool {
         && addr.checked_add(len as u64).is_some_and(|end| end <= b.end - TOP_MARGIN)
 }
 
+/// Who brings in pages of the arena that are shown somewhere but not accessible yet: makes `len` bytes from `addr` on
+/// readable, or also writable. `None` for addresses that are not its own.
+pub type Pager = fn(addr: u64, len: u64, write: bool) -> Option<Result<(), NtStatus>>;
+
+static PAGER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Registers the pager. There is one for the process, as there is one arena.
+pub fn set_pager(pager: Pager) {
+    PAGER.store(pager as *mut (), Ordering::Release);
+}
+
+/// Asks the pager for the bytes, in this thread: it may wait, and send requests. `None` when they are not its own.
+pub fn page_in(addr: u64, len: u64, write: bool) -> Option<Result<(), NtStatus>> {
+    let pager = PAGER.load(Ordering::Acquire);
+    if pager.is_null() || !contains(addr, 1) {
+        return None;
+    }
+    // SAFETY: only `set_pager` stores here, and it stores a `Pager`.
+    let pager: Pager = unsafe { core::mem::transmute::<*mut (), Pager>(pager) };
+    pager(addr, len, write)
+}
+
+/// Whether a fault at `address` may be one for the pager: asked in signal context.
+#[must_use]
+pub fn may_be_paged(address: u64) -> bool {
+    let Some(bounds) = BOUNDS.get() else { return false };
+    !PAGER.load(Ordering::Relaxed).is_null() && (bounds.low..bounds.end).contains(&address)
+}
+
 /// A block of user memory; its pages become inaccessible when it is dropped.
 ///
 /// # Invariants
@@ -181,14 +213,34 @@ impl UserBlock {
         set_protection(start, end - start, to)
     }
 
+    /// Takes `len` bytes of addresses with nothing behind them yet: every access faults until [`UserBlock::show`].
+    #[must_use]
+    pub fn reserved(len: usize) -> Option<Self> {
+        Self::taken(len, 0, false)
+    }
+
+    /// Puts pages of a shared pool block behind `offset..offset + len`, without access: another mapping of the same memory,
+    /// or, `private`, one whose stores stay here. The block's owner keeps it allocated as long as they are shown.
+    pub fn show(&self, offset: usize, len: usize, pages: Shared, private: bool) -> std::io::Result<()> {
+        assert!(len == pages.len() && self.class.is_none(), "as many bytes as pages, in a block of pages");
+        let part = self.region.sub(offset, len);
+        let sharing = if private { libc::MAP_PRIVATE } else { libc::MAP_SHARED };
+        let (flags, at) = (sharing | libc::MAP_FIXED | libc::MAP_NORESERVE, part.addr() as usize as *mut libc::c_void);
+        // SAFETY: replaces pages of this block alone (invariant 1) by pages of the pool: foreign memory before and after (S-2).
+        let got = unsafe { libc::mmap(at, len, libc::PROT_NONE, flags, pages.descriptor(), pages.offset()) };
+        if got == libc::MAP_FAILED { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+    }
+
     fn mapped(len: usize, guard: u64, at_end: bool) -> Option<Self> {
+        let block = Self::taken(len, guard, at_end)?;
+        set_protection(block.taken, block.size - guard, Protection::ReadWrite).ok()?;
+        Some(block)
+    }
+
+    fn taken(len: usize, guard: u64, at_end: bool) -> Option<Self> {
         let body = (len as u64).max(1).checked_next_multiple_of(PAGE)?;
         let size = body.checked_add(guard)?;
         let taken = SPACE.lock().get_or_insert_with(Space::all).take(size)?;
-        if set_protection(taken, body, Protection::ReadWrite).is_err() {
-            SPACE.lock().as_mut()?.give(taken, size);
-            return None;
-        }
         let addr = if at_end { taken + body - len as u64 } else { taken };
         // SAFETY: the arena holds no Rust object; the range was free.
         Some(Self { region: unsafe { Region::from_raw(addr, len) }, taken, size, class: None })

@@ -120,6 +120,10 @@ extern "C" fn handler(number: i32, info: *mut libc::siginfo_t, context: *mut lib
         (registers[libc::REG_TRAPNO as usize] as u64, registers[libc::REG_ERR as usize] as u64)
     };
     let mut signal = Signal { number, code, address, trap, error, context };
+    const STORE_WITHOUT_RIGHT: u64 = 3;
+    if number == libc::SIGSEGV && trap == 14 && error & 0x13 == STORE_WITHOUT_RIGHT && crate::pool::is_moving(address) {
+        return;
+    }
     let rip = signal.register(libc::REG_RIP);
     let [begin, end, resume] = [0, 1, 2].map(|i| RANGE[i].load(Ordering::Relaxed));
     if rip >= begin && rip < end && (number == libc::SIGSEGV || number == libc::SIGBUS) {

@@ -8,7 +8,9 @@
 
 use nt_abi::Bytes;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -64,6 +66,8 @@ struct Arena {
 struct Large {
     live: HashMap<u64, BlockInfo>,
     free: HashMap<usize, Vec<u64>>,
+    /// Blocks whose memory can be mapped elsewhere too; that stays, whoever has the block.
+    shared: HashSet<u64>,
 }
 
 static ARENA: LazyLock<Arena> = LazyLock::new(|| {
@@ -222,6 +226,92 @@ fn large(info: BlockInfo, zeroed: bool) -> Option<u64> {
         unsafe { core::ptr::write_bytes(block as *mut u8, 0, pages) };
     }
     Some(block)
+}
+
+/// Pages of a block that can be mapped elsewhere too.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared {
+    block: u64,
+    len: usize,
+}
+
+impl Shared {
+    /// Names part of the pages; panics when it would leave them or cut a page.
+    #[must_use]
+    pub fn sub(self, offset: usize, len: usize) -> Self {
+        assert!(offset <= self.len && len <= self.len - offset, "a part lies outside its pages");
+        assert!(offset.is_multiple_of(PAGE) && len.is_multiple_of(PAGE), "pages are whole");
+        Self { block: self.block + offset as u64, len }
+    }
+    pub(crate) fn len(self) -> usize {
+        self.len
+    }
+    pub(crate) fn offset(self) -> i64 {
+        (self.block - ARENA.start) as i64
+    }
+    #[expect(
+        clippy::unused_self,
+        reason = "there is one file for the process: whoever has `Shared` knows that it is there"
+    )]
+    pub(crate) fn descriptor(self) -> RawFd {
+        MEMORY.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+}
+
+/// What backs shared blocks: a file without a name, as long as the arena, in which a block lies where it lies there.
+static MEMORY: LazyLock<Option<OwnedFd>> = LazyLock::new(|| {
+    // SAFETY: the name is a C string; the call makes a descriptor and nothing else.
+    let made = unsafe { libc::memfd_create(c"ntio-pages".as_ptr(), libc::MFD_CLOEXEC) };
+    // SAFETY: a descriptor that was just made belongs to nobody else.
+    let file = (made >= 0).then(|| unsafe { OwnedFd::from_raw_fd(made) })?;
+    // SAFETY: the call takes numbers only. The file is sparse: it takes memory where pages are touched.
+    let sized = unsafe { libc::ftruncate(file.as_raw_fd(), RESERVE as i64) };
+    (sized == 0).then_some(file)
+});
+
+/// Makes the memory of a block of whole pages one that can be mapped elsewhere too. The block stays where it is and keeps the
+/// bytes of the pages `kept` (numbers in the block); what the others hold is undefined. A store by another thread meanwhile
+/// waits in the fault handler (`is_moving`); a system call of the host that is given the block meanwhile fails.
+pub fn share(block: Foreign<Bytes>, kept: impl IntoIterator<Item = usize>) -> io::Result<Shared> {
+    let block = block.addr();
+    let mut table = lock(&ARENA.large);
+    let info = table.live.get(&block).ok_or_else(|| io::Error::other("no block of whole pages"))?;
+    let shared = Shared { block, len: info.size.next_multiple_of(PAGE) };
+    if table.shared.contains(&block) {
+        return Ok(shared);
+    }
+    let file = MEMORY.as_ref().ok_or_else(|| io::Error::other("the host gives no memory file"))?.as_raw_fd();
+    let at = |page: usize| (block as usize + page * PAGE) as *mut libc::c_void;
+    // SAFETY: pages of a live block of the arena, which no Rust object lies in; loads go on, stores wait in `is_moving`.
+    if unsafe { libc::mprotect(at(0), shared.len, libc::PROT_READ) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let copied = kept.into_iter().all(|page| {
+        // SAFETY: the kernel reads a page of the block, which stays mapped.
+        let done = unsafe { libc::pwrite(file, at(page), PAGE, shared.offset() + (page * PAGE) as i64) };
+        page < shared.len / PAGE && done == PAGE as isize
+    });
+    let flags = libc::MAP_SHARED | libc::MAP_FIXED | libc::MAP_NORESERVE;
+    let rights = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: replaces the block's own pages, at once for every thread, by the memory that has their bytes: foreign before and
+    // after (S-2). Nobody has stored to them since they were copied.
+    let moved =
+        copied && unsafe { libc::mmap(at(0), shared.len, rights, flags, file, shared.offset()) } != libc::MAP_FAILED;
+    if moved {
+        table.shared.insert(block);
+        return Ok(shared);
+    }
+    let error = io::Error::last_os_error();
+    // SAFETY: gives the block its rights back.
+    let restored = unsafe { libc::mprotect(at(0), shared.len, rights) };
+    assert_eq!(restored, 0, "the host took a pool block away: {error}");
+    Err(error)
+}
+
+/// Whether a store that faulted at `address` met a block that [`share`] is at: it is to be tried again. Nothing else takes
+/// the right to store from the arena. Asked in signal context.
+pub(crate) fn is_moving(address: u64) -> bool {
+    LazyLock::get(&ARENA).is_some_and(|arena| (arena.start..arena.next.load(Ordering::Relaxed)).contains(&address))
 }
 
 /// Frees a block.
@@ -392,5 +482,53 @@ mod tests {
         assert!(free(block.addr()).is_ok());
         assert_eq!(free(block.addr()), Err(FreeError::Twice(tag)));
         assert_eq!(free(0x1000), Err(FreeError::NotABlock));
+    }
+
+    #[test]
+    fn a_shared_block_keeps_its_bytes_and_is_one_memory_with_what_shows_it() {
+        use crate::{Fault, Protection, UserBlock};
+        let tag = u32::from_le_bytes(*b"tSt4");
+        let block = allocate(4 * PAGE, tag, 1).unwrap();
+        let region = crate::Region::pool(block, 4 * PAGE);
+        region.sub(PAGE, 5).write_from(b"there").unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let counted = std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let mut count = 0u64;
+                while !stop.load(Ordering::Relaxed) {
+                    count += 1;
+                    region.store::<u64>(2 * PAGE, count).unwrap();
+                }
+                count
+            });
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            share(block, [1, 2]).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            stop.store(true, Ordering::Relaxed);
+            writer.join().unwrap()
+        });
+        assert_eq!(region.load::<u64>(2 * PAGE), Ok(counted), "no store was lost while the block moved");
+        let shared = share(block, []).unwrap().sub(PAGE, 2 * PAGE);
+        let view = UserBlock::reserved(2 * PAGE).unwrap();
+        let (mut bytes, other) = ([0; 5], UserBlock::reserved(2 * PAGE).unwrap());
+        view.show(0, 2 * PAGE, shared, false).unwrap();
+        other.show(0, 2 * PAGE, shared, true).unwrap();
+        assert_eq!(
+            view.region().load::<u8>(0),
+            Err(Fault { address: view.addr(), write: false }),
+            "shown without access"
+        );
+        view.protect(0, 2 * PAGE, Protection::ReadWrite).unwrap();
+        other.protect(0, 2 * PAGE, Protection::ReadWrite).unwrap();
+        view.region().sub(0, 5).read_to(&mut bytes).unwrap();
+        assert_eq!((&bytes, view.region().load::<u64>(PAGE)), (b"there", Ok(counted)));
+        view.region().sub(0, 5).write_from(b"where").unwrap();
+        region.sub(PAGE, 5).read_to(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"where");
+        other.region().sub(0, 5).write_from(b"alone").unwrap();
+        region.sub(PAGE, 5).read_to(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"where", "stores to a private view stay there");
+        drop((view, other));
+        assert!(free(block.addr()).is_ok());
     }
 }

@@ -146,39 +146,55 @@ impl Region {
         Ok(())
     }
 
-    /// Reads one byte of each page.
-    pub fn probe_read(self) -> Result<(), Fault> {
+    /// Brings in what lies in a view, from a fault on, or says again that it failed. Only what probes does this: copies are
+    /// made under locks that a page fault may need.
+    #[cold]
+    fn page_in(self, fault: Fault) -> Result<(), Fault> {
+        match arena::page_in(fault.address, (self.addr + self.len as u64).saturating_sub(fault.address), fault.write) {
+            Some(Ok(())) => Ok(()),
+            _ => Err(fault),
+        }
+    }
+
+    /// Touches the span until no fault of it is the pager's.
+    #[inline]
+    fn touch(self, leaf: unsafe extern "sysv64" fn(u64, usize) -> Outcome) -> Result<(), Fault> {
         if self.len == 0 {
             return Ok(());
         }
         fault::ensure();
-        // SAFETY: only reads; a fault resumes in the leaf's `ret`.
-        judge(unsafe { guarded::ntcell_touch_read(self.addr, self.len) })?;
+        // SAFETY: the leaves of `probe_*` change no byte of memory that is no Rust object (invariant 1); a fault resumes in
+        // their `ret`.
+        while let Err(fault) = judge(unsafe { leaf(self.addr, self.len) }) {
+            self.page_in(fault)?;
+        }
         Ok(())
     }
 
-    /// Writes one byte of each page with its own value.
-    pub fn probe_write(self) -> Result<(), Fault> {
-        if self.len == 0 {
-            return Ok(());
+    /// Brings in what lies in a view, before a copy under locks: costs two loads where there is none. A fault is left to the
+    /// copy.
+    #[inline]
+    pub fn bring_in(self, write: bool) {
+        if arena::may_be_paged(self.addr) {
+            let _told_by_the_copy = if write { self.probe_write() } else { self.probe_read() };
         }
-        fault::ensure();
-        // SAFETY: an atomic OR with 0 of bytes that are no Rust object changes nothing; a fault resumes in the `ret`.
-        judge(unsafe { guarded::ntcell_touch_write(self.addr, self.len) })?;
-        Ok(())
+    }
+
+    /// Reads one byte of each page.
+    pub fn probe_read(self) -> Result<(), Fault> {
+        self.touch(guarded::ntcell_touch_read)
+    }
+
+    /// Writes one byte of each page with its own value, atomically.
+    pub fn probe_write(self) -> Result<(), Fault> {
+        self.touch(guarded::ntcell_touch_write)
     }
 
     /// As [`Region::probe_write`], of bytes that the caller alone may write until the call is over, as a status block is:
     /// without the lock prefix, so that a write by another thread at the same moment could be lost, as by ProbeForWrite.
     #[inline]
     pub fn probe_own(self) -> Result<(), Fault> {
-        if self.len == 0 {
-            return Ok(());
-        }
-        fault::ensure();
-        // SAFETY: as for `probe_write`; the OR with 0 is not atomic, which only matters to foreign bytes.
-        judge(unsafe { guarded::ntcell_touch_own(self.addr, self.len) })?;
-        Ok(())
+        self.touch(guarded::ntcell_touch_own)
     }
 
     /// Reads one scalar with a single load; panics when it would leave the span.

@@ -164,6 +164,10 @@ pub trait NativeDriver: Send + Sync + 'static {
     fn sees_paging(&self, _device: Device) -> bool {
         true
     }
+    /// AcquireFileForNtCreateSection: runs `body` while the sizes of the file stand still.
+    fn hold_for_section(&self, _file: Foreign<FILE_OBJECT>, body: &mut dyn FnMut()) {
+        body();
+    }
     /// Whether the driver has a fast I/O table at all.
     fn has_fast_io(&self) -> bool {
         false

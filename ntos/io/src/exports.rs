@@ -573,7 +573,7 @@ exports! { "ntoskrnl.exe" =>
 }
 
 /// The variable that a type export names: it holds the address of the OBJECT_TYPE block.
-pub(crate) fn type_slot(kind: ObjectType) -> u64 {
+pub fn type_slot(kind: ObjectType) -> u64 {
     static SLOTS: [std::sync::OnceLock<u64>; 16] = [const { std::sync::OnceLock::new() }; 16];
     *SLOTS[kind as usize].get_or_init(|| {
         let slot = nt_ex::pool::allocate_permanent(8).expect("no pool for a type variable");

@@ -12,7 +12,7 @@ use crate::{device, file, info};
 use nt_abi::NtStatus;
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IRP, IRP_MJ_READ, IRP_MJ_SET_INFORMATION, IRP_NOCACHE,
-    IRP_PAGING_IO, IRP_SYNCHRONOUS_PAGING_IO,
+    IRP_PAGING_IO, IRP_SYNCHRONOUS_API, IRP_SYNCHRONOUS_PAGING_IO,
 };
 use nt_abi::mm::{MDL, MDL_IO_PAGE_READ};
 use nt_cell::{Foreign, Region};
@@ -76,13 +76,24 @@ pub fn transfer(
 /// (NT-CC-36).
 #[must_use]
 pub fn advance(frame: &Frame, opened: Foreign<FILE_OBJECT>, valid: i64) -> NtStatus {
+    set_end(frame, opened, valid, true)
+}
+
+/// FsRtlSetFileSize: a section is to be larger than its file.
+#[must_use]
+pub fn set_size(frame: &Frame, opened: Foreign<FILE_OBJECT>, size: i64) -> NtStatus {
+    set_end(frame, opened, size, false)
+}
+
+fn set_end(frame: &Frame, opened: Foreign<FILE_OBJECT>, end: i64, advance: bool) -> NtStatus {
+    let flags = if advance { SYNCHRONOUS } else { IRP_SYNCHRONOUS_API };
     let Some(top) = device::related(opened) else { return NtStatus::INVALID_PARAMETER };
     let Ok(buffer) = info::SystemBuffer::new(8) else { return NtStatus::INSUFFICIENT_RESOURCES };
-    let _own_memory = buffer.region().store::<i64>(0, valid);
+    let _own_memory = buffer.region().store::<i64>(0, end);
     let Ok(packet) = irp::allocate(top.get(DEVICE_OBJECT::StackSize)) else {
         return NtStatus::INSUFFICIENT_RESOURCES;
     };
-    packet.set(IRP::Flags, SYNCHRONOUS);
+    packet.set(IRP::Flags, flags);
     packet.set_addr(IRP::Tail_Thread, frame.thread.object());
     packet.set_ptr(IRP::Tail_OriginalFileObject, Some(opened));
     packet.set_ptr(IRP::AssociatedIrp_SystemBuffer, Some(buffer.block()));
@@ -92,13 +103,9 @@ pub fn advance(frame: &Frame, opened: Foreign<FILE_OBJECT>, valid: i64) -> NtSta
     stack.set(IO_STACK_LOCATION::SetFile_Length, 8);
     stack.set(IO_STACK_LOCATION::SetFile_FileInformationClass, info::class::END_OF_FILE);
     stack.set_ptr(IO_STACK_LOCATION::SetFile_FileObject, Some(opened));
-    stack.set(IO_STACK_LOCATION::SetFile_AdvanceOnly, 1);
+    stack.set(IO_STACK_LOCATION::SetFile_AdvanceOnly, u8::from(advance));
     let system = System::of(&frame.kernel);
-    let span = system.begin(|| Request {
-        length: 8,
-        flags: SYNCHRONOUS,
-        ..file::request(frame, opened, IRP_MJ_SET_INFORMATION)
-    });
+    let span = system.begin(|| Request { length: 8, flags, ..file::request(frame, opened, IRP_MJ_SET_INFORMATION) });
     let result = file::send_for_result(frame, packet, top);
     system.end(span, result.status, result.information);
     result.status

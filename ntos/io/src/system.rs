@@ -2,11 +2,14 @@
 //!
 //! Room: ntos/io. IRQL: PASSIVE_LEVEL, but for the observer. Locks: device list.
 
-use crate::driver::NativeDriver;
+use crate::device;
+use crate::driver::{self, NativeDriver};
 use crate::irp::Irp;
 use crate::observe::{Observer, Request, SharedObserver};
-use nt_abi::NtStatus;
-use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, VPB};
+use nt_abi::flt::{IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION, IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION};
+use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, FILE_OBJECT, VPB};
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::Foreign;
 use nt_ke::kernel::Slot;
 use nt_ke::{Kernel, Mutex, RwLock};
 use nt_ob::{Namespace, ObjectRef};
@@ -45,11 +48,19 @@ pub struct System {
     pub(crate) completions: crate::twice::Completions,
 }
 
-/// Who tells filters what the cache and the memory manager do with a file: operations that are no IRP (FS-filter
-/// operations, NT-CC-41).
+/// What the cache and the memory manager do with a file, where that is no IRP: an FS-filter operation (NT-CC-41).
+#[derive(Clone, Copy, Debug)]
+pub struct Notice {
+    /// IRP_MJ_ACQUIRE_FOR_CC_FLUSH and its like.
+    pub major: u8,
+    /// The words of its FLT_PARAMETERS.
+    pub parameters: [u64; 2],
+}
+
+/// Who tells filters of FS-filter operations.
 pub trait Notices: Send + Sync {
-    /// Runs the callbacks for `major` (IRP_MJ_ACQUIRE_FOR_CC_FLUSH and its like) on `file`, in this thread.
-    fn notify(&self, file: nt_cell::Foreign<nt_abi::io::FILE_OBJECT>, major: u8);
+    /// Runs the callbacks on `file`, in this thread; what a filter completed the operation with, else SUCCESS.
+    fn notify(&self, file: Foreign<FILE_OBJECT>, notice: Notice) -> NtStatus;
 }
 
 impl System {
@@ -145,12 +156,40 @@ impl System {
         *self.notices.write() = notices;
     }
 
-    /// Tells filters of an FS-filter operation.
-    pub fn notify_filters(&self, file: nt_cell::Foreign<nt_abi::io::FILE_OBJECT>, major: u8) {
+    /// Tells filters of an FS-filter operation that has no parameters and may not fail.
+    pub fn notify_filters(&self, file: Foreign<FILE_OBJECT>, major: u8) {
+        let _may_not_fail = self.ask_filters(file, Notice { major, parameters: [0; 2] });
+    }
+
+    /// Tells filters of an FS-filter operation; returns what one of them made of it.
+    pub fn ask_filters(&self, file: Foreign<FILE_OBJECT>, notice: Notice) -> NtStatus {
         let notices = self.notices.read().clone();
-        if let Some(notices) = notices {
-            notices.notify(file, major);
+        notices.map_or(NtStatus::SUCCESS, |notices| notices.notify(file, notice))
+    }
+
+    /// Runs `body` as the creation of a section on `file` (NT-CC-64): filters are asked, then the file system keeps the sizes of
+    /// the file still. Whatever a filter fails it with, it fails with INSUFFICIENT_RESOURCES, the one error that is allowed.
+    pub fn hold_for_section<R>(
+        &self,
+        file: Foreign<FILE_OBJECT>,
+        protection: u32,
+        body: impl FnOnce() -> NtResult<R>,
+    ) -> NtResult<R> {
+        const SYNC_TYPE_CREATE_SECTION: u64 = 1;
+        let words = [SYNC_TYPE_CREATE_SECTION | u64::from(protection) << 32, 0];
+        let acquire = Notice { major: IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION, parameters: words };
+        if self.ask_filters(file, acquire).is_error() {
+            return NtStatus::INSUFFICIENT_RESOURCES.fail();
         }
+        let (mut body, mut result) = (Some(body), None);
+        let mut once = || result = body.take().map(|body| body());
+        let driver = device::base(file).and_then(|base| base.ptr(DEVICE_OBJECT::DriverObject));
+        let held = driver.and_then(|driver| driver::with_native(driver, |fs| fs.hold_for_section(file, &mut once)));
+        if held.is_none() {
+            once();
+        }
+        self.notify_filters(file, IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION);
+        result.unwrap_or_else(|| NtStatus::INVALID_DEVICE_REQUEST.fail())
     }
 
     /// Reports a broken rule.

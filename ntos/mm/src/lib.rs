@@ -5,7 +5,7 @@
 //! value. IRQL: DISPATCH_LEVEL at most. Locks: none.
 //! Here is one address space, and physical addresses are virtual ones: frame number = address / 4096, and the system
 //! address of locked pages is the address that was locked.
-//! Not here: sections and the cache.
+//! Not here: sections (`nt_section`) and the cache (`nt_cc`).
 
 pub mod exports;
 pub mod mdl;

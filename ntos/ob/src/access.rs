@@ -26,6 +26,8 @@ impl GenericMapping {
     pub const FILE: Self = Self { read: 0x0012_0089, write: 0x0012_0116, execute: 0x0012_00A0, all: 0x001F_01FF };
     /// Events.
     pub const EVENT: Self = Self { read: 0x0002_0001, write: 0x0002_0002, execute: 0x0012_0000, all: 0x001F_0003 };
+    /// Sections.
+    pub const SECTION: Self = Self { read: 0x0002_0005, write: 0x0002_0002, execute: 0x0002_0008, all: 0x000F_001F };
     /// Completion ports.
     pub const PORT: Self = Self { read: 0x0002_0001, write: 0x0002_0002, execute: 0x0012_0000, all: 0x001F_0003 };
 

@@ -9,8 +9,8 @@ use nt_ke::kernel::Slot;
 use nt_ke::{Entered, Frame, Kernel, Mutex, Thread};
 use nt_ob::types::ObjectType;
 use nt_ob::{Handle, HandleTable, ObjectRef, object};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// The size that we give to the opaque EPROCESS and ETHREAD bodies.
 const BODY: usize = 0x200;
@@ -200,8 +200,11 @@ impl Processes {
         self.all.lock().iter().find(|process| process.object().addr() == address).cloned()
     }
 
-    /// Closes every handle of a process, as its end does, and forgets it.
+    /// Unmaps every view of a process and closes every handle, as its end does, and forgets it.
     pub fn end(&self, process: &Arc<Process>) {
+        if let Some(unmap) = UNMAP_ALL.get() {
+            unmap(process);
+        }
         for handle in process.handles.handles() {
             let _closed = process.handles.close(handle);
         }
@@ -234,6 +237,13 @@ impl Processes {
     pub fn all(&self) -> Vec<Arc<Process>> {
         self.all.lock().clone()
     }
+}
+
+static UNMAP_ALL: OnceLock<fn(&Process)> = OnceLock::new();
+
+/// Registers who unmaps the views of a process that ends; the first registration stands.
+pub fn set_unmap_all(unmap: fn(&Process)) {
+    let _again = UNMAP_ALL.set(unmap);
 }
 
 /// Returns the room's state of a machine.

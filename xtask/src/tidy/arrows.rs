@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Crates by storey, the lowest first. A crate may use those of lower storeys.
-const STOREYS: [&[&str]; 12] = [
+const STOREYS: [&[&str]; 13] = [
     &["nt_spec", "nt_pe", "nt_abi"],
     &["nt_trace", "nt_cell"],
     &["nt_ke"],
@@ -16,6 +16,7 @@ const STOREYS: [&[&str]; 12] = [
     &["nt_se"],
     &["nt_io"],
     &["nt_fsrtl", "nt_cc"],
+    &["nt_section"],
     &["nt_fltmgr", "nt_ks", "nt_memfs", "nt_ldr"],
     &["nt_machine", "ntio_rules"],
     &["ntio_fuse", "ntio", "nt_bench", "ntio_fsx", "ntio_crash", "ntio_models"],

@@ -9,6 +9,7 @@ mod failing;
 mod flushing;
 mod invariants;
 mod lazy;
+mod mapped;
 mod noncached;
 mod paging;
 mod reading;

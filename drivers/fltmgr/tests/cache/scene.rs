@@ -72,6 +72,8 @@ const MAJORS: &[u8] = &[
     IRP_MJ_RELEASE_FOR_CC_FLUSH,
     IRP_MJ_ACQUIRE_FOR_MOD_WRITE,
     IRP_MJ_RELEASE_FOR_MOD_WRITE,
+    IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION,
+    IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION,
 ];
 
 pub fn header(file: Foreign<FILE_OBJECT>) -> Option<Foreign<FSRTL_ADVANCED_FCB_HEADER>> {
@@ -126,7 +128,7 @@ impl Tape {
         }
     }
 
-    fn line(&self, event: &Event) -> String {
+    pub fn line(&self, event: &Event) -> String {
         let names = self.names.lock();
         let file = names.iter().rev().find(|(address, _)| *address == event.file).map_or("?", |(_, name)| name);
         let name = match event.major {
@@ -139,6 +141,10 @@ impl Tape {
             IRP_MJ_CLEANUP => "CLEANUP",
             IRP_MJ_ACQUIRE_FOR_CC_FLUSH => "FB",
             IRP_MJ_RELEASE_FOR_CC_FLUSH => "FA",
+            IRP_MJ_ACQUIRE_FOR_MOD_WRITE => "FD",
+            IRP_MJ_RELEASE_FOR_MOD_WRITE => "FC",
+            IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION => "FF",
+            IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION => "FE",
             _ => "OTHER",
         };
         let transfer = matches!(event.major, IRP_MJ_READ | IRP_MJ_WRITE);
