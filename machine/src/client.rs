@@ -6,6 +6,7 @@
 
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Addr, Region, UserBlock};
+use nt_io::byname::Named;
 use nt_io::control::ControlArguments;
 use nt_io::create::CreateSpec;
 use nt_io::directory::DirectoryArguments;
@@ -234,7 +235,7 @@ impl Client {
         class: u32,
         data: &Loan,
         length: usize,
-        service: fn(&Frame, &InfoArguments) -> NtStatus,
+        service: impl FnOnce(&Frame, &InfoArguments) -> NtStatus,
     ) -> NtResult<usize> {
         let arguments = Loan::new(ARGUMENTS)?;
         arguments.clear()?;
@@ -277,6 +278,17 @@ impl Client {
     /// NtQueryInformationFile; a buffer that was too short for all of it counts as success.
     pub fn query_information(&self, handle: Handle, class: u32, out: &mut [u8]) -> NtResult<usize> {
         self.query(handle, class, out, nt_io::info::nt_query_information_file)
+    }
+
+    /// NtQueryInformationByName, of a name whose case counts.
+    pub fn query_by_name(&self, name: Vec<u16>, class: u32, out: &mut [u8]) -> NtResult<usize> {
+        let data = Loan::new(out.len())?;
+        let named = Named { root: Handle::NULL, name, attributes: 0 };
+        let count = self.info(Handle::NULL, class, &data, out.len(), |frame, args| {
+            nt_io::byname::nt_query_information_by_name(frame, &named, args.iosb, args.buffer, args.length, args.class)
+        })?;
+        data.take(&mut out[..count])?;
+        Ok(count)
     }
 
     /// NtSetInformationFile.

@@ -109,7 +109,8 @@ pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     Ok(IoStatus::new(NtStatus::SUCCESS, count))
 }
 
-fn sizes(node: &Node) -> (u64, u64) {
+/// What is allocated, and the end of file.
+pub(crate) fn sizes(node: &Node) -> (u64, u64) {
     let (mut allocation, eof) = {
         let data = node.data.read();
         (data.allocation, data.eof)
@@ -124,7 +125,8 @@ fn sizes(node: &Node) -> (u64, u64) {
     (allocation, eof)
 }
 
-fn times(node: &Node, out: Region) -> NtResult<Meta> {
+/// Stores the four times.
+pub(crate) fn times(node: &Node, out: Region) -> NtResult<Meta> {
     node.date()?;
     let meta = node.object.meta()?;
     for (at, time) in [meta.created, meta.accessed, meta.written, meta.changed].into_iter().enumerate() {

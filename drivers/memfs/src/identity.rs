@@ -3,7 +3,7 @@
 //! Room: drivers/memfs. Called by: `fileinfo`. IRQL: PASSIVE_LEVEL. Locks: none; FileHardLinkInformation takes the tree.
 //! Source: FSCC layouts; rules NT-LNK-15, NT-LNK-18, NT-QRY-10, NT-QRY-26, NT-QRY-27.
 
-use crate::fileinfo::{accessible, bad, shown};
+use crate::fileinfo::{accessible, bad, shown, sizes, times};
 use crate::link::{Link, Spot};
 use crate::node::{Node, Open, Units, Volume, serial};
 use nt_abi::io::{FILE_ALL_ACCESS, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT};
@@ -72,15 +72,9 @@ pub(crate) fn set_case_sensitive(volume: &Volume, open: &Open, flags: u32) -> Nt
 /// FileStatInformation, and with `linux` FileStatLxInformation.
 pub(crate) fn stat(open: &Open, out: Region, linux: bool) -> NtResult<u64> {
     let node = &open.node;
-    let meta = node.object.meta()?;
-    let (allocation, eof) = {
-        let data = node.data.read();
-        (data.allocation, data.eof)
-    };
+    let (allocation, eof) = sizes(node);
     out.store::<u64>(0, node.id()).map_err(bad)?;
-    for (at, time) in [meta.created, meta.accessed, meta.written, meta.changed].into_iter().enumerate() {
-        out.store::<i64>(8 + at * 8, time).map_err(bad)?;
-    }
+    let meta = times(node, out.sub(8, 32))?;
     out.store::<u64>(0x28, allocation).map_err(bad)?;
     out.store::<u64>(0x30, eof).map_err(bad)?;
     let words = [shown(meta.attributes), tag(node, meta.attributes)?, accessible(open)?, FILE_ALL_ACCESS];

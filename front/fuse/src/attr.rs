@@ -1,9 +1,8 @@
 //! What a file is in POSIX words: sizes and times from the volume, owner and mode from the attributes that WSL uses.
 //!
 //! Room: front/fuse. Called by: operations. Calls: `nt_machine::Client`. Locks: none.
-//! Source: FILE_ALL_INFORMATION, FILE_STAT_LX_INFORMATION pages ($LXUID, $LXGID, $LXMOD, $LXDEV); house, POSIX face.
+//! Source: FILE_STAT_LX_INFORMATION page ($LXUID, $LXGID, $LXMOD, $LXDEV); house, POSIX face.
 
-use crate::links;
 use crate::nodes::ROOT;
 use nt_abi::io::FSCTL_GET_REPARSE_POINT;
 pub(crate) use nt_abi::io::{
@@ -21,7 +20,6 @@ pub(crate) const DEVICE: &[u8] = b"$LXDEV";
 
 const ATTRIBUTE_READONLY: u32 = 1;
 const ATTRIBUTE_DIRECTORY: u32 = 0x10;
-const ATTRIBUTE_REPARSE: u32 = 0x400;
 /// 100 ns units between 1601 and 1970.
 const EPOCH: i64 = 116_444_736_000_000_000;
 
@@ -102,60 +100,64 @@ pub(crate) const fn node_of(id: u64, root_id: u64) -> u64 {
     if id == root_id { ROOT } else { id }
 }
 
-/// Returns what an open file is.
-pub(crate) fn stat(
-    client: &Client,
-    handle: Handle,
-    volume: &[u16],
-    root_id: u64,
-    defaults: Defaults,
-) -> NtResult<Attr> {
-    let mut all = [0; 104 + 512];
-    client.query_information(handle, class::ALL, &mut all)?;
-    let flags = word(&all, 32);
-    let directory = flags & ATTRIBUTE_DIRECTORY != 0;
-    let list = if word(&all, 72) != 0 { attributes(client, handle)? } else { Vec::new() };
-    let value = |name: &[u8]| list.iter().find(|(there, _)| there == name).map(|(_, value)| value.as_slice());
-    let number = |name: &[u8]| value(name).filter(|value| value.len() >= 4).map(|value| word(value, 0));
-    let mut size = long(&all, 48).max(0) as u64;
-    let mut kind = if directory { libc::S_IFDIR } else { libc::S_IFREG };
-    if flags & ATTRIBUTE_REPARSE != 0 {
-        let (tag, data) = reparse(client, handle)?;
-        kind = match tag {
-            LX_SYMLINK | SYMLINK | MOUNT_POINT => {
-                size = links::target(client, handle, volume, tag, &data)?.len() as u64;
-                libc::S_IFLNK
-            }
+/// FILE_STAT_LX_INFORMATION, and how to read it.
+pub(crate) struct Stat {
+    told: [u8; 96],
+}
+
+impl Stat {
+    pub(crate) fn of(query: impl FnOnce(u32, &mut [u8]) -> NtResult<usize>) -> NtResult<Self> {
+        let mut told = [0; 96];
+        query(class::STAT_LX, &mut told).map(|_| Self { told })
+    }
+
+    /// Whether a program sees a link, whose size is its target's length.
+    pub(crate) fn is_link(&self) -> bool {
+        matches!(word(&self.told, 0x3C), LX_SYMLINK | SYMLINK | MOUNT_POINT)
+    }
+
+    /// `root_id` is the root's number on the volume.
+    pub(crate) fn attr(&self, root_id: u64, defaults: Defaults) -> Attr {
+        /// LxFlags: which of the members behind them count.
+        const HAS_UID: u32 = 1;
+        const HAS_GID: u32 = 2;
+        const HAS_MODE: u32 = 4;
+        const HAS_DEVICE: u32 = 8;
+        let told = &self.told;
+        let (flags, has) = (word(told, 0x38), word(told, 0x48));
+        let number = |flag: u32, at: usize| (has & flag != 0).then(|| word(told, at));
+        let kind = match word(told, 0x3C) {
+            _ if self.is_link() => libc::S_IFLNK,
             AF_UNIX => libc::S_IFSOCK,
             LX_FIFO => libc::S_IFIFO,
             LX_CHR => libc::S_IFCHR,
             LX_BLK => libc::S_IFBLK,
-            _ => kind,
+            _ if flags & ATTRIBUTE_DIRECTORY != 0 => libc::S_IFDIR,
+            _ => libc::S_IFREG,
         };
+        let directory = kind == libc::S_IFDIR;
+        let readonly = if flags & ATTRIBUTE_READONLY != 0 { 0o222 } else { 0 };
+        let plain = match kind {
+            libc::S_IFDIR => 0o755,
+            libc::S_IFLNK => 0o777,
+            _ => 0o644,
+        };
+        let mode = number(HAS_MODE, 0x54).unwrap_or(plain & !readonly);
+        Attr {
+            node: node_of(long(told, 0) as u64, root_id),
+            size: if directory { 0 } else { long(told, 0x30).max(0) as u64 },
+            blocks: (long(told, 0x28).max(0) as u64).div_ceil(512),
+            accessed: long(told, 0x10),
+            written: long(told, 0x18),
+            changed: long(told, 0x20),
+            created: long(told, 8),
+            mode: kind | mode & 0o7777,
+            links: if directory { 1 } else { word(told, 0x40) },
+            uid: number(HAS_UID, 0x4C).unwrap_or(defaults.uid),
+            gid: number(HAS_GID, 0x50).unwrap_or(defaults.gid),
+            device: number(HAS_DEVICE, 0x58).map_or(0, |major| libc::makedev(major, word(told, 0x5C)) as u32),
+        }
     }
-    let directory = kind == libc::S_IFDIR;
-    let readonly = if flags & ATTRIBUTE_READONLY != 0 { 0o222 } else { 0 };
-    let plain = match kind {
-        libc::S_IFDIR => 0o755,
-        libc::S_IFLNK => 0o777,
-        _ => 0o644,
-    };
-    let mode = number(MODE).unwrap_or(plain & !readonly);
-    let device = value(DEVICE).filter(|value| value.len() >= 8);
-    Ok(Attr {
-        node: node_of(long(&all, 64) as u64, root_id),
-        size: if directory { 0 } else { size },
-        blocks: (long(&all, 40).max(0) as u64).div_ceil(512),
-        accessed: long(&all, 8),
-        written: long(&all, 16),
-        changed: long(&all, 24),
-        created: long(&all, 0),
-        mode: kind | mode & 0o7777,
-        links: if directory { 1 } else { word(&all, 56) },
-        uid: number(UID).unwrap_or(defaults.uid),
-        gid: number(GID).unwrap_or(defaults.gid),
-        device: device.map_or(0, |value| libc::makedev(word(value, 0), word(value, 4)) as u32),
-    })
 }
 
 #[cfg(test)]

@@ -50,10 +50,10 @@ impl Operations {
             Some(open) => self.on_open(&open, |client| self.door.stat(client, open.handle))?,
             None => {
                 let caller = self.caller(ask)?;
-                let access = READ_ATTRIBUTES | READ_EA;
-                self.door.on_node(&caller, ask.node, access, |client, handle| self.door.stat(client, handle))?
+                self.door.stat_node(&caller, ask.node)?
             }
         };
+        self.told(&attr);
         // The name that a nameless file has does not count.
         attr.links -= u32::from(attr.links > 0 && self.door.handles.is_hidden(ask.node));
         Ok(attr)
@@ -64,7 +64,8 @@ impl Operations {
         let valid = ask.body.word(0);
         let owned = valid & (valid::MODE | valid::UID | valid::GID) != 0;
         let context = if owned { Context::Owner } else { Context::Path };
-        (context, self.change(ask, valid).map(|attr| Answer::attributes(&attr)))
+        let changed = self.change(ask, valid).inspect(|attr| self.told(attr));
+        (context, changed.map(|attr| Answer::attributes(&attr)))
     }
 
     fn read_change(&self, body: Body, valid: u32) -> Done<Change> {

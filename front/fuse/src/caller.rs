@@ -71,8 +71,12 @@ pub(crate) struct Callers {
     threads: Mutex<HashMap<u32, Known>>,
 }
 
+/// A machine and a process of it.
+type Place = (u64, u64);
+
 thread_local! {
-    static CLIENTS: RefCell<HashMap<(u64, u64), Client>> = RefCell::new(HashMap::new());
+    /// This reader's threads, the last used last.
+    static CLIENTS: RefCell<Vec<(Place, Client)>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Callers {
@@ -145,24 +149,29 @@ pub(crate) fn enter<R>(
     // A client that is kept keeps its process, so no other one gets its address.
     let key = (machine.kernel().id(), Arc::as_ptr(process).addr() as u64);
     // Taken out for the call: a call may enter another process.
-    let kept = CLIENTS.with_borrow_mut(|clients| clients.remove(&key));
+    let kept = CLIENTS.with_borrow_mut(|clients| {
+        let at = clients.iter().rposition(|(place, _)| *place == key)?;
+        Some(clients.remove(at).1)
+    });
     let client = match kept {
         Some(client) => client,
         None => machine.client_of(process)?,
     };
-    crate::session::runs_as(Some(Arc::clone(client.thread_object())));
+    let before = crate::session::runs_as(client.thread_object());
     let result = body(&client);
-    crate::session::runs_as(None);
+    if let Some(before) = before {
+        crate::session::runs_as(&before);
+    }
     CLIENTS.with_borrow_mut(|clients| {
         if clients.len() >= MOST_THREADS {
             clients.clear();
         }
-        clients.insert(key, client);
+        clients.push((key, client));
     });
     result
 }
 
 /// Gives back what this host thread kept.
 pub(crate) fn forget_threads() {
-    CLIENTS.with_borrow_mut(HashMap::clear);
+    CLIENTS.with_borrow_mut(Vec::clear);
 }

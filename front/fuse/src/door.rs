@@ -4,12 +4,12 @@
 //! Source: docs of the POSIX door, sections 1 and 3. No handle is kept "for later": a filter must see the cleanup when the
 //! program closed, so a request on a path opens, acts and closes.
 
-use crate::attr::{self, Attr, Defaults};
+use crate::attr::{self, Attr, Defaults, Stat};
 use crate::caller::{self, Caller, Callers, Identify};
 use crate::dispatch::Operations;
 use crate::handle::{Entry, Handles, Open};
 use crate::links;
-use crate::nodes::Nodes;
+use crate::nodes::{Nodes, SEPARATOR};
 use crate::session::Session;
 use crate::transport;
 use nt_io::info::class;
@@ -77,19 +77,19 @@ impl Door {
 
     /// The parameters of an open by path from the volume's root, as every open of this door is.
     pub(crate) fn spec(&self, path: &[u16], access: u32, options: u32, disposition: u32) -> CreateSpec {
-        let mut name = self.volume.clone();
-        if path.is_empty() {
-            name.push(u16::from(b'\\'));
-        }
-        name.extend_from_slice(path);
         CreateSpec {
             access: access | SYNCHRONIZE,
-            name,
+            name: self.name(path),
             attributes: 0,
             disposition,
             options: options | SYNCHRONOUS | OPEN_REPARSE_POINT,
             ..CreateSpec::default()
         }
+    }
+
+    /// What opens a path: the root has a separator of its own.
+    fn name(&self, path: &[u16]) -> Vec<u16> {
+        self.full(if path.is_empty() { &[SEPARATOR] } else { path })
     }
 
     /// The full NT name of a path on the volume.
@@ -137,11 +137,28 @@ impl Door {
     }
 
     pub(crate) fn stat(&self, client: &Client, handle: Handle) -> NtResult<Attr> {
-        attr::stat(client, handle, &self.volume, self.root_id, self.defaults)
+        let stat = Stat::of(|class, out| client.query_information(handle, class, out))?;
+        let attr = stat.attr(self.root_id, self.defaults);
+        if !stat.is_link() {
+            return Ok(attr);
+        }
+        Ok(Attr { size: self.target(client, handle)?.len() as u64, ..attr })
     }
 
     pub(crate) fn stat_path(&self, client: &Client, path: &[u16]) -> NtResult<Attr> {
-        self.at_path(client, path, READ_ATTRIBUTES | READ_EA, 0, |handle| self.stat(client, handle))
+        let stat = Stat::of(|class, out| client.query_by_name(self.name(path), class, out))?;
+        if stat.is_link() {
+            return self.at_path(client, path, READ_ATTRIBUTES, 0, |handle| self.stat(client, handle));
+        }
+        Ok(stat.attr(self.root_id, self.defaults))
+    }
+
+    /// What a node is: by its path, or by a handle that is open when it has no name any more.
+    pub(crate) fn stat_node(&self, caller: &Arc<Caller>, node: u64) -> NtResult<Attr> {
+        match self.nodes.path(node) {
+            Some(path) => self.enter(caller, |client| self.stat_path(client, &path)),
+            None => self.on_node(caller, node, READ_ATTRIBUTES, |client, handle| self.stat(client, handle)),
+        }
     }
 
     /// Acts on a node: by its path, or by a handle that is open when it has no name any more.

@@ -14,6 +14,8 @@ pub(crate) const ROOT: u64 = 1;
 struct Node {
     lookups: u64,
     names: Vec<(u64, Vec<u16>)>,
+    /// What a directory gives to what is made in it: see `gives`.
+    group: Option<u32>,
 }
 
 #[derive(Default)]
@@ -29,7 +31,7 @@ pub(crate) struct Nodes {
     table: Mutex<Table>,
 }
 
-const SEPARATOR: u16 = b'\\' as u16;
+pub(crate) const SEPARATOR: u16 = b'\\' as u16;
 /// A path of more components than this is a loop.
 const DEEPEST: usize = 16_384;
 
@@ -56,6 +58,17 @@ impl Nodes {
         if let Some(entry) = table.nodes.get_mut(&node) {
             entry.lookups += 1;
         }
+    }
+
+    /// Notes the group of a directory that has the set-group-id bit, as the kernel was last told: it asks before each create, to
+    /// judge by the answer whether that is allowed.
+    pub(crate) fn gives(&self, node: u64, group: Option<u32>) {
+        self.table.lock().nodes.entry(node).or_default().group = group;
+    }
+
+    /// Returns the group that a directory gives.
+    pub(crate) fn given(&self, node: u64) -> Option<u32> {
+        self.table.lock().nodes.get(&node)?.group
     }
 
     /// Notes that the kernel forgot.

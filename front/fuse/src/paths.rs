@@ -57,14 +57,15 @@ impl Operations {
     /// Notes a name and tells the kernel.
     fn found(&self, attr: &Attr, parent: u64, units: &[u16]) -> Done {
         self.door.nodes.found(attr.node, parent, units);
+        self.told(attr);
         Ok(Answer::entry(attr).done())
     }
 
-    /// The group that a directory with the set-group-id bit gives to what is made in it.
-    fn inherited_group(&self, client: &Client, parent: u64) -> NtResult<Option<u32>> {
-        let Some(path) = self.door.nodes.path(parent) else { return Ok(None) };
-        let attr = self.door.stat_path(client, &path)?;
-        Ok((attr.mode & 0o2000 != 0).then_some(attr.gid))
+    /// Notes what the kernel is told of a directory.
+    pub(crate) fn told(&self, attr: &Attr) {
+        if attr.kind() == libc::S_IFDIR {
+            self.door.nodes.gives(attr.node, (attr.mode & 0o2000 != 0).then_some(attr.gid));
+        }
     }
 
     /// Creates a name, lets `shape` work on it, and tells what it is.
@@ -74,7 +75,7 @@ impl Operations {
         let attr = self.door.enter(&caller, |client| {
             let access = READ_ATTRIBUTES | READ_EA | WRITE_ATTRIBUTES | WRITE_EA | DELETE;
             let mut spec = self.door.spec(&path, access, new.options, CREATE);
-            let group = self.inherited_group(client, ask.node)?;
+            let group = self.door.nodes.given(ask.node);
             let directory = new.mode & libc::S_IFMT == libc::S_IFDIR && group.is_some();
             let mode = if directory { new.mode | 0o2000 } else { new.mode };
             spec.ea = owner(ask, group, mode, new.device);
@@ -216,8 +217,7 @@ impl Operations {
                 CREATE => self.door.spec(&path, access, options, disposition),
                 _ => self.door.through(&path, access, options, disposition),
             };
-            let group = self.inherited_group(client, ask.node)?;
-            spec.ea = owner(ask, group, mode & 0o7777 | libc::S_IFREG, None);
+            spec.ea = owner(ask, self.door.nodes.given(ask.node), mode & 0o7777 | libc::S_IFREG, None);
             let (handle, _) = client.create(&spec)?;
             match self.door.stat(client, handle) {
                 Ok(attr) => Ok((handle, attr)),

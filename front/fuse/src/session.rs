@@ -31,7 +31,7 @@ pub(crate) struct Reader {
     /// The request's number; 0 is none.
     unique: AtomicU64,
     interrupted: AtomicBool,
-    /// The NT thread that it runs as.
+    /// The NT thread that it runs as, or ran as last.
     thread: Mutex<Option<Arc<nt_ke::Thread>>>,
 }
 
@@ -39,13 +39,16 @@ thread_local! {
     static READER: RefCell<Option<Arc<Reader>>> = const { RefCell::new(None) };
 }
 
-/// Notes which NT thread this reader's request runs as.
-pub(crate) fn runs_as(thread: Option<Arc<nt_ke::Thread>>) {
+/// Notes which NT thread this reader runs as from now on, a request's end included: it has no other request then. Returns the one
+/// before, where it was another.
+pub(crate) fn runs_as(thread: &Arc<nt_ke::Thread>) -> Option<Arc<nt_ke::Thread>> {
     READER.with_borrow(|reader| {
-        if let Some(reader) = reader {
-            *reader.thread.lock() = thread;
+        let mut noted = reader.as_ref()?.thread.lock();
+        if noted.as_ref().is_some_and(|noted| Arc::ptr_eq(noted, thread)) {
+            return None;
         }
-    });
+        noted.replace(Arc::clone(thread))
+    })
 }
 
 /// Who does what the requests ask.

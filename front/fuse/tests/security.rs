@@ -18,8 +18,8 @@ const WRITE_DATA: u32 = 2;
 const APPEND_DATA: u32 = 4;
 const DELETE_CHILD: u32 = 0x40;
 const DELETE: u32 = 0x1_0000;
-/// What the door needs to tell of a name at all: READ_ATTRIBUTES, READ_EA and SYNCHRONIZE.
-const SHOWN: u32 = 0x10_0088;
+/// What the door needs to tell of a name, READ_ATTRIBUTES, and SYNCHRONIZE, which each of its opens asks for.
+const SHOWN: u32 = 0x10_0080;
 const EACCES: Option<i32> = Some(13);
 
 fn spec(name: &str) -> CreateSpec {

@@ -180,7 +180,8 @@ pub fn send_for_answer(frame: &Frame, packet: irp::Irp, top: Device) -> (irp::Io
 fn close_handle(body: Foreign<Bytes>, left: Left) {
     let file = body.view::<FILE_OBJECT>();
     let mut waiting = false;
-    if !left.here {
+    // A packet under way holds its file: where nobody does but the handle that goes, there is none to look for.
+    if !left.here && object::pointer_count(file) > 1 {
         rule!(NT_Q_14);
         waiting = crate::cancel::process_closed(&nt_ke::current(), file, left.anywhere == 0);
     }
