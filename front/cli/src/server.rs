@@ -243,8 +243,11 @@ fn machine(setup: &Setup, line: &Line, incoming: Incoming, supervisor: UnixStrea
     let mounted = match &setup.mount {
         None => None,
         Some(at) => {
-            let options =
-                ntio_fuse::MountOptions { others: setup.allow_other, identify: Some(identify(line, incoming)) };
+            let options = ntio_fuse::MountOptions {
+                others: setup.allow_other,
+                identify: Some(identify(line, incoming)),
+                ..Default::default()
+            };
             let mounted = ntio_fuse::mount_with(&machine, 0, at, &options);
             Some(mounted.map_err(|error| Refusal::new(BROKEN, error))?)
         }

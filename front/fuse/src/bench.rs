@@ -8,7 +8,7 @@
 use crate::attr::Attr;
 use crate::door::MountError;
 use crate::protocol::{Answer, Reply, Request, opcode};
-use crate::session::{Service, Session};
+use crate::session::{MOST, Service, Session};
 use crate::transport;
 use nt_cell::Region;
 use nt_machine::{Machine, VolumeSpec};
@@ -227,7 +227,7 @@ fn mounted(
 ) -> Result<Vec<Figure>, String> {
     let volume = crate::mount(machine, 0, ours).map_err(|error: MountError| said(error))?;
     let device = transport::mount(plain, "ntio-bench", false).map_err(said)?;
-    let limit = Session::new(device, Plain::default()).map_err(said)?;
+    let limit = Session::new(device, Plain::default(), MOST).map_err(said)?;
     run_on(&there)?;
     let servers = [std::thread::spawn(move || volume.serve()), std::thread::spawn(move || limit.serve())];
     run_on(&here)?;

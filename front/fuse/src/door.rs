@@ -10,10 +10,11 @@ use crate::dispatch::Operations;
 use crate::handle::{Entry, Handles, Open};
 use crate::links;
 use crate::nodes::{Nodes, SEPARATOR};
-use crate::session::Session;
+use crate::session::{MOST, Session};
 use crate::transport;
 use nt_io::info::class;
 use nt_machine::{Client, CreateSpec, Handle, Machine, NtResult, NtStatus};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -329,11 +330,17 @@ pub struct MountOptions {
     pub others: bool,
     /// Tells which process a thread of the host belongs to; without it /proc does.
     pub identify: Option<Arc<Identify>>,
+    /// How many requests can be under way, the waiting ones included; 4096 where nothing is said. The last one's thread takes
+    /// interrupts only.
+    pub readers: Option<NonZero<usize>>,
 }
 
 impl std::fmt::Debug for MountOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MountOptions").field("others", &self.others).finish_non_exhaustive()
+        f.debug_struct("MountOptions")
+            .field("others", &self.others)
+            .field("readers", &self.readers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -363,7 +370,7 @@ pub fn mount_with(
         .map_err(|error| failed(format!("the volume's root does not open: {:?}", error.status())))?;
     let device = transport::mount(at, &format!("ntio:{}", volume.name), options.others)
         .map_err(|error| failed(format!("{error}; mounting needs /dev/fuse and the right to mount")))?;
-    match Session::new(device, Operations { door }) {
+    match Session::new(device, Operations { door }, options.readers.map_or(MOST, NonZero::get)) {
         Ok(session) => Ok(Mounted { at: at.to_owned(), session: Some(session) }),
         Err(error) => {
             transport::unmount(at);

@@ -20,8 +20,9 @@ use std::time::Duration;
 pub(crate) const MAX_WRITE: usize = 1 << 20;
 /// Readers that stay when there is nothing to do.
 const KEPT: usize = 6;
-/// Readers at most: each may be waiting in a filter.
-const MOST: usize = 512;
+/// Readers at most, each of which may be waiting in a filter, where nobody says how many. One that waits holds a stack and what
+/// its request brought; the host gives fewer threads where it has fewer.
+pub(crate) const MOST: usize = 4096;
 /// How often a request that cannot be cancelled yet is tried again.
 const AGAIN: Duration = Duration::from_millis(10);
 
@@ -65,6 +66,7 @@ pub(crate) trait Service: Send + Sync + 'static {
 pub(crate) struct Session<S> {
     device: OwnedFd,
     operations: S,
+    most: usize,
     readers: RwLock<Vec<Arc<Reader>>>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     idle: AtomicUsize,
@@ -76,10 +78,11 @@ pub(crate) struct Session<S> {
 
 impl<S: Service> Session<S> {
     /// Answers the kernel's INIT.
-    pub(crate) fn new(device: OwnedFd, operations: S) -> io::Result<Self> {
+    pub(crate) fn new(device: OwnedFd, operations: S, most: usize) -> io::Result<Self> {
         let session = Self {
             device,
             operations,
+            most,
             readers: RwLock::default(),
             threads: Mutex::default(),
             idle: AtomicUsize::new(0),
@@ -177,7 +180,7 @@ impl<S: Service> Session<S> {
                 }
             }
             let more = left == 0 && !self.ended.load(Ordering::Relaxed);
-            let last = more && (self.readers.read().len() >= MOST || self.spawn().is_err());
+            let last = more && (self.readers.read().len() >= self.most || self.spawn().is_err());
             if last {
                 self.as_last(&reader, &mut intake);
             } else {

@@ -7,8 +7,10 @@ use nt_abi::io::{IRP_MJ_READ, IRP_MJ_WRITE, IRP_PAGING_IO};
 use nt_fltmgr::generated::complete_pended_pre;
 use nt_fltmgr::{CallbackData, MiniFilter, PreOp};
 use nt_io::irp::IoStatus;
+use ntio_fuse::MountOptions;
 use parking_lot::Mutex;
 use std::fs;
+use std::num::NonZero;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,19 +56,19 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-fn mount() -> Option<(Mount, Arc<Holder>)> {
+fn mount(options: &MountOptions) -> Option<(Mount, Arc<Holder>)> {
     let holder = Arc::new(Holder::default());
     let filter = Arc::clone(&holder);
-    let mount = Mount::with(move |machine| {
+    let mount = Mount::as_told(options, move |machine| {
         machine.add_filter(filter).expect("the filter registers");
     })?;
     Some((mount, holder))
 }
 
 #[test]
-fn sixty_requests_that_wait_stop_nobody_else() {
-    const WAITING: usize = 60;
-    let Some((mount, holder)) = mount() else { return };
+fn six_hundred_requests_that_wait_stop_nobody_else() {
+    const WAITING: usize = 600;
+    let Some((mount, holder)) = mount(&MountOptions::default()) else { return };
     let writers: Vec<_> = (0..WAITING)
         .map(|number| {
             let path = mount.at(&format!("{number}.held"));
@@ -93,7 +95,7 @@ fn sixty_requests_that_wait_stop_nobody_else() {
 
 #[test]
 fn a_signal_cancels_what_waits_and_the_program_learns_of_it() {
-    let Some((mount, holder)) = mount() else { return };
+    let Some((mount, holder)) = mount(&MountOptions::default()) else { return };
     // Once a signal that ends the program, once one that it catches: the write then says EINTR.
     let caught = "import os, signal, sys\n\
 class Told(Exception): pass\n\
@@ -121,12 +123,13 @@ except Told: sys.exit(42)\n";
     fs::write(mount.at("free"), "the mount goes on").expect("a write");
 }
 
-/// More requests than there can be readers (512): the last one still hears that the program was killed.
+/// More requests than there can be readers: the last one still hears that the program was killed.
 #[test]
 fn more_requests_than_readers_wait_and_can_all_be_interrupted() {
-    const READERS: usize = 512;
+    const READERS: usize = 64;
     const WAITING: usize = READERS + 40;
-    let Some((mount, holder)) = mount() else { return };
+    let options = MountOptions { readers: NonZero::new(READERS), ..MountOptions::default() };
+    let Some((mount, holder)) = mount(&options) else { return };
     let script = format!(
         "import os, sys, threading\n\
 files = [os.open(sys.argv[1] + '/%d.held' % number, os.O_CREAT | os.O_WRONLY) for number in range({WAITING})]\n\

@@ -4,6 +4,7 @@
 pub mod watcher;
 
 use nt_machine::{Machine, Recorder, VolumeSpec};
+use ntio_fuse::MountOptions;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -23,6 +24,9 @@ impl Mount {
     }
     /// Mounts it in a machine that `furnish` works on first.
     pub fn with(furnish: impl FnOnce(&Machine)) -> Option<Self> {
+        Self::as_told(&MountOptions::default(), furnish)
+    }
+    pub fn as_told(options: &MountOptions, furnish: impl FnOnce(&Machine)) -> Option<Self> {
         if std::env::var_os("NTIO_NO_FUSE").is_some_and(|value| value == "1") {
             return None;
         }
@@ -31,8 +35,8 @@ impl Mount {
         let machine = Arc::new(machine.build().expect("a machine"));
         furnish(&machine);
         let directory = tempfile::tempdir().expect("a directory");
-        let mounted =
-            ntio_fuse::mount(&machine, 0, directory.path()).expect("a mount (NTIO_NO_FUSE=1 where there is no FUSE)");
+        let mounted = ntio_fuse::mount_with(&machine, 0, directory.path(), options);
+        let mounted = mounted.expect("a mount (NTIO_NO_FUSE=1 where there is no FUSE)");
         let server = std::thread::spawn(move || mounted.serve().expect("a session"));
         Some(Self { directory, server: Some(server), machine: Some(machine), recorder })
     }
