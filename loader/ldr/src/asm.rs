@@ -16,6 +16,7 @@ unsafe extern "C" {
     pub(crate) safe static ntldr_variadic: u8;
     pub(crate) safe static ntldr_missing: u8;
     pub(crate) safe static ntldr_fault_entry: u8;
+    pub(crate) safe static ntldr_page_entry: u8;
     pub(crate) safe static ntldr_handler_return: u8;
     /// Calls a win64 routine with four arguments; exceptions in it end their walk at `ntldr_handler_return`.
     pub(crate) fn ntldr_call_handler(code: u64, a: u64, b: u64, c: u64, d: u64) -> u64;
@@ -156,6 +157,33 @@ global_asm!(
     "pop rdi",
     "pop rax",
     "ret",
+    // ---- the signal handler sends a driver that touched a view here: RBX = context, RDI = address, RSI = write, R14 = XSAVE is
+    // there, RSP aligned below the context. What fxrstor does not restore is kept: the upper halves of vector registers.
+    ".balign 16",
+    ".globl ntldr_page_entry",
+    "ntldr_page_entry:",
+    "cld",
+    "sub rsp, 0x1000",
+    "test r14, r14",
+    "jz 2f",
+    "xor eax, eax",
+    "lea rcx, [rsp + 512]",
+    "1: mov [rcx], rax",
+    "add rcx, 8",
+    "lea rdx, [rsp + 576]",
+    "cmp rcx, rdx",
+    "jb 1b",
+    "mov eax, 0xe4",
+    "xor edx, edx",
+    "xsave64 [rsp]",
+    "2: call {on_page}",
+    "test r14, r14",
+    "jz 3f",
+    "mov eax, 0xe4",
+    "xor edx, edx",
+    "xrstor64 [rsp]",
+    "3: mov rdi, rbx",
+    "jmp ntldr_restore",
     // ---- the border of filters, termination handlers and language handlers
     ".balign 16",
     ".globl ntldr_call_handler",
@@ -181,4 +209,5 @@ global_asm!(
     on_local_unwind = sym crate::dispatch::on_local_unwind,
     on_unwind = sym crate::dispatch::on_unwind,
     on_fault = sym crate::dispatch::on_fault,
+    on_page = sym crate::paging::on_page,
 );

@@ -83,6 +83,11 @@ impl Exception {
     pub(crate) const fn new(code: u32, flags: u32, address: u64) -> Self {
         Self { code, flags, inner: 0, address, count: 0, information: [0; 15] }
     }
+
+    /// Makes an in-page error of an access violation: the page is there, and could not be read for this reason.
+    pub(crate) fn be_in_page(&mut self, why: nt_abi::NtStatus) {
+        (self.code, self.count, self.information[2]) = (nt_abi::NtStatus::IN_PAGE_ERROR.0, 3, u64::from(why.0));
+    }
 }
 
 /// EXCEPTION_POINTERS.

@@ -4,13 +4,13 @@
 //! never run here: the handler writes the records below the driver's stack pointer and sends the thread to the
 //! dispatcher's stub; the signal mask restores itself on return.
 
-use crate::asm::{self, ntldr_fault_entry};
+use crate::asm::{self, ntldr_fault_entry, ntldr_page_entry};
 use crate::context::{Context, Exception, RDI, RSI, RSP};
 use crate::leaves::{self, Leaf};
-use crate::{image, report, rewrite};
+use crate::{image, paging, report, rewrite};
 use nt_abi::NtStatus;
 use nt_cell::fault::{RawLine, Signal};
-use nt_cell::{Bugcheck, Raised, callout, images, kpcr};
+use nt_cell::{Bugcheck, Raised, arena, callout, images, kpcr};
 
 const UNEXPECTED_KERNEL_MODE_TRAP: u32 = 0x7f;
 const DOUBLE_FAULT: u64 = 8;
@@ -72,6 +72,16 @@ pub(crate) fn hook(signal: &mut Signal<'_>) -> bool {
     }
     let mut context = capture(signal);
     let mut exception = classify(signal, rip, in_image && !wild);
+    if signal.number == libc::SIGSEGV && signal.trap == 14 && !fetch && arena::may_be_paged(signal.address) {
+        match paging::given_up(signal.address) {
+            None => {
+                send_to_pager(signal, &context, rsp);
+                return true;
+            }
+            Some(NtStatus::ACCESS_VIOLATION) => {}
+            Some(status) => exception.be_in_page(status),
+        }
+    }
     if wild || leaf.is_some() {
         if leaf == Some(Leaf::Parked) {
             context.gpr[RDI] = context.gpr[10];
@@ -99,6 +109,19 @@ pub(crate) fn hook(signal: &mut Signal<'_>) -> bool {
     signal.set_register(libc::REG_RSP, at - 64);
     signal.set_register(libc::REG_RIP, asm::address(&ntldr_fault_entry));
     true
+}
+
+/// Sends the thread to the pager, which tries the instruction again: by then the page is there, or the page was given up.
+fn send_to_pager(signal: &mut Signal<'_>, context: &Context, rsp: u64) {
+    let at = (rsp - 256 - size_of::<Context>() as u64) & !63;
+    // SAFETY: as for the records of an exception: `ROOM` bytes of this thread's stack below RSP are free.
+    unsafe { (at as usize as *mut Context).write(*context) };
+    signal.set_register(libc::REG_RBX, at);
+    signal.set_register(libc::REG_RDI, signal.address);
+    signal.set_register(libc::REG_RSI, signal.error >> 1 & 1);
+    signal.set_register(libc::REG_R14, u64::from(std::arch::is_x86_feature_detected!("xsave")));
+    signal.set_register(libc::REG_RSP, at - 64);
+    signal.set_register(libc::REG_RIP, asm::address(&ntldr_page_entry));
 }
 
 /// Finds the newest return address into a driver between `stack` and the border that this thread went through last.
@@ -194,9 +217,7 @@ fn classify(signal: &Signal<'_>, rip: u64, code_readable: bool) -> Exception {
         (libc::SIGSEGV, _) => violation(0, u64::MAX),
         (libc::SIGBUS, _) => {
             let mut exception = violation(signal.error >> 1 & 1, signal.address);
-            exception.code = 0xc000_0006;
-            exception.count = 3;
-            exception.information[2] = 0xc000_0011;
+            exception.be_in_page(NtStatus::END_OF_FILE);
             exception
         }
         (libc::SIGFPE, 0) => new(if rewrite::divides_by_zero(signal, rip) { 0xc000_0094 } else { 0xc000_0095 }),

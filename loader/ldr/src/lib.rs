@@ -16,6 +16,7 @@ mod fault;
 mod image;
 mod irql;
 mod leaves;
+mod paging;
 mod report;
 mod rewrite;
 mod strings;
