@@ -146,7 +146,7 @@ fn flt_s_10_a_compiled_filter_keeps_contexts_asks_for_names_and_talks_to_a_progr
     assert_eq!(data.region().load::<u64>(8), Ok(8), "all bytes are written");
     client.close(file).expect("open");
     drop(client);
-    all_good(&lines, 150);
+    all_good(&lines, 155);
     let leaks = machine.shutdown();
     assert_eq!((leaks.requests, leaks.handles.len()), (0, 0), "{leaks:?}");
 }

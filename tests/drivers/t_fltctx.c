@@ -80,6 +80,15 @@ static NTSTATUS FLTAPI Setup(PCFLT_RELATED_OBJECTS FltObjects, FLT_INSTANCE_SETU
     ST(FltGetVolumeProperties(FltObjects->Volume, NULL, 0, &needed), STATUS_BUFFER_TOO_SMALL, "flt_i_13_volume_properties_need_room");
     ST(FltGetVolumeProperties(FltObjects->Volume, (PFLT_VOLUME_PROPERTIES)properties, sizeof(properties), &needed), STATUS_SUCCESS,
         "flt_i_13_volume_properties_are_filled");
+    {
+        UNICODE_STRING ntfs = RTL_CONSTANT_STRING(L"\\FileSystem\\Ntfs");
+        FLT_FILESYSTEM_TYPE type = FLT_FSTYPE_UNKNOWN;
+        OK(RtlEqualUnicodeString(&((PFLT_VOLUME_PROPERTIES)properties)->FileSystemDriverName, &ntfs, FALSE), "nt_vol_21_the_driver_is_ntfs");
+        ST(FltGetFileSystemType(FltObjects->Volume, &type), STATUS_SUCCESS, "nt_vol_21_a_volume_has_a_type");
+        EQ(type, FLT_FSTYPE_NTFS, "nt_vol_21_which_is_ntfs");
+        ST(FltGetFileSystemType(FltObjects->Instance, &type), STATUS_SUCCESS, "nt_vol_21_an_instance_too");
+        EQ(type, FLT_FSTYPE_NTFS, "nt_vol_21_which_is_its_volumes");
+    }
     EQ(((PFLT_VOLUME_PROPERTIES)properties)->SectorSize, 512, "flt_i_13_the_sector_size_is_the_volumes");
     ST(FltGetVolumeProperties(FltObjects->Volume, (PFLT_VOLUME_PROPERTIES)properties, sizeof(FLT_VOLUME_PROPERTIES), &needed),
         STATUS_BUFFER_OVERFLOW, "flt_i_13_strings_that_do_not_fit_are_an_overflow");

@@ -329,6 +329,30 @@ fn flt_i_14_the_disk_and_the_properties_of_a_volume() {
 }
 
 #[test]
+fn nt_vol_21_every_volume_is_ntfs_by_type_and_by_the_name_of_its_driver() {
+    let world = filtered();
+    let folder = tempfile::tempdir().expect("a folder");
+    let others = [
+        nt_memfs::mount(&world.kernel, 5, None).expect("another volume"),
+        nt_memfs::mount_dir(&world.kernel, 6, folder.path()).expect("a folder's"),
+    ];
+    let manager = FltMgr::of(&world.kernel).expect("room");
+    for other in &others {
+        nt_fltmgr::Volume::attach(&world.kernel, &manager, other.device, &other.name).expect("attached");
+    }
+    let volumes = manager.volumes();
+    assert_eq!(volumes.len(), 3);
+    for volume in &volumes {
+        assert_eq!(objects::properties(volume).names[0], "\\FileSystem\\Ntfs", "{}", volume.name());
+    }
+    let drivers: Vec<_> = [&world.volume, &others[0], &others[1]]
+        .map(|volume| volume.device.ptr(nt_abi::io::DEVICE_OBJECT::DriverObject))
+        .into_iter()
+        .collect();
+    assert!(drivers[0].is_some() && drivers.iter().all(|driver| *driver == drivers[0]), "one driver has them all");
+}
+
+#[test]
 fn flt_r_05_two_filters_cannot_have_one_altitude() {
     let world = filtered();
     let _first = world.watch(Watch::new("First", "200000", &[]));

@@ -77,6 +77,10 @@ pub(crate) trait Backing: Send + Sync {
     fn space(&self) -> NtResult<Space>;
     /// Makes all of it durable.
     fn sync(&self) -> NtResult<()>;
+    /// The object id that it got when it was formatted, where it has one.
+    fn object_id(&self) -> Option<[u8; 16]> {
+        None
+    }
     /// The bytes of its sectors, where it has any.
     fn sectors(&self) -> Option<u64> {
         None

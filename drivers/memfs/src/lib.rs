@@ -42,12 +42,12 @@ mod zero;
 
 use crate::deferred::Until;
 use nt_abi::io::{
-    DEVICE_OBJECT, FILE_DEVICE_DISK, FILE_DEVICE_DISK_FILE_SYSTEM, FILE_OBJECT, FO_SYNCHRONOUS_IO, IO_STACK_LOCATION,
-    IRP, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL,
-    IRP_MJ_FLUSH_BUFFERS, IRP_MJ_LOCK_CONTROL, IRP_MJ_QUERY_EA, IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_SECURITY,
-    IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_EA, IRP_MJ_SET_INFORMATION, IRP_MJ_SET_SECURITY,
-    IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE, IRP_MN_NOTIFY_CHANGE_DIRECTORY, IRP_MN_NOTIFY_CHANGE_DIRECTORY_EX,
-    IRP_PAGING_IO,
+    DEVICE_OBJECT, DRIVER_OBJECT, FILE_DEVICE_DISK, FILE_DEVICE_DISK_FILE_SYSTEM, FILE_OBJECT, FO_SYNCHRONOUS_IO,
+    IO_STACK_LOCATION, IRP, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DIRECTORY_CONTROL,
+    IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_LOCK_CONTROL, IRP_MJ_QUERY_EA, IRP_MJ_QUERY_INFORMATION,
+    IRP_MJ_QUERY_SECURITY, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_EA, IRP_MJ_SET_INFORMATION,
+    IRP_MJ_SET_SECURITY, IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE, IRP_MN_NOTIFY_CHANGE_DIRECTORY,
+    IRP_MN_NOTIFY_CHANGE_DIRECTORY_EX, IRP_PAGING_IO,
 };
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
@@ -55,6 +55,7 @@ use nt_io::device::{self, Device, DeviceSpec};
 use nt_io::driver::{self, Answer, FastCall, NativeDriver, OwnedIrp};
 use nt_io::irp::IoStatus;
 use nt_io::system::{AsyncPolicy, System};
+use nt_ke::kernel::Slot;
 use nt_ke::{Kernel, irql};
 use nt_ob::Node as Name;
 use std::path::Path;
@@ -80,15 +81,57 @@ pub struct MountedVolume {
     pub volume: Arc<Volume>,
 }
 
+nt_abi::layout! {
+    /// The device extension of a volume.
+    pub struct VOLUME_EXTENSION: 0x8 {
+        /// Which one of its driver's it is.
+        Index @ 0x00: u64;
+    }
+}
+
+/// The driver of all volumes of a machine.
+#[derive(Default)]
 struct MemFs {
-    // Whoever mounted the volume keeps it; the driver may outlive it until the machine is gone.
-    volume: Weak<Volume>,
+    // Whoever mounted a volume keeps it; the driver outlives it until the machine is gone.
+    volumes: boxcar::Vec<Weak<Volume>>,
+}
+
+/// The driver, where its machine keeps it.
+struct FileSystem {
+    native: Arc<MemFs>,
+    driver: Foreign<DRIVER_OBJECT>,
+}
+
+impl FileSystem {
+    /// Makes it for the first volume, under the name by which filters know NTFS (NT-VOL-21).
+    fn of(kernel: &Arc<Kernel>) -> NtResult<Arc<Self>> {
+        if let Some(there) = kernel.try_room::<Self>(Slot::Fs) {
+            return Ok(there);
+        }
+        let native = Arc::new(MemFs::default());
+        let driver = driver::create_native(kernel, "\\FileSystem\\Ntfs", Arc::clone(&native) as Arc<dyn NativeDriver>)?;
+        let made = Arc::new(Self { native, driver: driver.body() });
+        let _made = kernel.room_or(Slot::Fs, || Arc::clone(&made));
+        Ok(made)
+    }
 }
 
 impl MountedVolume {
     /// Lets names be tunnelled, or no longer: a file whose name is made anew within 15 seconds keeps its creation time.
     pub fn set_tunnelling(&self, on: bool) {
         self.volume.mount.set_tunnelling(on);
+    }
+}
+
+fn extension_of(device: Device) -> Option<Foreign<VOLUME_EXTENSION>> {
+    device.ptr(DEVICE_OBJECT::DeviceExtension).map(|extension| extension.view())
+}
+
+impl MemFs {
+    /// Which volume a device is.
+    fn volume(&self, device: Device) -> Option<&Weak<Volume>> {
+        let index = usize::try_from(extension_of(device)?.get(VOLUME_EXTENSION::Index)).ok()?;
+        self.volumes.get(index)
     }
 }
 
@@ -110,13 +153,18 @@ pub fn mount_dir(kernel: &Arc<Kernel>, index: u32, path: &Path) -> NtResult<Moun
 
 fn mount_on(kernel: &Arc<Kernel>, index: u32, backing: Box<dyn backing::Backing>) -> NtResult<MountedVolume> {
     let volume = Volume::new(index, backing)?;
-    let fs = Arc::new(MemFs { volume: Arc::downgrade(&volume) });
-    let driver = driver::create_native(kernel, &format!("\\FileSystem\\NtioFs{index}"), fs)?;
+    let fs = FileSystem::of(kernel)?;
     let name = format!("\\Device\\HarddiskVolume{index}");
     let spec = DeviceSpec { name: Some(&name), kind: FILE_DEVICE_DISK, ..DeviceSpec::default() };
-    let storage = device::create(kernel, driver.body(), &spec)?.body();
-    let spec = DeviceSpec { kind: FILE_DEVICE_DISK_FILE_SYSTEM, ..DeviceSpec::default() };
-    let volume_device = device::create(kernel, driver.body(), &spec)?.body();
+    let storage = device::create(kernel, fs.driver, &spec)?.body();
+    let extension = VOLUME_EXTENSION::SIZE;
+    let spec = DeviceSpec { kind: FILE_DEVICE_DISK_FILE_SYSTEM, extension, ..DeviceSpec::default() };
+    let volume_device = device::create(kernel, fs.driver, &spec)?.body();
+    let number = fs.native.volumes.push(Arc::downgrade(&volume));
+    if let Some(extension) = extension_of(volume_device) {
+        extension.set(VOLUME_EXTENSION::Index, number as u64);
+    }
+
     for device in [storage, volume_device] {
         device.set(DEVICE_OBJECT::SectorSize, SECTOR);
         device::ready(device);
@@ -184,8 +232,11 @@ fn outcome(result: NtResult<IoStatus>) -> IoStatus {
 
 impl MemFs {
     /// A packet that had to wait comes again, by a worker.
-    fn again(volume: Weak<Volume>, device: Device, irp: OwnedIrp) -> Answer {
-        Self { volume }.dispatch(device, irp)
+    fn again(device: Device, irp: OwnedIrp) -> Answer {
+        match nt_ke::current().kernel.try_room::<FileSystem>(Slot::Fs) {
+            Some(system) => system.native.dispatch(device, irp),
+            None => irp.complete(NtStatus::VOLUME_DISMOUNTED, 0),
+        }
     }
 }
 
@@ -195,9 +246,12 @@ impl NativeDriver for MemFs {
         if device.get(DEVICE_OBJECT::DeviceType) != FILE_DEVICE_DISK_FILE_SYSTEM {
             return irp.complete(NtStatus::INVALID_DEVICE_REQUEST, 0);
         }
+        let Some(volume) = self.volume(device) else {
+            return irp.complete(NtStatus::VOLUME_DISMOUNTED, 0);
+        };
         let irp = match major {
             IRP_MJ_READ | IRP_MJ_WRITE | IRP_MJ_SET_INFORMATION | IRP_MJ_LOCK_CONTROL | IRP_MJ_FILE_SYSTEM_CONTROL => {
-                match oplock::pass(&self.volume, device, irp) {
+                match oplock::pass(device, irp) {
                     Ok(irp) => irp,
                     Err(answer) => return answer,
                 }
@@ -207,30 +261,30 @@ impl NativeDriver for MemFs {
         match major {
             IRP_MJ_WRITE => {
                 if !write::may_start(&irp) {
-                    return deferred::put_off(&self.volume, irp, Until::Room); // NT-CC-15
+                    return deferred::put_off(volume, irp, Until::Room); // NT-CC-15
                 }
                 let wait = write::is_waited_for(&irp);
-                let result = within(&irp, |irp| write::write(&self.volume, irp, wait));
+                let result = within(&irp, |irp| write::write(volume, irp, wait));
                 if result.status == NtStatus::RETRY {
                     return self.dispatch(device, irp); // an oplock was granted meanwhile
                 }
                 if result.status == NtStatus::CANT_WAIT && !wait {
-                    return deferred::put_off(&self.volume, irp, Until::Worker); // NT-S-13
+                    return deferred::put_off(volume, irp, Until::Worker); // NT-S-13
                 }
                 deliver(irp, result, wait)
             }
             IRP_MJ_READ => {
-                let result = within(&irp, |irp| read::read(&self.volume, irp));
+                let result = within(&irp, |irp| read::read(volume, irp));
                 deliver(irp, result, false)
             }
             IRP_MJ_DIRECTORY_CONTROL if is_watch(&irp) => notice::watch(irp),
             IRP_MJ_DIRECTORY_CONTROL => {
-                let result = outcome(mounted(&self.volume).and_then(|volume| directory::query(&volume, &irp)));
+                let result = outcome(mounted(volume).and_then(|volume| directory::query(&volume, &irp)));
                 deliver(irp, result, false)
             }
             IRP_MJ_LOCK_CONTROL => lock::control(irp),
             _ => {
-                let volume = match mounted(&self.volume) {
+                let volume = match mounted(volume) {
                     Ok(volume) => volume,
                     Err(error) => return irp.complete(error.status(), 0),
                 };

@@ -83,15 +83,15 @@ fn contested(irp: &OwnedIrp) -> Option<Oplock> {
 
 /// Breaks what the packet's operation breaks (NT-OPL-10), before anything is locked or looked at. A packet whose issuer does not
 /// wait for it is answered PENDING, and comes again by a worker.
-pub(crate) fn pass(volume: &Weak<Volume>, device: Device, irp: OwnedIrp) -> Result<OwnedIrp, Answer> {
+pub(crate) fn pass(device: Device, irp: OwnedIrp) -> Result<OwnedIrp, Answer> {
     match contested(&irp) {
         None => Ok(irp),
-        Some(oplock) => pass_contested(volume, device, irp, oplock),
+        Some(oplock) => pass_contested(device, irp, oplock),
     }
 }
 
 #[cold]
-fn pass_contested(volume: &Weak<Volume>, device: Device, irp: OwnedIrp, oplock: Oplock) -> Result<OwnedIrp, Answer> {
+fn pass_contested(device: Device, irp: OwnedIrp, oplock: Oplock) -> Result<OwnedIrp, Answer> {
     let Some(subject) = Subject::of(irp.irp()) else { return Ok(irp) };
     let stack = irp.stack();
     let waits = nt_io::file::is_waited_for(subject.irp)
@@ -110,7 +110,6 @@ fn pass_contested(volume: &Weak<Volume>, device: Device, irp: OwnedIrp, oplock: 
         Ok(lent) => lent,
         Err(error) => return Err(irp.complete(error.status(), 0)),
     };
-    let volume = Weak::clone(volume);
     let again = move |packet: Irp| {
         if irp::status(packet).status.is_error() {
             let _ended = OwnedIrp::arrived(packet).complete(NtStatus::CANCELLED, 0);
@@ -118,7 +117,7 @@ fn pass_contested(volume: &Weak<Volume>, device: Device, irp: OwnedIrp, oplock: 
         }
         WorkQueue::queue(&nt_ke::current().kernel, move || {
             let _lent = lent;
-            let _answered = MemFs::again(volume, device, OwnedIrp::arrived(packet));
+            let _answered = MemFs::again(device, OwnedIrp::arrived(packet));
         });
     };
     let status = oplock::check(oplock, &subject, 0, Then::Post { before: Box::new(|| {}), after: Box::new(again) });

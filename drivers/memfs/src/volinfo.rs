@@ -16,9 +16,9 @@ use nt_io::irp::IoStatus;
 use std::sync::Arc;
 
 const CLUSTER: u64 = 4096;
-/// Case-sensitive search, case-preserved names, Unicode on disk, reparse points, results of cleanups, POSIX unlink and
-/// rename, named streams, hard links, EAs, open by file id.
-const ATTRIBUTES: u32 = 0x1 | 0x2 | 0x4 | 0x80 | 0x200 | 0x400 | 0x4_0000 | 0x40_0000 | 0x80_0000 | 0x100_0000;
+/// Case-sensitive search, case-preserved names, Unicode on disk, persistent ACLs, reparse points, results of cleanups, POSIX
+/// unlink and rename, named streams, hard links, EAs, open by file id (NT-VOL-08).
+const ATTRIBUTES: u32 = 0x1 | 0x2 | 0x4 | 0x8 | 0x80 | 0x200 | 0x400 | 0x4_0000 | 0x40_0000 | 0x80_0000 | 0x100_0000;
 /// Units of a label.
 const LONGEST_LABEL: usize = 32;
 
@@ -56,7 +56,11 @@ pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             }
             48
         }
-        class::OBJECT_ID => return NtStatus::OBJECTID_NOT_FOUND.fail(),
+        class::OBJECT_ID => {
+            let id = volume.backing.object_id().ok_or(NtStatus::OBJECTID_NOT_FOUND.error())?; // NT-VOL-13
+            out.sub(0, 64).fill(0).and_then(|()| out.sub(0, 16).write_from(&id)).map_err(bad)?;
+            64
+        }
         class::SECTOR_SIZE => {
             for (at, word) in [u32::from(SECTOR), 4096, 4096, 4096, 1 | 2, 0, 0].into_iter().enumerate() {
                 out.store::<u32>(at * 4, word).map_err(bad)?;

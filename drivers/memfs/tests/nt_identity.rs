@@ -211,3 +211,35 @@ fn nt_vol_20_what_is_ntfs_own() {
         );
     }
 }
+
+#[test]
+fn nt_vol_08_what_is_claimed_is_there_and_nothing_else() {
+    let world = World::new();
+    let bytes = world.volume(GENERIC_READ).query_volume(5, 64).expect("attributes");
+    assert_eq!(u32::from_le_bytes(bytes[..4].try_into().expect("four bytes")), 0x01C4_068F);
+    // Of what can be asked for: the claims hold, and what is not claimed is refused.
+    drop(world.sync_file("f:stream"));
+    let file = world.file("f", GENERIC_READ | GENERIC_WRITE | DELETE | SYNCHRONIZE, SYNC);
+    assert_eq!(file.link("another", false), NtStatus::SUCCESS);
+    let refused = NtStatus::INVALID_DEVICE_REQUEST;
+    // FSCTL_SET_COMPRESSION, SET_SPARSE, CREATE_OR_GET_OBJECT_ID, SET_ENCRYPTION, TXFS_CREATE_SECONDARY_RM, CREATE_USN_JOURNAL.
+    for code in [0x9_C040, 0x9_00C4, 0x9_00C0, 0x9_00D7, 0x9_8168, 0x9_00E7] {
+        assert_eq!(file.control(code, &[0; 64], 64).0, refused, "{code:#x}");
+    }
+}
+
+#[test]
+fn nt_vol_13_a_volume_in_memory_has_an_object_id_from_its_format_on() {
+    let world = World::new();
+    let ask = |world: &World| world.volume(GENERIC_READ).try_query_volume(8, 64);
+    let (status, iosb, bytes) = ask(&world);
+    if on_dir() {
+        assert_eq!(status, NtStatus::OBJECTID_NOT_FOUND);
+        return;
+    }
+    assert_eq!((status, iosb), (NtStatus::SUCCESS, Iosb::Is(NtStatus::SUCCESS, 64)));
+    assert!(bytes[..16] != [0; 16] && bytes[16..] == [0; 48]);
+    assert_eq!(ask(&world).2, bytes, "it stays");
+    assert_ne!(ask(&World::new()).2, bytes, "and is another volume's no more");
+    assert_eq!(world.volume(GENERIC_READ).try_query_volume(8, 63).0, NtStatus::INFO_LENGTH_MISMATCH);
+}

@@ -48,8 +48,10 @@ pub enum Slot {
     Cc,
     /// `nt_se`: the tokens of processes.
     Se,
+    /// `nt_memfs`: the file system's driver.
+    Fs,
 }
-const SLOTS: usize = 9;
+const SLOTS: usize = 10;
 
 /// Receives the lines that drivers print.
 pub type DebugSink = Box<dyn Fn(&str) + Send + Sync>;

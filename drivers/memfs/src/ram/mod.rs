@@ -15,6 +15,7 @@ use nt_abi::io::{FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_REPARSE_POINT};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
 use nt_ke::{Kernel, Mutex, RwLock};
+use rustix::rand::GetRandomFlags;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -34,6 +35,7 @@ const MOST_LINKS: u32 = 1024;
 /// A volume in memory.
 pub(crate) struct Ram {
     shared: Arc<Shared>,
+    object_id: [u8; 16],
     root: Arc<Node>,
 }
 
@@ -73,7 +75,10 @@ impl Ram {
             kernel: Arc::downgrade(kernel),
         });
         let new = New { directory: true, attributes: 0x10, eas: Vec::new(), security: None };
-        Ok(Self { root: node(&shared, ROOT, new)?, shared })
+        let mut object_id = [0; 16];
+        rustix::rand::getrandom(&mut object_id, GetRandomFlags::empty())
+            .map_err(|_| NtStatus::INSUFFICIENT_RESOURCES.error())?;
+        Ok(Self { root: node(&shared, ROOT, new)?, shared, object_id })
     }
 }
 
@@ -100,6 +105,9 @@ fn node(shared: &Arc<Shared>, id: u64, new: New) -> NtResult<Arc<Node>> {
 impl Backing for Ram {
     fn root(&self) -> Arc<Node> {
         Arc::clone(&self.root)
+    }
+    fn object_id(&self) -> Option<[u8; 16]> {
+        Some(self.object_id)
     }
     fn space(&self) -> NtResult<Space> {
         let free = self.shared.size.saturating_sub(self.shared.used.load(Ordering::Relaxed));
