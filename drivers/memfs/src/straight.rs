@@ -72,18 +72,18 @@ pub(crate) fn enter(file: Foreign<FILE_OBJECT>, node: &Node, wait: bool) -> NtRe
             }
         }
     }
-    if wait { change(file, node) } else { NtStatus::CANT_WAIT.fail() }
+    change(file, node, wait)
 }
 
-/// Finds out which way is right now, and takes it.
+/// Finds out which way is right now, and takes it; CANT_WAIT where that waits and `wait` is not given (NT-S-13).
 #[cold]
-fn change(file: Foreign<FILE_OBJECT>, node: &Node) -> NtResult<Option<BiasedReadGuard<'_, ()>>> {
+fn change(file: Foreign<FILE_OBJECT>, node: &Node, wait: bool) -> NtResult<Option<BiasedReadGuard<'_, ()>>> {
     let way = &node.way;
     loop {
         let changes = device::changes();
         let wanted = is_wanted(file, node);
         {
-            let main = node.main.shared()?;
+            let main = node.main.shared_or(wait)?;
             way.mapped.store(node.is_mapped(), Ordering::Relaxed);
             let settled = wanted == way.is_straight() && !(wanted && way.pages.load(Ordering::SeqCst));
             if settled {
@@ -91,7 +91,10 @@ fn change(file: Foreign<FILE_OBJECT>, node: &Node) -> NtResult<Option<BiasedRead
                 return Ok(wanted.then_some(main));
             }
         }
-        let _main = node.main.exclusive()?;
+        if wanted && node.is_cached() && !wait {
+            return NtStatus::CANT_WAIT.fail(); // for what is dirty to reach the host
+        }
+        let _main = node.main.exclusive_or(wait)?;
         if !wanted {
             way.straight.store(false, Ordering::Release);
             node.fcb.set(FCB::Straight, 0);

@@ -194,6 +194,17 @@ fn nt_s_14_an_extending_write_of_an_asynchronous_handle_waits_inside_the_file_sy
 }
 
 #[test]
+fn nt_s_13_what_need_not_wait_is_not_posted() {
+    let world = World::new();
+    world.policy(AsyncPolicy::Inline);
+    let raw = world.file("s13i", GENERIC_WRITE | SYNCHRONIZE, SYNC | NONCACHED);
+    assert_eq!(raw.write(&[1; 0x2000], Some(0)), success(0x2000));
+    // The first cached write of the stream settles which way its data takes.
+    let file = world.async_file("s13i");
+    assert_eq!(file.write(&[2; 0x1000], Some(0)), success(0x1000));
+}
+
+#[test]
 fn nt_s_13_a_request_that_cannot_block_is_posted() {
     let world = World::new();
     nt_cc::Manager::of(&world.kernel).set_policy(Some(nt_cc::Policy::Behind));

@@ -50,6 +50,12 @@ fn the_dir_volume_does_too() {
 }
 
 #[test]
+fn and_where_its_requests_end_in_the_call() {
+    let folder = tempfile::tempdir().expect("a folder");
+    holds(20_000, VolumeSpec::Dir { path: folder.path().to_owned() }, AsyncPolicy::Inline);
+}
+
+#[test]
 fn a_seed_gives_the_same_operations_again_and_every_kind_of_them() {
     let seed = model::episode_seed(7, 3);
     assert_eq!(model::operations(seed), model::operations(seed));
