@@ -77,10 +77,14 @@ pub(crate) fn copy(node: &Node, start: u64, to: Region) -> NtResult<u64> {
     if count < to.len() as u64 {
         rule!(NT_R_02);
     }
-    match data.content.read(start, to.sub(0, count as usize))? {
-        0 if count != 0 => NtStatus::END_OF_FILE.fail(),
-        count => Ok(count as u64),
+    let to = to.sub(0, count as usize);
+    let there = data.content.read(start, to)?;
+    // The cache has what moved the end, and the medium gets it later: up to there it is zero. Else somebody else cut it.
+    if there < to.len() && node.is_dirty() {
+        to.sub(there, to.len() - there).fill(0).map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
+        return Ok(count);
     }
+    if there == 0 { NtStatus::END_OF_FILE.fail() } else { Ok(there as u64) }
 }
 
 /// FastIoRead.

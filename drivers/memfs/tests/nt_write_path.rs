@@ -4,13 +4,14 @@ mod support;
 use nt_abi::NtStatus;
 use nt_abi::io::*;
 use nt_abi::mm::{MDL, MDL_PAGES_LOCKED, SECTION_OBJECT_POINTERS};
+use nt_cell::arena::UserBlock;
 use nt_cell::{Addr, Foreign};
 use nt_io::device::{self, Device, DeviceSpec};
 use nt_io::driver::{self, Answer, NativeDriver, OwnedIrp};
 use nt_io::info::class;
 use nt_io::irp::{self, IoStatus};
 use nt_io::system::AsyncPolicy;
-use nt_io::{event, send};
+use nt_io::{event, paging, send};
 use nt_ke::{Mode, Mutex, wait};
 use nt_ob::Handle;
 use nt_ob::types::ObjectType;
@@ -456,4 +457,39 @@ fn nt_n_07_the_cache_is_flushed_and_purged_before_a_noncached_write() {
     assert_eq!(other.write(&[1; 512], Some(0)), success(512), "a file without a section has nothing to purge");
     drop((file, raw, other));
     device::detach(world.volume.device);
+}
+
+#[test]
+fn nt_r_02_the_end_that_counts_is_the_files_although_the_medium_has_less_of_it_yet() {
+    const END: usize = 2_000_005;
+    for policy in [nt_cc::Policy::Behind, nt_cc::Policy::Through] {
+        let world = World::new();
+        nt_cc::Manager::of(&world.kernel).set_policy(Some(policy));
+        for (name, first) in [("empty", 0), ("short", 700), ("pages", 0x3000)] {
+            let file = world.sync_file(name);
+            if first != 0 {
+                assert_eq!(file.write(&vec![7; first], Some(0)), success(first as u64));
+                nt_cc::Manager::of(&world.kernel).write_all();
+            }
+            assert_eq!(file.write(b"hello", Some(END as i64 - 5)), success(5));
+            let raw = world.file(name, GENERIC_READ | GENERIC_WRITE | SYNCHRONIZE, SYNC | NONCACHED);
+            let expected = [vec![7; first], vec![0; END - 5 - first], b"hello".to_vec()].concat();
+            // Inside the gap, over the medium's own end, and from below it.
+            for offset in [0x10_0000, 0x8000, first & !0x1FF, 0] {
+                let (done, bytes) = raw.read(4096, Some(offset as i64));
+                assert_eq!(done, success(4096), "{policy:?} {name} at {offset:#x}");
+                assert_eq!(bytes[..4096], expected[offset..offset + 4096], "{policy:?} {name} at {offset:#x}");
+            }
+            let page = UserBlock::new(0x1000).expect("arena");
+            let opened = object(&world, &file);
+            let paging =
+                paging::transfer(&world.frame(), opened, IRP_MJ_READ, paging::SYNCHRONOUS, 0x9000, page.region());
+            assert_eq!((paging.status, paging.information), (NtStatus::SUCCESS, 0x1000), "{policy:?} {name}");
+            assert_eq!(page.region().to_vec().expect("there"), [0; 0x1000]);
+            let (done, bytes) = raw.read(0x20_0000, Some(0));
+            assert_eq!(done, success(END as u64), "{policy:?} {name}");
+            assert_eq!(bytes[..END], expected, "{policy:?} {name}");
+            assert_eq!(raw.read(512, Some(0x20_0000)).0.returned, NtStatus::END_OF_FILE);
+        }
+    }
 }
