@@ -190,7 +190,7 @@ impl Operations {
         if streams::of_attribute(name).is_some() {
             return Err(Failure::Host(libc::EPERM)); // NT-STR-18: read only
         }
-        let encoded = posix::attribute_to_nt(name).ok_or(Failure::Host(libc::ENOTSUP))?;
+        let encoded = posix::attribute_to_nt(name).ok_or_else(|| unknown(name))?;
         if encoded.len() > 254 {
             return Err(Failure::Host(libc::ENAMETOOLONG));
         }
@@ -206,10 +206,11 @@ impl Operations {
     }
 
     pub(crate) fn removexattr(&self, ask: Ask) -> Done {
-        if streams::of_attribute(ask.body.name(0).0).is_some() {
+        let (name, _) = ask.body.name(0);
+        if streams::of_attribute(name).is_some() {
             return Err(Failure::Host(libc::EPERM));
         }
-        let encoded = posix::attribute_to_nt(ask.body.name(0).0).ok_or(Failure::Host(libc::ENOTSUP))?;
+        let encoded = posix::attribute_to_nt(name).ok_or_else(|| unknown(name))?;
         if !self.xattrs(ask)?.iter().any(|(name, _)| *name == encoded) {
             return Err(Failure::Host(libc::ENODATA));
         }
@@ -222,6 +223,11 @@ impl Operations {
         self.door.on_node(&caller, ask.node, WRITE_EA, |client, handle| client.set_ea(handle, list))?;
         Ok(Vec::new())
     }
+}
+
+/// Why a name can be neither set nor removed: its family is not there, or it ends with its family.
+fn unknown(name: &[u8]) -> Failure {
+    Failure::Host(if name == b"user." { libc::EINVAL } else { libc::ENOTSUP })
 }
 
 /// A value, or its size for who asked with no room.

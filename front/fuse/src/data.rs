@@ -66,6 +66,8 @@ impl Operations {
             caller,
             handle,
             node,
+            way: access_of(flags),
+            again: Default::default(),
             append: flags & libc::O_APPEND != 0 && flags & libc::O_DIRECT == 0,
             writable: flags & libc::O_ACCMODE != libc::O_RDONLY,
             direct: flags & libc::O_DIRECT != 0,
@@ -78,8 +80,12 @@ impl Operations {
     pub(crate) fn open(&self, ask: Ask) -> Done {
         let flags = ask.body.word(0) as i32;
         let caller = self.caller(ask)?;
-        let path = self.door.nodes.path(ask.node).ok_or(Failure::Host(libc::ESTALE))?;
         let (access, options) = access_of(flags);
+        let Some(path) = self.door.nodes.path(ask.node) else {
+            // NT opens nothing that has no name (DELETE_PENDING, FILE_DELETED): what is open already goes on under a further number.
+            let number = self.door.handles.again(ask.node, (access, options)).ok_or(Failure::Host(libc::ESTALE))?;
+            return Ok(Answer::new().opened(number, DIRECT_IO));
+        };
         let spec = self.door.through(&path, access, options, OPEN);
         let (handle, _) = self.door.enter(&caller, |client| client.create(&spec))?;
         Ok(Answer::new().opened(self.opened(caller, handle, ask.node, flags, None), DIRECT_IO))
@@ -168,8 +174,10 @@ impl Operations {
     }
 
     pub(crate) fn release(&self, ask: Ask) -> Done {
-        let open = self.door.handles.remove(ask.body.long(0)).ok_or(Failure::Host(libc::EBADF))?;
-        self.door.close(&open)?;
+        let (open, last) = self.door.handles.remove(ask.body.long(0)).ok_or(Failure::Host(libc::EBADF))?;
+        if last {
+            self.door.close(&open)?;
+        }
         Ok(Vec::new())
     }
 

@@ -8,7 +8,7 @@ use nt_machine::Handle;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// An entry of a directory's listing.
 #[derive(Clone, Debug)]
@@ -25,6 +25,10 @@ pub(crate) struct Open {
     pub(crate) caller: Arc<Caller>,
     pub(crate) handle: Handle,
     pub(crate) node: u64,
+    /// What a file was opened for: access and options.
+    pub(crate) way: (u32, u32),
+    /// By how many numbers the kernel knows it besides its first.
+    pub(crate) again: AtomicU32,
     /// Opened with O_APPEND: the handle is append-only.
     pub(crate) append: bool,
     pub(crate) writable: bool,
@@ -36,6 +40,15 @@ pub(crate) struct Open {
     pub(crate) second: Mutex<Option<Handle>>,
     /// The listing as it was when it was last read from the start.
     pub(crate) listing: Mutex<Vec<Entry>>,
+}
+
+impl Open {
+    /// One of its numbers goes: is it the last? The caller holds the table's lock.
+    fn is_last(&self) -> bool {
+        let before = self.again.load(Ordering::Relaxed);
+        self.again.store(before.saturating_sub(1), Ordering::Relaxed);
+        before == 0
+    }
 }
 
 /// What is open on a mount.
@@ -54,13 +67,27 @@ impl Handles {
         self.table.write().insert(number, Arc::new(open));
         number
     }
+    /// Gives a further number to an open of a node that is good for this: what opens a file that has no name any more.
+    pub(crate) fn again(&self, node: u64, (access, options): (u32, u32)) -> Option<u64> {
+        let mut table = self.table.write();
+        let good = |open: &&Arc<Open>| open.node == node && open.way.0 & access == access && open.way.1 == options;
+        let open = Arc::clone(table.values().find(good)?);
+        let number = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        open.again.fetch_add(1, Ordering::Relaxed);
+        self.hidden.fetch_add(u64::from(open.hidden.is_some()), Ordering::Relaxed);
+        table.insert(number, open);
+        Some(number)
+    }
     pub(crate) fn get(&self, number: u64) -> Option<Arc<Open>> {
         self.table.read().get(&number).cloned()
     }
-    pub(crate) fn remove(&self, number: u64) -> Option<Arc<Open>> {
-        let open = self.table.write().remove(&number)?;
+    /// Takes a number away, and tells whether it was the open's last.
+    pub(crate) fn remove(&self, number: u64) -> Option<(Arc<Open>, bool)> {
+        let mut table = self.table.write();
+        let open = table.remove(&number)?;
         self.hidden.fetch_sub(u64::from(open.hidden.is_some()), Ordering::Relaxed);
-        Some(open)
+        let last = open.is_last();
+        Some((open, last))
     }
     /// Whether a node has, besides others, a name that programs do not see.
     pub(crate) fn is_hidden(&self, node: u64) -> bool {
@@ -73,6 +100,6 @@ impl Handles {
     }
     /// Returns every open, for the end of the mount.
     pub(crate) fn drain(&self) -> Vec<Arc<Open>> {
-        self.table.write().drain().map(|(_, open)| open).collect()
+        self.table.write().drain().map(|(_, open)| open).filter(|open| open.is_last()).collect()
     }
 }

@@ -7,6 +7,7 @@ mod support;
 use nt_machine::Machine;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::Command;
@@ -84,6 +85,33 @@ fn a_removed_file_lives_as_long_as_it_is_open() {
     let mut bytes = [0; 10];
     file.read_exact_at(&mut bytes, 0).expect("read");
     assert_eq!(&bytes, b"still here");
+}
+
+#[test]
+fn a_removed_file_is_opened_again_through_a_descriptor() {
+    let Some(mount) = Mount::new() else { return };
+    let again = |file: &File, options: &OpenOptions| options.open(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let first = OpenOptions::new().read(true).write(true).create_new(true).open(mount.at("t")).expect("create");
+    fs::remove_file(mount.at("t")).expect("unlink");
+    first.write_all_at(b"first", 0).expect("write");
+    let mut reader = again(&first, OpenOptions::new().read(true)).expect("to read");
+    let mut appender = again(&first, OpenOptions::new().append(true)).expect("to append");
+    drop(first);
+    appender.write_all(b" second").expect("the handle is there as long as anybody has it");
+    let mut text = String::new();
+    reader.read_to_string(&mut text).expect("read");
+    assert_eq!(text, "first second");
+    let third = again(&reader, OpenOptions::new().read(true).write(true)).expect("as the first was");
+    drop((reader, appender));
+    assert_eq!(third.metadata().expect("fstat").len(), 12);
+    // What no handle is good for is not opened.
+    let direct = again(&third, OpenOptions::new().read(true).custom_flags(libc::O_DIRECT));
+    assert_eq!(direct.expect_err("cached").raw_os_error(), Some(libc::ESTALE));
+    drop(third);
+    let only = File::create(mount.at("u")).and_then(|_| File::open(mount.at("u"))).expect("read only");
+    fs::remove_file(mount.at("u")).expect("unlink");
+    let writer = again(&only, OpenOptions::new().write(true));
+    assert_eq!(writer.expect_err("read only").raw_os_error(), Some(libc::ESTALE));
 }
 
 #[test]

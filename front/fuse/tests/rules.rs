@@ -135,6 +135,8 @@ fn nt_ea_25_owner_and_mode_are_attributes_that_filters_see() {
     // An attribute of a user's, as the page of the door has it.
     setxattr(mount.at("f"), "user.Name", b"value", XattrFlags::empty()).expect("setxattr");
     assert!(value(&last(), b"U.!4EAME").is_some_and(|value| value.ends_with(b"value")));
+    let nameless = setxattr(mount.at("f"), "user.", b"value", XattrFlags::empty()).map_err(io::Error::from);
+    assert_eq!(errno(nameless), libc::EINVAL);
 }
 
 #[test]
