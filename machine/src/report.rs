@@ -56,7 +56,7 @@ pub struct FilterRow {
 /// What the processes of one name did, counted as IO_COUNTERS counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessRow {
-    /// The program's name.
+    /// The program's name when the process was last looked at: one that called exec is counted whole under the later.
     pub name: String,
     /// How many processes.
     pub processes: u64,
@@ -269,6 +269,7 @@ impl Report {
             ]);
         }
         table(out, &rows);
+        out.push_str("  (a process is counted whole, under the name that it had when it was last looked at: after exec, the later one)\n");
     }
 }
 

@@ -3,6 +3,8 @@
 //! Room: machine. Called by: front ends. Calls: nothing. Source: docs of the command line, "Specs".
 //! A refusal names the thing and says what to do.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -22,6 +24,14 @@ pub enum VolumeSpec {
 }
 
 impl VolumeSpec {
+    /// Reads a word of the command line; the path of `dir:PATH` is bytes of the host, and need not be UTF-8.
+    pub fn from_os(text: &OsStr) -> Result<Self, SpecError> {
+        match (text.to_str(), text.as_bytes().strip_prefix(b"dir:")) {
+            (None, Some(path)) => Ok(Self::Dir { path: PathBuf::from(OsStr::from_bytes(path)) }),
+            _ => text.to_string_lossy().parse(),
+        }
+    }
+
     /// Finds out whether the volume can be made; the refusal names the directory and the remedy.
     pub fn check(&self) -> Result<(), SpecError> {
         let Self::Dir { path } = self else { return Ok(()) };
@@ -204,6 +214,9 @@ mod tests {
         assert_eq!("ram:4K".parse(), Ok(VolumeSpec::Ram { size: Some(4096) }));
         assert!("ram:4095".parse::<VolumeSpec>().expect_err("no cluster").to_string().contains("at least 4K"));
         assert_eq!("dir:/a:b".parse(), Ok(VolumeSpec::Dir { path: "/a:b".into() }));
+        let latin = VolumeSpec::from_os(OsStr::from_bytes(b"dir:/caf\xE9"));
+        assert_eq!(latin, Ok(VolumeSpec::Dir { path: OsStr::from_bytes(b"/caf\xE9").into() }));
+        assert!(VolumeSpec::from_os(OsStr::from_bytes(b"ram:\xE9")).is_err());
         assert!("dir:".parse::<VolumeSpec>().expect_err("no path").to_string().contains("dir:/srv/data"));
         let absent = VolumeSpec::Dir { path: "/no/such/directory".into() };
         assert!(absent.check().expect_err("absent").to_string().contains("dir:/no/such/directory"));

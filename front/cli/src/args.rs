@@ -208,21 +208,25 @@ pub(crate) enum Completion {
     Inline,
     Worker,
     Dispatch,
-    /// (not there yet)
+    #[value(hide = true)]
     Random,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Verify {
     Off,
+    #[value(hide = true)]
     Standard,
+    #[value(hide = true)]
     Full,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum FsType {
     Ntfs,
+    #[value(hide = true)]
     Fat,
+    #[value(hide = true)]
     Refs,
 }
 
@@ -235,9 +239,9 @@ pub(crate) enum Cache {
 /// Options that all machines share.
 #[derive(Debug, Args)]
 pub(crate) struct MachineArgs {
-    /// A volume: ram, ram:SIZE, dir:PATH; the first is C:
+    /// A volume: ram, ram:SIZE, dir:PATH (what is mounted below PATH is not shown); the first is C:
     #[arg(short, long = "volume", value_name = "VOL")]
-    pub(crate) volumes: Vec<String>,
+    pub(crate) volumes: Vec<std::ffi::OsString>,
     /// A filter: spy, or PATH/to/x.sys; with @ALTITUDE
     #[arg(short, long = "filter", value_name = "FILTER")]
     pub(crate) filters: Vec<String>,
@@ -344,6 +348,11 @@ impl MachineArgs {
         };
         self.stubs.iter().map(|word| read(word).ok_or_else(|| bad(word))).collect()
     }
+}
+
+/// The words of the command line that are not UTF-8, as well as they can be shown: clap tells only that there are some.
+pub(crate) fn without_utf8() -> Vec<String> {
+    std::env::args_os().filter(|word| word.to_str().is_none()).map(|word| format!("{word:?}")).collect()
 }
 
 /// A value for the service keys of the drivers.

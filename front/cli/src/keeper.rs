@@ -11,8 +11,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -281,16 +282,29 @@ pub(crate) fn resolved(at: &Path) -> PathBuf {
 
 /// What is mounted at a resolved path: the kinds of file system, the newest last.
 pub(crate) fn mounts(at: &Path) -> Vec<String> {
-    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-    table.split(|&byte| byte == b'\n').filter_map(|line| mount_of(line, at.as_os_str().as_bytes())).collect()
+    table().into_iter().filter(|(place, _)| place == at).map(|(_, kind)| kind).collect()
 }
 
-/// The kind of file system that a line of mountinfo has, if it is about this path.
-fn mount_of(line: &[u8], at: &[u8]) -> Option<String> {
+/// Where something is mounted below a resolved path, each place once.
+pub(crate) fn mounts_below(at: &Path) -> Vec<PathBuf> {
+    let mut below: Vec<PathBuf> =
+        table().into_iter().map(|(place, _)| place).filter(|place| place != at && place.starts_with(at)).collect();
+    below.sort();
+    below.dedup();
+    below
+}
+
+/// The mounts of this process's namespace: where, and which kind of file system.
+fn table() -> Vec<(PathBuf, String)> {
+    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    table.split(|&byte| byte == b'\n').filter_map(mount_of).collect()
+}
+
+fn mount_of(line: &[u8]) -> Option<(PathBuf, String)> {
     let mut words = line.split(|&byte| byte == b' ');
-    let place = unescape(words.nth(4)?);
+    let place = OsString::from_vec(unescape(words.nth(4)?));
     let kind = words.skip_while(|word| *word != b"-").nth(1)?;
-    (place == at).then(|| String::from_utf8_lossy(kind).into_owned())
+    Some((place.into(), String::from_utf8_lossy(kind).into_owned()))
 }
 
 /// Space, tab, newline and backslash stand as three octal digits.
@@ -329,11 +343,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mount_is_found_by_its_unescaped_name() {
+    fn a_mount_is_read_by_its_unescaped_name() {
         let line = b"36 35 0:31 / /mnt/a\\040b\\134c rw,nosuid shared:1 master:2 - fuse.ntio ntio:x rw";
-        assert_eq!(mount_of(line, b"/mnt/a b\\c").as_deref(), Some("fuse.ntio"));
-        assert_eq!(mount_of(line, b"/mnt/a"), None);
-        assert_eq!(mount_of(b"", b"/"), None);
+        assert_eq!(mount_of(line), Some(("/mnt/a b\\c".into(), "fuse.ntio".into())));
+        assert_eq!(mount_of(b""), None);
         assert_eq!(unescape(b"a\\04"), b"a\\04");
     }
 

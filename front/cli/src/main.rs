@@ -22,7 +22,12 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        if error.kind() == clap::error::ErrorKind::InvalidUtf8 {
+            verdict::say(&format!("ntio: no UTF-8: {}", args::without_utf8().join(", ")));
+        }
+        error.exit()
+    });
     let done = match cli.command {
         Command::Run(run) => supervisor::run(&run),
         Command::Mount(mount) => supervisor::mount(&mount),

@@ -161,20 +161,20 @@ fn read_driver(path: &Path, altitude: Option<String>) -> Result<Pending, Refusal
 
 fn machine(setup: &Setup, line: &Line, incoming: Incoming, supervisor: UnixStream) -> Result<(), Refusal> {
     let usage = |error: nt_machine::SpecError| Refusal::new(USAGE, error);
-    let volumes = setup.volumes.iter().map(|text| text.parse::<VolumeSpec>()).collect::<Result<Vec<_>, _>>();
     let filters = setup.filters.iter().map(|text| text.parse::<FilterSpec>()).collect::<Result<Vec<_>, _>>();
     let streams = setup.streams.iter().map(|text| text.parse::<KsSpec>()).collect::<Result<Vec<_>, _>>();
-    let (volumes, filters, mut streams) = (volumes.map_err(usage)?, filters.map_err(usage)?, streams.map_err(usage)?);
+    let (filters, mut streams) = (filters.map_err(usage)?, streams.map_err(usage)?);
     if setup.load.is_some() && !streams.contains(&KsSpec::Null) {
         streams.push(KsSpec::Null); // the machine of `load` has it
     }
     for stream in &streams {
         stream.check().map_err(|error| Refusal::new(BROKEN, error))?;
     }
-    for volume in &volumes {
+    for volume in &setup.volumes {
         volume.check().map_err(|error| Refusal::new(BROKEN, error))?;
     }
-    let directories: Vec<PathBuf> = volumes
+    let directories: Vec<PathBuf> = setup
+        .volumes
         .iter()
         .filter_map(|volume| match volume {
             VolumeSpec::Dir { path } => Some(path.clone()),
@@ -231,8 +231,8 @@ fn machine(setup: &Setup, line: &Line, incoming: Incoming, supervisor: UnixStrea
         })
         .recorder(Arc::clone(&recorder))
         .debug(move |text| prints.say(&Event::Debug { driver: driver.clone(), text: text.to_owned() }));
-    for volume in volumes {
-        builder = builder.volume(volume);
+    for volume in &setup.volumes {
+        builder = builder.volume(volume.clone());
     }
     for stream in streams {
         builder = builder.ks(stream);

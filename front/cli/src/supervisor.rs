@@ -107,14 +107,38 @@ fn from_here(path: PathBuf) -> String {
     std::path::absolute(&path).unwrap_or(path).display().to_string()
 }
 
+/// A `dir` volume does not cross into other file systems of the host: what is mounted below its folder is not in it.
+fn tell_of_mounts_below(folder: &Path) {
+    const FIRST: usize = 3;
+    let below = keeper::mounts_below(&keeper::resolved(folder));
+    if below.is_empty() {
+        return;
+    }
+    let names: Vec<String> = below.iter().take(FIRST).map(|at| at.display().to_string()).collect();
+    let more = match below.len().saturating_sub(FIRST) {
+        0 => String::new(),
+        count => format!(" and {count} more"),
+    };
+    let remedy = "give such a folder a volume of its own";
+    say(&format!(
+        "ntio: volume 'dir:{}': what is mounted below it is not shown: {}{more}; {remedy}",
+        folder.display(),
+        names.join(", ")
+    ));
+}
+
 fn setup(machine: &MachineArgs) -> Result<Setup, Failure> {
     machine.check()?;
     try_report_file(machine)?;
     let mut volumes = Vec::new();
     for text in &machine.volumes {
-        volumes.push(match text.parse::<VolumeSpec>().map_err(|error| Failure::usage(error.to_string()))? {
-            VolumeSpec::Ram { .. } => text.clone(),
-            VolumeSpec::Dir { path } => format!("dir:{}", from_here(path)),
+        volumes.push(match VolumeSpec::from_os(text).map_err(|error| Failure::usage(error.to_string()))? {
+            VolumeSpec::Dir { path } => {
+                let path = std::path::absolute(&path).unwrap_or(path);
+                tell_of_mounts_below(&path);
+                VolumeSpec::Dir { path }
+            }
+            ram @ VolumeSpec::Ram { .. } => ram,
         });
     }
     let mut filters = Vec::new();
@@ -503,6 +527,7 @@ pub(crate) fn mount(args: &MountArgs) -> Result<u8, Failure> {
     let mut setup = setup(&args.machine)?;
     listen_for_interrupts()?;
     let at = keeper::resolved(&args.mountpoint);
+    covers_no_volume(&at, &setup.volumes)?;
     fit(&at)?;
     setup.mount = Some(at.clone());
     setup.allow_other = args.allow_other;
@@ -532,6 +557,26 @@ fn fit(at: &Path) -> Result<(), Failure> {
         // What else is wrong with it, the mount itself says.
         _ => Ok(()),
     }
+}
+
+/// Whether every `dir` volume stays reachable: a mount over its folder, or over one that the folder lies in, would make the
+/// server wait for itself. Folders are compared by what they are, because a folder can have two paths (a bind mount).
+fn covers_no_volume(at: &Path, volumes: &[VolumeSpec]) -> Result<(), Failure> {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |path: &Path| std::fs::metadata(path).map(|there| (there.dev(), there.ino())).ok();
+    // What is not there, or cannot be reached, is refused for that.
+    let Some(covered) = identity(at) else { return Ok(()) };
+    for volume in volumes {
+        let VolumeSpec::Dir { path } = volume else { continue };
+        if keeper::resolved(path).ancestors().any(|folder| identity(folder) == Some(covered)) {
+            let (at, path) = (at.display(), path.display());
+            return Err(Failure::broken(format!(
+                "cannot mount at {at}: the volume 'dir:{path}' lies there, and the mount would cover it; \
+                 give an empty directory elsewhere, or one below the volume's folder"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn mount_at(args: &MountArgs, mut server: Server, at: &Path) -> Result<u8, Failure> {

@@ -4,7 +4,7 @@
 //! line that cannot be read is a failure of the server, never of the supervisor.
 
 use crate::args::RegistryValue;
-use nt_machine::Report;
+use nt_machine::{Report, VolumeSpec};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -16,7 +16,8 @@ const LONGEST: u64 = 64 << 20;
 /// How the machine is built.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Setup {
-    pub(crate) volumes: Vec<String>,
+    #[serde(with = "volumes")]
+    pub(crate) volumes: Vec<VolumeSpec>,
     pub(crate) filters: Vec<String>,
     /// Streaming devices.
     pub(crate) streams: Vec<String>,
@@ -117,5 +118,33 @@ mod optional_path {
     }
     pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<PathBuf>, D::Error> {
         Ok(Option::<Wrapped>::deserialize(from)?.map(|path| path.0))
+    }
+}
+
+mod volumes {
+    use nt_machine::VolumeSpec;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::path::PathBuf;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(remote = "VolumeSpec")]
+    enum Each {
+        Ram {
+            size: Option<u64>,
+        },
+        Dir {
+            #[serde(with = "super::path")]
+            path: PathBuf,
+        },
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Wrapped(#[serde(with = "Each")] VolumeSpec);
+
+    pub(super) fn serialize<S: Serializer>(volumes: &[VolumeSpec], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(volumes.iter().cloned().map(Wrapped))
+    }
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Vec<VolumeSpec>, D::Error> {
+        Ok(Vec::<Wrapped>::deserialize(from)?.into_iter().map(|volume| volume.0).collect())
     }
 }

@@ -229,6 +229,25 @@ fn a_trace_has_one_event_a_line() {
 }
 
 #[test]
+fn a_printed_trace_tells_who_asked_and_which_of_it_was_paging() {
+    if no_fuse() {
+        return;
+    }
+    let file = scratch();
+    let trace = text(file.path().join("t.jsonl"));
+    let script = "import mmap\nf = open('f', 'wb+')\nf.truncate(4096)\nm = mmap.mmap(f.fileno(), 4096)\nm[0:4] = b'abcd'\nm.flush()\nf.write(b'own')\nf.close()";
+    let done = ntio(&["run", "--report", "none", "--trace", &trace, "--", "python3", "-c", script]);
+    assert_eq!(code(&done), Some(0), "{}", stderr(&done));
+    let printed = ntio(&["trace", &trace, "--filter", "op=write and file~f"]);
+    let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+    let (paging, own): (Vec<&str>, Vec<&str>) =
+        printed.lines().filter(|line| line.contains("IRP_MJ_WRITE")).partition(|line| line.contains(" paging"));
+    assert!(!paging.is_empty() && !own.is_empty(), "{printed}");
+    assert!(paging.iter().all(|line| line.contains("ystem") && !line.contains("python3")), "{printed}");
+    assert!(own.iter().all(|line| line.contains("python3")), "{printed}");
+}
+
+#[test]
 fn a_trace_for_perfetto_is_read_back_printed_and_converted() {
     if no_fuse() {
         return;
@@ -261,6 +280,9 @@ fn a_trace_for_perfetto_is_read_back_printed_and_converted() {
     let mistake = ntio(&["trace", &lines, "--filter", "lenght>3"]);
     assert_eq!(code(&mistake), Some(2));
     assert!(stderr(&mistake).contains("lenght") && stderr(&mistake).contains("length"), "{}", stderr(&mistake));
+    let mistake = ntio(&["trace", &lines, "--filter", "length>abc"]);
+    assert_eq!(code(&mistake), Some(2));
+    assert!(stderr(&mistake).contains("'abc'") && stderr(&mistake).contains("'length'"), "{}", stderr(&mistake));
     assert_eq!(code(&ntio(&["trace", "/no/such/trace.jsonl"])), Some(125));
 }
 
@@ -331,6 +353,8 @@ fn what_is_not_there_yet_is_refused_by_name() {
     for (words, named) in [
         (&["run", "--inf", "x.inf", "--", "true"][..], "--inf"),
         (&["run", "--verify", "full", "--", "true"], "--verify full"),
+        (&["run", "--async", "random", "--", "true"], "--async random"),
+        (&["run", "--fs-type", "fat", "--", "true"], "--fs-type fat"),
         (&["run", "--trace", "x.etl", "--", "true"], "x.etl"),
         (&["check", "x.sys"], "check"),
         (&["fltmc", "filters"], "fltmc"),
@@ -342,6 +366,14 @@ fn what_is_not_there_yet_is_refused_by_name() {
             stderr(&refused).contains(named) && stderr(&refused).contains("not there yet") || named == "x.etl",
             "{words:?}"
         );
+    }
+    let help = String::from_utf8_lossy(&ntio(&["run", "--help"]).stdout).into_owned();
+    for (there, absent) in [("worker", "random"), ("off", "standard"), ("ntfs", "refs")] {
+        let listed = |value: &str| {
+            help.contains(&format!("- {value}"))
+                || help.lines().any(|line| line.contains("possible values") && line.contains(value))
+        };
+        assert!(listed(there) && !listed(absent), "{help}");
     }
 }
 

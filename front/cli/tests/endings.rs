@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use support::*;
 
@@ -200,4 +201,71 @@ fn a_mount_point_needs_no_utf_8() {
     signal("TERM", mount.id());
     assert_eq!(mount.wait().expect("it ends").code(), Some(0));
     assert_eq!(fs::read_dir(&at).expect("the directory").count(), 0, "unmounted");
+}
+
+#[test]
+fn a_mount_over_its_own_volume_is_refused_and_one_below_it_is_not_shown_by_it() {
+    if no_fuse() {
+        return;
+    }
+    let scene = Scene::new(User::Own);
+    let link = scene.at("link");
+    std::os::unix::fs::symlink(scene.at("files"), &link).expect("a link");
+    let above = scene.at("files/above");
+    fs::create_dir_all(above.join("volume")).expect("a directory");
+    let inner = format!("dir:{}", above.join("volume").display());
+    let through = format!("dir:{}", link.display());
+    let (files, link) = (scene.at("files"), link.to_str().expect("UTF-8").to_owned());
+    let (files, above) = (files.to_str().expect("UTF-8"), above.to_str().expect("UTF-8"));
+    for (at, volume) in
+        [(files, &scene.volume()), (&*link, &scene.volume()), (files, &through), (above, &inner), (files, &inner)]
+    {
+        for volumes in [&["-v", volume.as_str()][..], &["-v", "ram", "-v", volume.as_str()]] {
+            let (code, said) = refused(&scene, &[&["mount", at], volumes].concat());
+            assert!(code == Some(125) && said.contains(volume.as_str()) && said.contains("would cover it"), "{said}");
+            assert!(said.contains("give an empty directory elsewhere"), "{said}");
+        }
+    }
+    assert!(!mounted(&scene.at("files")));
+
+    let below = scene.at("files/above/volume");
+    let below = below.to_str().expect("UTF-8");
+    fs::write(scene.at("files/f"), "x").expect("a file");
+    let volume = scene.volume();
+    let mut mount =
+        scene.ntio(&["mount", below, "--report", "none", "-v", &volume]).stderr(Stdio::null()).spawn().expect("runs");
+    until("it is mounted", || mounted(Path::new(below)));
+    assert_eq!(fs::read_to_string(Path::new(below).join("f")).expect("the volume's file"), "x");
+    assert!(!Path::new(below).join("above/volume").exists(), "it is not shown in itself");
+    let told = scene.ntio(&["run", "--report", "none", "-v", &volume, "--", "true"]).output().expect("ntio runs");
+    let said = String::from_utf8_lossy(&told.stderr);
+    assert!(told.status.success() && said.contains("is not shown") && said.contains(below), "{said}");
+    signal("TERM", mount.id());
+    assert_eq!(mount.wait().expect("it ends").code(), Some(0));
+    let quiet = scene.ntio(&["run", "--report", "none", "-v", &volume, "--", "true"]).output().expect("ntio runs");
+    assert!(!String::from_utf8_lossy(&quiet.stderr).contains("not shown"), "nothing is mounted there");
+}
+
+#[test]
+fn the_folder_of_a_volume_needs_no_utf_8_and_what_needs_it_is_named() {
+    if no_fuse() {
+        return;
+    }
+    let scene = Scene::new(User::Own);
+    let folder = scene.folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xE9"));
+    fs::create_dir(&folder).expect("a directory");
+    let volume = [b"dir:", folder.as_os_str().as_bytes()].concat();
+    let volume = std::ffi::OsStr::from_bytes(&volume);
+    let done = scene
+        .ntio(&["run", "--report", "none", "-v"])
+        .arg(volume)
+        .args(["--", "sh", "-c", "echo x > f"])
+        .output()
+        .expect("ntio runs");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(fs::read_to_string(folder.join("f")).expect("written"), "x\n");
+    let filter = std::ffi::OsStr::from_bytes(b"./\xE9.sys");
+    let refused = scene.ntio(&["run", "-f"]).arg(filter).args(["--", "true"]).output().expect("ntio runs");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(2) && said.contains("./\\xE9.sys"), "{said}");
 }

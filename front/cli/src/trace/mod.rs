@@ -111,15 +111,22 @@ fn each(file: &Path, take: &mut dyn FnMut(&Value) -> bool) -> Result<(), Failure
     Ok(())
 }
 
+/// IRP_PAGING_IO: the memory manager's or the cache's own I/O, most often of the system process.
+const PAGING: i64 = 0x2;
+
 /// One event for people: when, who, what, where, how it ended, by which rules; a line a callback below it.
 fn line(event: &Value) -> String {
     let number = |member: &str| event[member].as_i64().unwrap_or(0);
     let text = |value: &Value, member: &str| value[member].as_str().unwrap_or("").to_owned();
     let mut out = format!(
-        "{:>6} {:>14.3} us {:>9.3} us  pid {:<5} {:<28} {} {}",
+        "{:>6} {:>14.3} us {:>9.3} us  {:<15} {:<6} {:<28} {} {}",
         number("seq"),
         number("t_ns") as f64 / 1000.0,
         number("ns") as f64 / 1000.0,
+        match event["process"].as_str() {
+            None | Some("") => "pid",
+            Some(name) => name,
+        },
         number("pid"),
         text(event, "op"),
         text(event, "status"),
@@ -135,6 +142,9 @@ fn line(event: &Value) -> String {
         if event[member] == true {
             out.push_str(word);
         }
+    }
+    if number("flags") & PAGING != 0 {
+        out.push_str(" paging");
     }
     for member in ["rules", "marks"] {
         let words: Vec<&str> = event[member].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

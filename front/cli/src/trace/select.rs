@@ -41,11 +41,12 @@ const COMPARISONS: [(&str, Comparison); 8] = [
 ];
 
 /// Members that an event has; a typing mistake is told instead of matching nothing.
-const MEMBERS: [&str; 21] = [
+const MEMBERS: [&str; 22] = [
     "seq",
     "t_ns",
     "ns",
     "pid",
+    "process",
     "tid",
     "end_tid",
     "op",
@@ -64,6 +65,10 @@ const MEMBERS: [&str; 21] = [
     "verdict",
     "phase",
 ];
+
+/// Those of them that are numbers: compared with a word that is none, they would match nothing.
+const NUMBERS: [&str; 11] =
+    ["seq", "t_ns", "ns", "pid", "tid", "end_tid", "offset", "length", "flags", "status", "information"];
 
 /// Reads an expression.
 pub(super) fn parse(text: &str) -> Result<Select, String> {
@@ -150,6 +155,10 @@ impl Parser<'_> {
         let _sign = self.take();
         let word = self.take().ok_or_else(|| format!("what '{member}' is compared with is missing"))?;
         let word = word.trim_matches(|c| c == '"' || c == '\'').to_owned();
+        if NUMBERS.contains(&member.as_str()) && *comparison != Comparison::Contains && number(&word).is_none() {
+            let example = if member == "status" { "0xC0000022" } else { "4096 or 0x1000" };
+            return Err(format!("'{member}' is a number, and '{word}' is none; write for instance {example}"));
+        }
         Ok(Select::Term { member, comparison: *comparison, word })
     }
 }
@@ -263,9 +272,17 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_told() {
-        for (text, told) in
-            [("lenght=3", "lenght"), ("op=", "op"), ("(op=write", "')'"), ("op=write op=read", "'op'"), ("", "missing")]
-        {
+        for (text, told) in [
+            ("lenght=3", "lenght"),
+            ("op=", "op"),
+            ("(op=write", "')'"),
+            ("op=write op=read", "'op'"),
+            ("", "missing"),
+            ("length>abc", "'abc'"),
+            ("length>abc", "'length'"),
+            ("status=STATUS_SUCCESS", "0xC0000022"),
+            ("not offset<4k", "'4k'"),
+        ] {
             let error = parse(text).expect_err(text);
             assert!(error.contains(told), "{text}: {error}");
         }
