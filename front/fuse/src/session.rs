@@ -8,6 +8,7 @@
 use crate::intake::{Aside, Intake};
 use crate::protocol::{Answer, Header, Reply, Request, opcode};
 use parking_lot::{Mutex, RwLock};
+use rustix::event::{self, PollFd, PollFlags, Timespec};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -168,7 +169,16 @@ impl<S: Service> Session<S> {
         let reader = Arc::new(Reader::default());
         self.readers.write().push(Arc::clone(&reader));
         READER.set(Some(Arc::clone(&reader)));
+        let mut stays_last = false;
         loop {
+            // Looked at while this reader counts as idle: then either the last reader sees that, or this one sees the request.
+            while !stays_last && self.take_deferred(&mut intake) {
+                self.one(&reader, &intake);
+                self.idle.fetch_add(1, Ordering::SeqCst);
+            }
+            if stays_last {
+                self.seek_relief();
+            }
             let received = self.receive(&mut intake);
             let left = self.idle.fetch_sub(1, Ordering::SeqCst) - 1;
             match received {
@@ -180,25 +190,42 @@ impl<S: Service> Session<S> {
                 }
             }
             let more = left == 0 && !self.ended.load(Ordering::Relaxed);
-            let last = more && (self.readers.read().len() >= self.most || self.spawn().is_err());
-            if last {
-                self.as_last(&reader, &mut intake);
-            } else {
+            let last = more && (self.is_full() || self.spawn().is_err());
+            stays_last = last && !self.as_last(&reader, &mut intake);
+            if !last {
                 self.one(&reader, &intake);
-            }
-            if left > KEPT {
-                self.leave(&reader);
-                return;
             }
             self.idle.fetch_add(1, Ordering::SeqCst);
-            // Looked at after this reader counts as idle: then either the last reader sees that, or this one sees the request.
-            while !last && self.take_deferred(&mut intake) {
-                self.one(&reader, &intake);
-                self.idle.fetch_add(1, Ordering::SeqCst);
+            if left > KEPT && self.goes() {
+                self.leave(&reader);
+                return;
             }
         }
         self.ended.store(true, Ordering::Relaxed);
         self.leave(&reader);
+    }
+
+    fn is_full(&self) -> bool {
+        self.readers.read().len() >= self.most
+    }
+
+    /// A reader that is idle stops being one, if enough others are and nothing is put aside.
+    fn goes(&self) -> bool {
+        let spare = |idle: usize| (idle > KEPT).then(|| idle - 1);
+        self.deferred.lock().is_empty() && self.idle.fetch_update(Ordering::SeqCst, Ordering::SeqCst, spare).is_ok()
+    }
+
+    /// The host had no thread to give when something was put aside: the last reader asks again while no request comes. A new
+    /// reader begins with what is there.
+    fn seek_relief(self: &Arc<Self>) {
+        while !self.is_full() && !self.deferred.lock().is_empty() {
+            let soon = Timespec { tv_sec: 0, tv_nsec: i64::from(AGAIN.subsec_nanos()) };
+            match event::poll(&mut [PollFd::new(&self.device, PollFlags::IN)], Some(&soon)) {
+                Ok(0) => _ = self.spawn(),
+                Err(rustix::io::Errno::INTR) => {}
+                _ => return,
+            }
+        }
     }
 
     /// Takes a deferred request; whoever has one is not idle.
@@ -217,26 +244,29 @@ impl<S: Service> Session<S> {
         }
     }
 
-    /// The last reader does not wait in anything: interrupts, which let the others go, must find it.
-    fn as_last(&self, reader: &Reader, intake: &mut Intake) {
-        let Some(request) = intake.request() else { return };
+    /// The last reader does not wait in anything: interrupts, which let the others go, must find it. Tells whether another one
+    /// came free meanwhile, so that this one served the request and is the last no longer.
+    fn as_last(&self, reader: &Reader, intake: &mut Intake) -> bool {
+        let Some(request) = intake.request() else { return false };
         match request.header.opcode {
             opcode::INTERRUPT => self.interrupt_once(&request, request.body().long(0)),
             opcode::FORGET | opcode::BATCH_FORGET => self.one(reader, intake),
             _ => {
                 match intake.put_aside() {
                     Ok(aside) => self.deferred.lock().push_back(aside),
-                    Err(error) => return self.fail(error),
+                    Err(error) => self.fail(error),
                 }
                 if self.idle.load(Ordering::SeqCst) != 0 {
                     let aside = self.deferred.lock().pop_front();
                     if let Some(aside) = aside {
                         self.take_up(intake, aside);
                         self.one(reader, intake);
+                        return true;
                     }
                 }
             }
         }
+        false
     }
 
     /// As `interrupt`, but comes back at once: the kernel asks again.

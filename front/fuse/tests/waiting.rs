@@ -11,6 +11,7 @@ use ntio_fuse::MountOptions;
 use parking_lot::Mutex;
 use std::fs;
 use std::num::NonZero;
+use std::os::unix::fs::FileExt;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -152,4 +153,33 @@ for file in files: threading.Thread(target=os.write, args=(file, b'x')).start()\
     });
     fs::write(mount.at("free"), "the mount goes on").expect("a write");
     assert_eq!(fs::read_dir(mount.at("")).expect("a listing").count(), WAITING + 1);
+}
+
+#[test]
+fn what_was_put_aside_goes_to_the_first_reader_that_comes_free() {
+    const READERS: usize = 16;
+    let options = MountOptions { readers: NonZero::new(READERS), ..MountOptions::default() };
+    let Some((mount, holder)) = mount(&options) else { return };
+    let made = (0..READERS).map(|number| fs::File::create(mount.at(&format!("{number}.held"))).expect("made"));
+    let files: Vec<_> = made.map(Arc::new).collect();
+    let write = |count: usize| -> Vec<_> {
+        let files = files[..count].iter().cloned();
+        files.map(|file| std::thread::spawn(move || file.write_at(b"x", 0))).collect()
+    };
+    let go = |data| mount.in_system(|| complete_pended_pre(data, PreOp::NoCallback));
+    let end = |writers: Vec<std::thread::JoinHandle<std::io::Result<usize>>>| {
+        std::mem::take(&mut *holder.held.lock()).into_iter().for_each(go);
+        writers.into_iter().for_each(|writer| assert_eq!(writer.join().expect("a thread").expect("a write"), 1));
+    };
+    // As many readers as can be, and all of them idle then.
+    let writers = write(READERS - 1);
+    until("all readers but one wait", || holder.held.lock().len() == READERS - 1);
+    end(writers);
+    let writers = write(READERS);
+    until("all readers but one wait again", || holder.held.lock().len() == READERS - 1);
+    std::thread::sleep(Duration::from_millis(50));
+    let first = holder.held.lock().remove(0);
+    go(first);
+    until("what was put aside comes to the filter", || holder.held.lock().len() == READERS - 1);
+    end(writers);
 }
