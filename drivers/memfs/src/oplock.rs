@@ -14,7 +14,7 @@ use nt_abi::{Field, NtResult, NtStatus};
 use nt_cell::Foreign;
 use nt_fsrtl::filelock;
 use nt_fsrtl::oplock::{
-    self, Act, Control, OPLOCK, OPLOCK_FLAG_COMPLETE_IF_OPLOCKED, Operation, Oplock, Request, Subject, Then,
+    self, Act, Control, Kind, OPLOCK, OPLOCK_FLAG_COMPLETE_IF_OPLOCKED, Operation, Oplock, Request, Subject, Then,
 };
 use nt_io::complete;
 use nt_io::device::Device;
@@ -181,7 +181,11 @@ pub(crate) fn control(volume: &Volume, irp: OwnedIrp) -> Answer {
             Err(error) => return irp.complete(error.status(), 0),
         };
         let opens = match kind {
-            Some(_) if oplock::is_shared_request(&wanted, packet) => u32::from(filelock::any(node.lock())),
+            Some(kind) if oplock::is_shared_request(&wanted, packet) => {
+                // Read and read-handle: what is stored through a view breaks nothing.
+                let stored = kind != Kind::Two && nt_cc::user_writable_references(node.sections()) != 0;
+                u32::from(stored || filelock::any(node.lock()))
+            }
             Some(_) => node.sharing.lock().handles,
             None => 0,
         };

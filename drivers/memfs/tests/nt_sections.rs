@@ -412,3 +412,30 @@ fn many_threads_store_and_write_and_flush_and_nothing_is_lost() {
     let bytes = world.get("f").expect("there");
     assert!(bytes.chunks(4096).all(|page| page[..4] == [60, 60, 60, 0]), "every last store is there");
 }
+
+#[test]
+fn nt_opl_03_what_caches_reads_is_refused_beside_a_section_that_stores() {
+    use support::oplock::{LEVEL_2, R, RH};
+    let world = World::new();
+    let cancel = |file: &File<'_>| {
+        let block = nt_cell::UserBlock::new(16).expect("arena");
+        nt_io::cancel::nt_cancel_io_file(&world.frame(), file.handle, nt_cell::Addr::user(block.addr()))
+    };
+    world.put("f", &[0; 4096]);
+    for (protection, refused) in [(PAGE_READONLY, false), (PAGE_READWRITE, true)] {
+        let file = world.async_file("f");
+        let section = section(&file, protection);
+        drop(file);
+        let holder = world.adopt(world.try_open("f", 0x80 | SYNCHRONIZE, 0, 1).expect("there").0);
+        drop(holder.hold(LEVEL_2));
+        assert_eq!(cancel(&holder), OK);
+        for level in [R, RH] {
+            let asked = holder.request(level);
+            assert_eq!(asked.returned == NtStatus::OPLOCK_NOT_GRANTED, refused, "{level} {protection}");
+            assert_eq!(asked.is_held(), !refused, "{level} {protection}");
+            assert_eq!(cancel(&holder), OK);
+        }
+        close(&world, section);
+        drop(holder.hold(R)); // it goes with the section
+    }
+}
