@@ -4,7 +4,9 @@
  */
 #include <fltKernel.h>
 #include <ntstrsafe.h>
-#include "t.h"
+#include "t_filter.h"
+#define T_DEVICE L"TOplock"
+#include "t_device.h"
 
 DRIVER_INITIALIZE DriverEntry;
 
@@ -16,9 +18,6 @@ NTSTATUS NTAPI ZwCancelIoFile(HANDLE File, PIO_STATUS_BLOCK Iosb);
 #define R OPLOCK_LEVEL_CACHE_READ
 #define H OPLOCK_LEVEL_CACHE_HANDLE
 #define W OPLOCK_LEVEL_CACHE_WRITE
-
-static UNICODE_STRING DeviceName = RTL_CONSTANT_STRING(L"\\Device\\TOplock");
-static PDEVICE_OBJECT Device;
 
 /* The made-up stream. */
 static FSRTL_ADVANCED_FCB_HEADER Header;
@@ -83,10 +82,7 @@ static NTSTATUS NTAPI Dispatch(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     default:
         break;
     }
-    Irp->IoStatus.Status = status;
-    Irp->IoStatus.Information = information;
-    IoCompleteRequest(Irp, IO_NO_INCREMENT);
-    return status;
+    return Complete(Irp, status, information);
 }
 
 static NTSTATUS OpenAs(PHANDLE Handle, PCWSTR Name, ULONG Access, ULONG Share, ULONG Disposition, ULONG Options)
@@ -324,17 +320,13 @@ static VOID FileSystem(VOID)
 }
 
 /* The filter: oplocks of C:\filtered are its own. */
-static PFLT_FILTER Filter;
 static OPLOCK Own;
 static ULONG Prepared, Continued, Created;
 static IO_STATUS_BLOCK Post;
 
 static BOOLEAN IsOurs(PFILE_OBJECT FileObject)
 {
-    static const WCHAR suffix[] = L"filtered";
-    const USHORT length = sizeof suffix - sizeof(WCHAR);
-    return FileObject && FileObject->FileName.Length >= length &&
-        RtlCompareMemory((PUCHAR)FileObject->FileName.Buffer + FileObject->FileName.Length - length, suffix, length) == length;
+    return FileObject && Ends(&FileObject->FileName, L"filtered");
 }
 
 static VOID FLTAPI BeforeWait(PFLT_CALLBACK_DATA Data, PVOID Context)
@@ -382,7 +374,7 @@ static NTSTATUS FLTAPI Unload(FLT_FILTER_UNLOAD_FLAGS Flags)
     FltUnregisterFilter(Filter);
     FltUninitializeOplock(&Own);
     FsRtlUninitializeOplock(&Oplock);
-    IoDeleteDevice(Device);
+    RemoveDevice();
     return STATUS_SUCCESS;
 }
 
@@ -492,17 +484,15 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING Registry
     NTSTATUS status;
     ULONG i;
     UNREFERENCED_PARAMETER(RegistryPath);
-    for (i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++) DriverObject->MajorFunction[i] = Dispatch;
-    status = IoCreateDevice(DriverObject, 0, &DeviceName, FILE_DEVICE_UNKNOWN, 0, FALSE, &Device);
+    status = MakeDevice(DriverObject, Dispatch);
     if (!NT_SUCCESS(status)) return status;
+    for (i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++) DriverObject->MajorFunction[i] = Dispatch;
     Device->Flags &= ~DO_DEVICE_INITIALIZING;
     FsRtlInitializeOplock(&Oplock);
     FltInitializeOplock(&Own);
     FileSystem();
-    status = FltRegisterFilter(DriverObject, &Registration, &Filter);
-    ST(status, STATUS_SUCCESS, "flt_r_01_it_registers");
+    status = StartFilter(DriverObject, &Registration, "flt_r_01_it_registers");
     if (!NT_SUCCESS(status)) return status;
-    ST(FltStartFiltering(Filter), STATUS_SUCCESS, "flt_r_09_and_starts");
     Filtered();
     Client();
     return STATUS_SUCCESS;
