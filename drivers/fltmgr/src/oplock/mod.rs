@@ -14,7 +14,7 @@ use nt_abi::NtStatus;
 use nt_abi::flt::*;
 use nt_abi::io::*;
 use nt_cell::{CodePtr, Foreign, callout};
-use nt_fsrtl::oplock::{self, Act, Control, Operation, Oplock, Subject, Then, opening, setting};
+use nt_fsrtl::oplock::{self, Act, Control, Operation, Oplock, Parameters, Subject, Then};
 use nt_io::irp::{self, IoStatus, Irp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,35 +25,20 @@ fn iopb_of(request: &Request) -> Option<Iopb> {
     request.block.at(BLOCK::Data).ptr(FLT_CALLBACK_DATA::Iopb)
 }
 
+const IN_CALLBACK_DATA: Parameters<FLT_IO_PARAMETER_BLOCK> = Parameters {
+    major: FLT_IO_PARAMETER_BLOCK::MajorFunction,
+    security: FLT_IO_PARAMETER_BLOCK::Create_SecurityContext,
+    share: FLT_IO_PARAMETER_BLOCK::Create_ShareAccess,
+    options: FLT_IO_PARAMETER_BLOCK::Create_Options,
+    class: FLT_IO_PARAMETER_BLOCK::SetFileInformation_FileInformationClass,
+    advance: FLT_IO_PARAMETER_BLOCK::SetFileInformation_AdvanceOnly,
+    control: FLT_IO_PARAMETER_BLOCK::FileSystemControl_FsControlCode,
+};
+
 /// What the callback data asks of the stream, as the filters above left it.
 fn operation_of(iopb: Iopb) -> Option<Operation> {
-    if iopb.get(FLT_IO_PARAMETER_BLOCK::IrpFlags) & IRP_PAGING_IO != 0 {
-        return None;
-    }
-    match iopb.get(FLT_IO_PARAMETER_BLOCK::MajorFunction) {
-        IRP_MJ_CREATE => {
-            let access = iopb
-                .ptr(FLT_IO_PARAMETER_BLOCK::Create_SecurityContext)
-                .map_or(0, |context| context.get(nt_abi::ob::IO_SECURITY_CONTEXT::DesiredAccess));
-            let share = u32::from(iopb.get(FLT_IO_PARAMETER_BLOCK::Create_ShareAccess));
-            Some(opening(access, share, iopb.get(FLT_IO_PARAMETER_BLOCK::Create_Options)))
-        }
-        IRP_MJ_READ => Some(Operation::Read),
-        IRP_MJ_WRITE => Some(Operation::Write),
-        IRP_MJ_LOCK_CONTROL => Some(Operation::Lock),
-        IRP_MJ_SET_INFORMATION => {
-            let class = iopb.get(FLT_IO_PARAMETER_BLOCK::SetFileInformation_FileInformationClass);
-            let advance = iopb.get(FLT_IO_PARAMETER_BLOCK::SetFileInformation_AdvanceOnly) != 0;
-            setting(class, advance, |length| {
-                iopb.region_at(FLT_IO_PARAMETER_BLOCK::SetFileInformation_InfoBuffer, length)
-            })
-        }
-        IRP_MJ_FILE_SYSTEM_CONTROL => {
-            let code = iopb.get(FLT_IO_PARAMETER_BLOCK::FileSystemControl_FsControlCode);
-            (code == FSCTL_SET_ZERO_DATA).then_some(Operation::Write)
-        }
-        _ => None,
-    }
+    let input = |length| iopb.region_at(FLT_IO_PARAMETER_BLOCK::SetFileInformation_InfoBuffer, length);
+    IN_CALLBACK_DATA.operation(iopb, iopb.get(FLT_IO_PARAMETER_BLOCK::IrpFlags), input)
 }
 
 /// What a minifilter passes along: its routines get the callback data and this context.

@@ -5,6 +5,7 @@
 //! SET_INFORMATION and FILE_SYSTEM_CONTROL; [MS-FSA] 2.1.4.12; rules NT-OPL-08 to NT-OPL-12.
 
 use nt_abi::io::*;
+use nt_abi::{Field, Ptr};
 use nt_cell::{Foreign, Region};
 use nt_io::info::class;
 use nt_io::irp::{self, Irp};
@@ -231,35 +232,60 @@ pub(super) fn beside(wanted: Kind, there: Kind, own: bool) -> Beside {
     }
 }
 
+/// Where a request's parameters stand, as far as oplocks read them.
+pub struct Parameters<T> {
+    /// MajorFunction.
+    pub major: Field<T, u8>,
+    /// Create.SecurityContext.
+    pub security: Field<T, Ptr<IO_SECURITY_CONTEXT>>,
+    /// Create.ShareAccess.
+    pub share: Field<T, u16>,
+    /// Create.Options.
+    pub options: Field<T, u32>,
+    /// The class of a set request.
+    pub class: Field<T, u32>,
+    /// AdvanceOnly of a set request.
+    pub advance: Field<T, u8>,
+    /// FileSystemControl.FsControlCode.
+    pub control: Field<T, u32>,
+}
+
+impl<T> Parameters<T> {
+    /// What the request at `at` asks of the stream; `None` where no oplock minds. `input` is the buffer of a set request.
+    pub fn operation(&self, at: Foreign<T>, irp_flags: u32, input: impl Fn(usize) -> Region) -> Option<Operation> {
+        if irp_flags & IRP_PAGING_IO != 0 {
+            return None;
+        }
+        match at.get(self.major) {
+            IRP_MJ_CREATE => {
+                let access = at.ptr(self.security).map_or(0, |context| context.get(IO_SECURITY_CONTEXT::DesiredAccess));
+                Some(opening(access, u32::from(at.get(self.share)), at.get(self.options)))
+            }
+            IRP_MJ_READ => Some(Operation::Read),
+            IRP_MJ_WRITE => Some(Operation::Write),
+            IRP_MJ_LOCK_CONTROL => Some(Operation::Lock),
+            IRP_MJ_SET_INFORMATION => setting(at.get(self.class), at.get(self.advance) != 0, input),
+            IRP_MJ_FILE_SYSTEM_CONTROL => (at.get(self.control) == FSCTL_SET_ZERO_DATA).then_some(Operation::Write),
+            _ => None,
+        }
+    }
+}
+
+const IN_STACK_LOCATION: Parameters<IO_STACK_LOCATION> = Parameters {
+    major: IO_STACK_LOCATION::MajorFunction,
+    security: IO_STACK_LOCATION::Create_SecurityContext,
+    share: IO_STACK_LOCATION::Create_ShareAccess,
+    options: IO_STACK_LOCATION::Create_Options,
+    class: IO_STACK_LOCATION::SetFile_FileInformationClass,
+    advance: IO_STACK_LOCATION::SetFile_AdvanceOnly,
+    control: IO_STACK_LOCATION::FileSystemControl_FsControlCode,
+};
+
 /// What the packet asks of the stream; `None` where no oplock minds.
 #[must_use]
 pub fn operation_of(packet: Irp) -> Option<Operation> {
-    let stack = irp::current(packet);
-    if packet.get(IRP::Flags) & IRP_PAGING_IO != 0 {
-        return None;
-    }
-    let input = |length: usize| packet.region_at(IRP::AssociatedIrp_SystemBuffer, length);
-    match stack.get(IO_STACK_LOCATION::MajorFunction) {
-        IRP_MJ_CREATE => {
-            let access = stack
-                .ptr(IO_STACK_LOCATION::Create_SecurityContext)
-                .map_or(0, |context: Foreign<IO_SECURITY_CONTEXT>| context.get(IO_SECURITY_CONTEXT::DesiredAccess));
-            let share = u32::from(stack.get(IO_STACK_LOCATION::Create_ShareAccess));
-            Some(opening(access, share, stack.get(IO_STACK_LOCATION::Create_Options)))
-        }
-        IRP_MJ_READ => Some(Operation::Read),
-        IRP_MJ_WRITE => Some(Operation::Write),
-        IRP_MJ_LOCK_CONTROL => Some(Operation::Lock),
-        IRP_MJ_SET_INFORMATION => {
-            let advance = stack.get(IO_STACK_LOCATION::SetFile_AdvanceOnly) != 0;
-            setting(stack.get(IO_STACK_LOCATION::SetFile_FileInformationClass), advance, input)
-        }
-        IRP_MJ_FILE_SYSTEM_CONTROL => {
-            let code = stack.get(IO_STACK_LOCATION::FileSystemControl_FsControlCode);
-            (code == FSCTL_SET_ZERO_DATA).then_some(Operation::Write)
-        }
-        _ => None,
-    }
+    let input = |length| packet.region_at(IRP::AssociatedIrp_SystemBuffer, length);
+    IN_STACK_LOCATION.operation(irp::current(packet), packet.get(IRP::Flags), input)
 }
 
 /// The operation of a create with these parameters; the disposition is in the top byte of `options`.
@@ -270,7 +296,7 @@ pub const fn opening(access: u32, share: u32, options: u32) -> Operation {
 }
 
 /// The operation of IRP_MJ_SET_INFORMATION; the lazy writer's end of file (`advance`) was asked for by the write.
-pub fn setting(class: u32, advance: bool, input: impl Fn(usize) -> Region) -> Option<Operation> {
+fn setting(class: u32, advance: bool, input: impl Fn(usize) -> Region) -> Option<Operation> {
     match class {
         class::END_OF_FILE if advance => None,
         class::END_OF_FILE | class::ALLOCATION | class::VALID_DATA_LENGTH => Some(Operation::Write),

@@ -14,8 +14,8 @@ mod state;
 
 pub use control::{Control, control, is_shared_request, reserve};
 pub use kind::{
-    Kind, OPLOCK_LEVEL_CACHE_HANDLE, OPLOCK_LEVEL_CACHE_READ, OPLOCK_LEVEL_CACHE_WRITE, Opening, Operation, opening,
-    operation_of, setting,
+    Kind, OPLOCK_LEVEL_CACHE_HANDLE, OPLOCK_LEVEL_CACHE_READ, OPLOCK_LEVEL_CACHE_WRITE, Opening, Operation, Parameters,
+    opening, operation_of,
 };
 pub use packet::{End, Request};
 
