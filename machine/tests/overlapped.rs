@@ -1,7 +1,7 @@
 //! Overlapped requests as futures: their ends, their cancelling, and who keeps their memory.
 
-use nt_abi::io::{IO_STACK_LOCATION, IRP, IRP_MJ_READ, IRP_MJ_WRITE};
-use nt_cell::{CodePtr, Foreign};
+use nt_abi::io::{IO_STACK_LOCATION, IRP_MJ_READ, IRP_MJ_WRITE};
+use nt_io::cancelable::{self, Keeper, routine_of};
 use nt_io::device::{self, DeviceSpec};
 use nt_io::driver::{self, Answer, NativeDriver, OwnedIrp};
 use nt_io::irp::Irp;
@@ -52,10 +52,10 @@ struct Holds {
     held: Mutex<Vec<Irp>>,
 }
 
-extern "win64" fn cancelled(_device: u64, packet: u64) {
-    let packet = Foreign::<IRP>::of_table(packet);
-    nt_io::exports::release_cancel_lock(packet.get(IRP::CancelIrql));
-    let _ended = OwnedIrp::arrived(packet).complete(NtStatus::CANCELLED, 0);
+impl Keeper for Holds {
+    fn cancelled(packet: Irp) {
+        let _ended = OwnedIrp::arrived(packet).complete(NtStatus::CANCELLED, 0);
+    }
 }
 
 impl NativeDriver for Holds {
@@ -64,8 +64,7 @@ impl NativeDriver for Holds {
             return irp.complete(NtStatus::SUCCESS, 0);
         }
         let (pended, answer) = irp.pend();
-        let routine: extern "win64" fn(u64, u64) = cancelled;
-        pended.irp().set_code(IRP::CancelRoutine, Some(CodePtr::from(routine)));
+        assert!(!cancelable::set_routine(pended.irp(), routine_of::<Self>()), "nobody cancels what is not issued yet");
         self.held.lock().expect("no other holder panics").push(pended.irp());
         answer
     }
@@ -87,7 +86,7 @@ impl Holds {
     fn let_go(&self, machine: &Machine, count: u64) -> usize {
         let held = std::mem::take(&mut *self.held.lock().expect("no other holder panics"));
         let _system = machine.enter_system();
-        let mine = held.into_iter().filter(|packet| packet.swap_code(IRP::CancelRoutine, None).is_some());
+        let mine = held.into_iter().filter(|&packet| cancelable::take_routine(packet));
         let ended: Vec<_> = mine.map(|packet| OwnedIrp::arrived(packet).complete(NtStatus::SUCCESS, count)).collect();
         ended.len()
     }

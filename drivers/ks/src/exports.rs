@@ -13,6 +13,7 @@ use crate::{connect, object, probe, queue};
 use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, FILE_OBJECT, IRP};
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Addr, CodePtr, Foreign, Region, exports};
+use nt_io::cancelable;
 use nt_io::driver::OwnedIrp;
 use nt_io::rw::Direction;
 use nt_ke::Mode;
@@ -97,16 +98,6 @@ nt_cell::thunk! {
         }
     }
 }
-nt_cell::thunk! {
-    /// KsCancelRoutine.
-    cancel_routine, cancel_routine_thunk(_device: u64, packet: u64) -> u64 {
-        if let Some(packet) = at(packet) {
-            queue::cancel_routine(packet);
-        }
-        0
-    }
-}
-
 nt_cell::thunk! {
     /// What stands in a packet for a completion routine that is written in Rust.
     native_completion, native_completion_thunk(device: u64, packet: u64, context: u64) -> u32 {
@@ -273,7 +264,7 @@ exports! { "ks.sys" =>
         if let (Some(list), Some(lock)) = (at(list), at(lock)) { queue::cancel_io(list, lock); }
     }
     Full code KsCancelRoutine(_device: u64, packet: u64) {
-        if let Some(packet) = at(packet) { queue::cancel_routine(packet); }
+        if let Some(packet) = at(packet) { cancelable::cancelled::<queue::Listed>(packet); }
     }
     Full code KsDispatchFastReadFailure(_file: u64, _offset: u64, _length: u32, _wait: u8, _key: u32, _buffer: u64, _iosb: u64, _device: u64) -> u8 { 0 }
     Full code KsDispatchFastIoDeviceControlFailure(_file: u64, _wait: u8, _input: u64, _input_length: u32, _output: u64, _output_length: u32, _code: u32, _iosb: u64, _device: u64) -> u8 { 0 }

@@ -65,8 +65,6 @@ pub trait KsObject: Send + Sync + 'static {
     fn cleanup(&self) {}
     /// The file object goes; the packet is IRP_MJ_CLOSE.
     fn close(&self, _packet: Irp) {}
-    /// A stream request that the object queued was cancelled; its cancel routine is gone.
-    fn cancel(&self, _packet: Irp) {}
     /// The AVStream filter behind the object.
     fn av_filter(&self) -> Option<Arc<AvFilter>> {
         None

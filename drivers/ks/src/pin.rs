@@ -30,7 +30,7 @@ use nt_ex::pool;
 use nt_io::driver::{Answer, OwnedIrp};
 use nt_io::irp::{self, IoStatus, Irp};
 use nt_io::service::violation;
-use nt_io::{complete, device};
+use nt_io::{cancelable, complete, device};
 use nt_ke::dispatcher::{self, EventType};
 use nt_ke::{Mode, Mutex, list};
 use nt_mm::mdl;
@@ -300,7 +300,7 @@ impl Pin {
         let cancelled = queue::insert(self.list(), self.lock(), pended.irp(), End::Tail, None);
         drop(gate);
         if let Some(routine) = cancelled {
-            queue::cancelled(packet, routine);
+            cancelable::run(packet, routine);
         } else {
             self.run(); // the gate may have opened, or its holder left, before the request was linked
         }

@@ -5,12 +5,12 @@
 //! The one rule of ownership: a request may be taken only by the one who swapped its cancel routine to NULL.
 
 use nt_abi::NtStatus;
-use nt_abi::io::{IO_STACK_LOCATION, IRP};
+use nt_abi::io::IRP;
 use nt_abi::ke::LIST_ENTRY;
 use nt_abi::ks::KsListEntryTail;
-use nt_cell::{CodePtr, Foreign, callout};
+use nt_cell::{CodePtr, Foreign};
+use nt_io::cancelable::{self, Keeper, acquire_cancel_lock, release_cancel_lock, take_routine};
 use nt_io::complete;
-use nt_io::exports::{acquire_cancel_lock, release_cancel_lock};
 use nt_io::irp::{self, IoStatus, Irp};
 use nt_ke::list::{self, List};
 use nt_ke::spin::{self, SPIN_LOCK};
@@ -95,17 +95,11 @@ fn lock_of(packet: Irp) -> Option<Lock> {
     }
 }
 
-/// Calls a cancel routine that was swapped out: with the cancel lock held (KS-Q-02).
-fn run_cancel(routine: CodePtr, packet: Irp) {
-    let device = if packet.get(IRP::CurrentLocation) <= packet.get(IRP::StackCount) {
-        irp::current(packet).addr_at(IO_STACK_LOCATION::DeviceObject)
-    } else {
-        0
-    };
-    let irql = nt_ke::irql::current();
-    acquire_cancel_lock();
-    packet.set(IRP::CancelIrql, irql);
-    let _raised = callout::call(routine, &[device, packet.addr()]);
+/// Lets a listed request be cancelled by `routine`, KsCancelRoutine when there is none; returns the routine that is to run when it
+/// was cancelled already.
+fn set_routine(packet: Irp, routine: Option<CodePtr>) -> Option<CodePtr> {
+    let routine = routine.unwrap_or_else(cancelable::routine_of::<Listed>);
+    cancelable::set_routine(packet, routine).then_some(routine)
 }
 
 /// Links a request; returns the routine to run when it is cancelled already: the request then belongs to the caller, who
@@ -120,19 +114,13 @@ pub fn insert(list: List, lock: Lock, packet: Irp, end: End, routine: Option<Cod
     };
     list::insert_after(before, entry);
     packet.set(IRP::Tail_DriverContext.index(1), lock.addr());
-    packet.set_code(IRP::CancelRoutine, Some(routine.unwrap_or_else(crate::exports::cancel_routine)));
-    if packet.get(IRP::Cancel) == 0 { None } else { packet.swap_code(IRP::CancelRoutine, None) }
-}
-
-/// Runs what [`insert`] or [`release`] returned.
-pub fn cancelled(packet: Irp, routine: CodePtr) {
-    run_cancel(routine, packet);
+    set_routine(packet, routine)
 }
 
 /// KsAddIrpToCancelableQueue (KS-Q-01, KS-Q-02).
 pub fn add(list: List, lock: Lock, packet: Irp, end: End, routine: Option<CodePtr>) {
     if let Some(routine) = insert(list, lock, packet, end, routine) {
-        run_cancel(routine, packet);
+        cancelable::run(packet, routine);
     }
 }
 
@@ -142,7 +130,7 @@ pub fn remove(list: List, lock: Lock, end: End, operation: Removal) -> Option<Ir
     let _held = spin::hold(lock);
     let single = matches!(operation, Removal::AcquireOnlySingleItem | Removal::AcquireAndRemoveOnlySingleItem);
     let count = if single { 1 } else { usize::MAX };
-    let taken = walk(list, end).take(count).find(|packet| packet.swap_code(IRP::CancelRoutine, None).is_some())?;
+    let taken = walk(list, end).take(count).find(|&packet| take_routine(packet))?;
     if matches!(operation, Removal::AcquireAndRemove | Removal::AcquireAndRemoveOnlySingleItem) {
         unlink(taken.at(IRP::Tail_ListEntry));
     }
@@ -162,11 +150,10 @@ pub fn release(packet: Irp, routine: Option<CodePtr>) {
     let Some(lock) = lock_of(packet) else { return };
     let run = {
         let _held = spin::hold(lock);
-        packet.set_code(IRP::CancelRoutine, Some(routine.unwrap_or_else(crate::exports::cancel_routine)));
-        if packet.get(IRP::Cancel) == 0 { None } else { packet.swap_code(IRP::CancelRoutine, None) }
+        set_routine(packet, routine)
     };
     if let Some(routine) = run {
-        run_cancel(routine, packet);
+        cancelable::run(packet, routine);
     }
 }
 
@@ -185,18 +172,21 @@ pub fn cancel_io(list: List, lock: Lock) {
             })
         };
         match next {
-            Some((packet, routine)) => run_cancel(routine, packet),
+            Some((packet, routine)) => cancelable::run(packet, routine),
             None => return,
         }
     }
 }
 
-/// KsCancelRoutine (KS-Q-13): called with the cancel lock held.
-pub fn cancel_routine(packet: Irp) {
-    release_cancel_lock(packet.get(IRP::CancelIrql));
-    remove_specific(packet);
-    irp::set_status(packet, IoStatus::new(NtStatus::CANCELLED, 0));
-    complete::complete_request(packet);
+/// The requests of cancelable queues, by KsCancelRoutine (KS-Q-13).
+pub(crate) struct Listed;
+
+impl Keeper for Listed {
+    fn cancelled(packet: Irp) {
+        remove_specific(packet);
+        irp::set_status(packet, IoStatus::new(NtStatus::CANCELLED, 0));
+        complete::complete_request(packet);
+    }
 }
 
 /// Returns whether nothing is linked.

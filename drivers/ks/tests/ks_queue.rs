@@ -9,7 +9,7 @@ use nt_abi::io::{IO_STACK_LOCATION, IRP, IRP_MJ_WRITE};
 use nt_abi::ks::{KsStackCopyToNewLocation, KsStackReuseCurrentLocation};
 use nt_cell::Foreign;
 use nt_ex::pool;
-use nt_io::complete;
+use nt_io::cancelable;
 use nt_io::irp::{self, IoStatus, Irp};
 use nt_ke::Mutex;
 use nt_ks::completion::Routine;
@@ -137,7 +137,7 @@ fn ks_q_04_an_acquired_packet_stays_linked_without_a_routine() {
     assert_eq!(queue.remove(End::Head, Removal::AcquireOnly), Some(0));
     assert_eq!(queue.packets[0].code(IRP::CancelRoutine), None);
     assert!(!queue::is_empty(queue.list(), queue.lock()));
-    assert!(!complete::cancel_irp(queue.packets[0]), "nobody can cancel it");
+    assert!(!cancelable::cancel_irp(queue.packets[0]), "nobody can cancel it");
     assert!(queue.cancelled().is_empty());
 }
 
@@ -159,7 +159,7 @@ fn ks_q_06_a_release_gives_the_routine_back_and_makes_up_for_a_cancel() {
     queue::release(queue.packets[0], None);
     assert!(queue.packets[0].code(IRP::CancelRoutine).is_some() && queue.cancelled().is_empty());
     assert_eq!(queue.remove(End::Head, Removal::AcquireOnly), Some(0));
-    complete::cancel_irp(queue.packets[0]);
+    cancelable::cancel_irp(queue.packets[0]);
     assert!(queue.cancelled().is_empty());
     queue::release(queue.packets[0], None);
     assert_eq!(queue.cancelled(), [0]);
@@ -193,7 +193,7 @@ fn ks_q_13_the_default_routine_unlinks_and_completes_and_lets_the_cancel_lock_go
     let queue = Queue::new(2);
     queue.add_all();
     for index in [1, 0] {
-        assert!(complete::cancel_irp(queue.packets[index]), "the lock was free again each time");
+        assert!(cancelable::cancel_irp(queue.packets[index]), "the lock was free again each time");
     }
     assert_eq!(queue.cancelled(), [1, 0]);
     assert_eq!(nt_ke::irql::current(), nt_ke::irql::PASSIVE_LEVEL);
@@ -254,7 +254,7 @@ fn ks_q_10_a_destination_with_a_lock_of_its_own_owns_what_comes() {
     assert_eq!(moved(&queue, to, End::Head, only).0, NtStatus::SUCCESS);
     assert_eq!(queue.packets[0].get(IRP::Tail_DriverContext.index(1)), lock.addr());
     assert_eq!(queue.packets[1].get(IRP::Tail_DriverContext.index(1)), queue.lock().addr());
-    assert!(complete::cancel_irp(queue.packets[0]), "its cancel routine takes the new lock");
+    assert!(cancelable::cancel_irp(queue.packets[0]), "its cancel routine takes the new lock");
     assert!(queue::is_empty(to.list, lock));
     assert_eq!(nt_ke::irql::current(), nt_ke::irql::PASSIVE_LEVEL);
     pool::free(other);

@@ -9,7 +9,7 @@ use crate::node::Volume;
 use crate::write;
 use nt_abi::io::{FILE_OBJECT, IO_STACK_LOCATION, IRP, IRP_MJ_READ};
 use nt_abi::{NtResult, NtStatus};
-use nt_cell::{CodePtr, Foreign};
+use nt_io::cancelable::{Keeper, routine_of, set_routine, take_routine};
 use nt_io::driver::{Answer, OwnedIrp};
 use nt_io::irp::{self, IRP_PREFIX, Irp, PREFIX_SERVICE};
 use nt_ke::work::WorkQueue;
@@ -39,11 +39,11 @@ impl Drop for Hold {
     }
 }
 
-extern "win64" fn cancelled(_device: u64, packet: u64) {
-    let packet = Foreign::<IRP>::of_table(packet);
-    nt_io::exports::release_cancel_lock(packet.get(IRP::CancelIrql));
-    rule!(NT_X_08);
-    let _ended = OwnedIrp::arrived(packet).complete(NtStatus::CANCELLED, 0);
+impl Keeper for Lent {
+    fn cancelled(packet: Irp) {
+        rule!(NT_X_08);
+        let _ended = OwnedIrp::arrived(packet).complete(NtStatus::CANCELLED, 0);
+    }
 }
 
 /// What keeps a packet usable for another thread: its memory, its file object.
@@ -98,17 +98,13 @@ pub(crate) fn put_off(volume: &Weak<Volume>, irp: OwnedIrp, until: Until) -> Ans
     let (packet, volume) = (pended.irp(), Weak::clone(volume));
     // Who waits for room may wait long; what a worker takes up at once is done, and not cancelled.
     let cancelable = lent.hold.is_some() && until == Until::Room;
-    if cancelable {
-        let routine: extern "win64" fn(u64, u64) = cancelled;
-        packet.set_code(IRP::CancelRoutine, Some(CodePtr::from(routine)));
-        if packet.get(IRP::Cancel) != 0 && packet.swap_code(IRP::CancelRoutine, None).is_some() {
-            pended.complete(NtStatus::CANCELLED, 0);
-            return answer;
-        }
+    if cancelable && set_routine(packet, routine_of::<Lent>()) {
+        pended.complete(NtStatus::CANCELLED, 0);
+        return answer;
     }
     let work = move || {
         let _lent = lent;
-        if cancelable && packet.swap_code(IRP::CancelRoutine, None).is_none() {
+        if cancelable && !take_routine(packet) {
             return; // cancelled meanwhile
         }
         rule!(NT_S_13);

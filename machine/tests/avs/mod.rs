@@ -320,7 +320,7 @@ impl Pending {
 
     pub fn cancel(&self) {
         let packet = Foreign::of_table(self.packet.expect("the request pends"));
-        self.client.call(|_| nt_io::complete::cancel_irp(packet));
+        self.client.call(|_| nt_io::cancelable::cancel_irp(packet));
     }
 }
 

@@ -7,7 +7,6 @@
 use crate::contexts::{self, Context, FILE_CONTEXTS, Header};
 use crate::filelock::{self, FileLock, Owner, Request};
 use nt_abi::NtStatus;
-use nt_abi::io::IRP;
 use nt_abi::mm::FILE_LOCK;
 use nt_cell::{CodePtr, Foreign, Region, exports};
 use nt_ex::pool;
@@ -66,21 +65,6 @@ fn store_status(iosb: u64, status: NtStatus) {
         let block = unsafe { Region::from_raw(iosb, 16) };
         let _gone = block.store::<u64>(8, 0).and_then(|()| block.store::<u32>(0, status.0));
     }
-}
-
-extern "win64" fn cancel_entry(_device: u64, packet: u64) {
-    nt_cell::export::body("the cancel routine of lock requests", move || {
-        let Some(packet) = packet_at(packet) else { return };
-        nt_io::exports::release_cancel_lock(packet.get(IRP::CancelIrql));
-        filelock::cancel(packet);
-    });
-}
-
-/// What stands in Irp->CancelRoutine while a lock request waits.
-pub(crate) fn cancel_routine() -> CodePtr {
-    let routine: extern "win64" fn(u64, u64) = cancel_entry;
-    // SAFETY: the address of a win64 routine of this process with a cancel routine's two arguments.
-    unsafe { CodePtr::from_raw(routine as usize as u64) }.expect("a function has an address")
 }
 
 exports! { "ntoskrnl.exe" =>

@@ -14,6 +14,7 @@ use nt_abi::mm::{FILE_LOCK, FILE_LOCK_INFO};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{CodePtr, Foreign, Region, Slab, callout};
 use nt_ex::pool;
+use nt_io::cancelable::{Keeper, routine_of, set_routine, take_routine};
 use nt_io::complete;
 use nt_io::irp::{self, IoStatus, Irp};
 use nt_ke::Mutex;
@@ -78,7 +79,7 @@ pub fn uninitialize(lock: FileLock) {
     lock.set(KEY, 0);
     lock.set(FILE_LOCK::FastIoIsQuestionable, 0);
     for request in waiting {
-        if request.packet.swap_code(IRP::CancelRoutine, None).is_some() {
+        if take_routine(request.packet) {
             end_packet(lock, request.packet, request.context, NtStatus::RANGE_NOT_LOCKED);
         }
     }
@@ -123,8 +124,7 @@ impl State {
                 let mut held = self.held.lock();
                 let free = |w: &Waiting| !held.granted.iter().any(|each| range::refuses(each, &w.lock));
                 // A packet without a cancel routine is being cancelled: its routine takes it out.
-                let at =
-                    held.waiting.iter().position(|w| free(w) && w.packet.swap_code(IRP::CancelRoutine, None).is_some());
+                let at = held.waiting.iter().position(|w| free(w) && take_routine(w.packet));
                 let ready = at.and_then(|at| held.waiting.remove(at));
                 if let Some(ready) = &ready {
                     held.granted.push(ready.lock);
@@ -229,28 +229,28 @@ pub fn request(lock: FileLock, request: &Request, packet: Option<Irp>, context: 
     packet.set(IRP::Tail_DriverContext.index(0), lock.get(KEY));
     held.waiting.push_back(Waiting { lock: wanted, packet, context });
     state.publish(&held);
-    packet.set_code(IRP::CancelRoutine, Some(crate::exports::cancel_routine()));
-    let cancelled = packet.get(IRP::Cancel) != 0 && packet.swap_code(IRP::CancelRoutine, None).is_some();
+    let cancelled = set_routine(packet, routine_of::<Waiting>());
     drop(held);
     if cancelled {
-        cancel(packet);
+        Waiting::cancelled(packet);
     }
     None
 }
 
-/// A waiting request was cancelled.
-pub(crate) fn cancel(packet: Irp) {
-    let key = packet.get(IRP::Tail_DriverContext.index(0));
-    let Some(state) = STATES.get(key).map(|state| Arc::clone(&state)) else { return };
-    let found = {
-        let mut held = state.held.lock();
-        let at = held.waiting.iter().position(|each| each.packet == packet);
-        let found = at.and_then(|at| held.waiting.remove(at));
-        state.publish(&held);
-        found
-    };
-    if let Some(request) = found {
-        end_packet(state.lock, packet, request.context, NtStatus::CANCELLED);
+impl Keeper for Waiting {
+    fn cancelled(packet: Irp) {
+        let key = packet.get(IRP::Tail_DriverContext.index(0));
+        let Some(state) = STATES.get(key).map(|state| Arc::clone(&state)) else { return };
+        let found = {
+            let mut held = state.held.lock();
+            let at = held.waiting.iter().position(|each| each.packet == packet);
+            let found = at.and_then(|at| held.waiting.remove(at));
+            state.publish(&held);
+            found
+        };
+        if let Some(request) = found {
+            end_packet(state.lock, packet, request.context, NtStatus::CANCELLED);
+        }
     }
 }
 
@@ -326,10 +326,7 @@ pub fn unlock_all(lock: FileLock, file: u64, process: Option<u64>, key: Option<u
     loop {
         let gone = {
             let mut held = state.held.lock();
-            let at = held
-                .waiting
-                .iter()
-                .position(|w| its(&w.lock) && w.packet.swap_code(IRP::CancelRoutine, None).is_some());
+            let at = held.waiting.iter().position(|w| its(&w.lock) && take_routine(w.packet));
             let gone = at.and_then(|at| held.waiting.remove(at));
             state.publish(&held);
             gone

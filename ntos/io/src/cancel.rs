@@ -5,7 +5,7 @@
 
 use crate::irp::{self, IRP_PREFIX, IoStatus, Irp, PREFIX_CLOSED};
 use crate::rw::store_status;
-use crate::{complete, event, file};
+use crate::{cancelable, event, file};
 use nt_abi::io::{
     FILE_OBJECT, IO_STACK_LOCATION, IRP, IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_SYNCHRONOUS_API,
 };
@@ -35,7 +35,7 @@ fn cancel_of(thread: &Thread, wanted: impl Fn(Irp) -> bool, more: u32) -> usize 
         }
     });
     for &packet in &picked {
-        complete::cancel_irp(packet);
+        cancelable::cancel_irp(packet);
         irp::release(packet);
     }
     picked.len()

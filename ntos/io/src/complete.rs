@@ -15,10 +15,10 @@ use crate::port;
 use crate::system::System;
 use crate::twice;
 use nt_abi::io::{
-    DEVICE_OBJECT, FILE_OBJECT, FO_SKIP_SET_EVENT, FO_SYNCHRONOUS_IO, IO_STACK_LOCATION, IRP, IRP_ASSOCIATED_IRP,
-    IRP_BUFFERED_IO, IRP_CREATE_OPERATION, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION, IRP_PAGING_IO,
-    IRP_READ_OPERATION, IRP_SYNCHRONOUS_API, SL_ERROR_RETURNED, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR,
-    SL_INVOKE_ON_SUCCESS, SL_PENDING_RETURNED,
+    FILE_OBJECT, FO_SKIP_SET_EVENT, FO_SYNCHRONOUS_IO, IO_STACK_LOCATION, IRP, IRP_ASSOCIATED_IRP, IRP_BUFFERED_IO,
+    IRP_CREATE_OPERATION, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION, IRP_PAGING_IO, IRP_READ_OPERATION,
+    IRP_SYNCHRONOUS_API, SL_ERROR_RETURNED, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
+    SL_PENDING_RETURNED,
 };
 use nt_abi::ke::KEVENT;
 use nt_abi::{Bytes, NtStatus};
@@ -354,24 +354,4 @@ fn deliver(
             }
         }
     }
-}
-
-/// IoCancelIrp: marks the packet, and calls its cancel routine if there is one (NT-M-11). The mark and the swap are made
-/// under the cancel spin lock, which drivers that take it rely on; the routine releases it.
-pub fn cancel_irp(packet: Irp) -> bool {
-    let was = irql::current();
-    crate::exports::acquire_cancel_lock();
-    packet.set(IRP::Cancel, 1);
-    let Some(routine) = packet.swap_code(IRP::CancelRoutine, None) else {
-        crate::exports::release_cancel_lock(was);
-        return false;
-    };
-    packet.set(IRP::CancelIrql, was);
-    let device = if packet.get(IRP::CurrentLocation) <= packet.get(IRP::StackCount) {
-        irp::current(packet).ptr(IO_STACK_LOCATION::DeviceObject).map_or(0, Foreign::<DEVICE_OBJECT>::addr)
-    } else {
-        0
-    };
-    let _raised = callout::call(routine, &[device, packet.addr()]);
-    true
 }

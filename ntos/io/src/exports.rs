@@ -13,7 +13,7 @@ use crate::irp::{self, IoStatus, Irp};
 use crate::rw::Arguments;
 use crate::service::{Caller, violation};
 use crate::system::System;
-use crate::{complete, create, device, driver, event, file, info, read, rw, send, write};
+use crate::{cancelable, complete, create, device, driver, event, file, info, read, rw, send, write};
 use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, IO_STACK_LOCATION, IRP};
 use nt_abi::ke::KEVENT;
 use nt_abi::mm::MDL;
@@ -26,7 +26,6 @@ use nt_ke::{Frame, Mode};
 use nt_ob::types::ObjectType;
 use nt_ob::{Handle, Node, object};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Names what a driver's pointer points at; `None` for NULL.
 pub(crate) fn at<T>(address: u64) -> Option<Foreign<T>> {
@@ -166,22 +165,6 @@ pub fn dispatch_raised(driver: Foreign<DRIVER_OBJECT>, major: usize, raised: &Ra
         System::of(&frame.kernel).finding("NT-M-17", "bugcheck", &name, &message);
     }
     raised.status
-}
-
-static CANCEL_LOCK: AtomicBool = AtomicBool::new(false);
-
-/// Takes the cancel spin lock; a cancel routine releases it (NT-M-11).
-pub fn acquire_cancel_lock() {
-    while CANCEL_LOCK.swap(true, Ordering::Acquire) {
-        std::thread::yield_now();
-    }
-    nt_cell::kpcr::set_irql(nt_ke::irql::DISPATCH_LEVEL);
-}
-
-/// Releases the cancel spin lock to the IRQL that the cancel routine read from Irp->CancelIrql.
-pub fn release_cancel_lock(irql: u8) {
-    CANCEL_LOCK.store(false, Ordering::Release);
-    nt_cell::kpcr::set_irql(irql);
 }
 
 /// Reads OBJECT_ATTRIBUTES: root, name, attributes.
@@ -532,13 +515,13 @@ exports! { "ntoskrnl.exe" =>
     }
     Full code IofCompleteRequest(packet: u64, _boost: i8) { if let Some(packet) = at(packet) { complete::complete_request(packet); } }
     Full code IoCompleteRequest(packet: u64, _boost: i8) { if let Some(packet) = at(packet) { complete::complete_request(packet); } }
-    Full code IoCancelIrp(packet: u64) -> u8 { at(packet).map_or(0, |packet| u8::from(complete::cancel_irp(packet))) }
+    Full code IoCancelIrp(packet: u64) -> u8 { at(packet).map_or(0, |packet| u8::from(cancelable::cancel_irp(packet))) }
     Full code IoAcquireCancelSpinLock(irql: u64) {
         let was = nt_ke::irql::current();
-        acquire_cancel_lock();
+        cancelable::acquire_cancel_lock();
         let _gone = vouched(irql).region(1, true).and_then(|r| r.store::<u8>(0, was));
     }
-    Full code IoReleaseCancelSpinLock(irql: u8) { release_cancel_lock(irql); }
+    Full code IoReleaseCancelSpinLock(irql: u8) { cancelable::release_cancel_lock(irql); }
     Full code IoGetCurrentProcess() -> u64 { nt_ps::current_process(&nt_ke::current()).object().addr() }
     Full code PsGetCurrentProcess() -> u64 { nt_ps::current_process(&nt_ke::current()).object().addr() }
     Full code PsGetCurrentProcessId() -> u64 { nt_ps::current_process(&nt_ke::current()).id() }

@@ -9,6 +9,7 @@
 
 pub mod byname;
 pub mod cancel;
+pub mod cancelable;
 mod checks;
 pub mod complete;
 pub mod control;

@@ -13,7 +13,7 @@ use crate::irp::{
 use crate::observe::{self, Request, Scope};
 use crate::service::violation;
 use crate::system::System;
-use crate::{complete, event, file, send, settle, verify};
+use crate::{cancelable, complete, event, file, send, settle, verify};
 use nt_abi::io::{
     DEVICE_OBJECT, DO_BUFFERED_IO, DO_DIRECT_IO, DRIVER_OBJECT, FAST_IO_DISPATCH, FILE_APPEND_DATA, FILE_OBJECT,
     FILE_WRITE_DATA, FO_ALERTABLE_IO, FO_MAILSLOT, FO_NAMED_PIPE, FO_NO_INTERMEDIATE_BUFFERING, FO_SKIP_SET_FAST_IO,
@@ -542,7 +542,7 @@ fn wait_for_file(frame: &Frame, packet: Irp, opened: Foreign<FILE_OBJECT>) {
         if status == NtStatus::SUCCESS {
             return;
         }
-        complete::cancel_irp(packet);
+        cancelable::cancel_irp(packet);
     }
     let _done = wait::wait_for_single(frame, header, Mode::Kernel, false, None);
 }

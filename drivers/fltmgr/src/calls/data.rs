@@ -219,7 +219,7 @@ pub fn perform_asynchronously(
 pub fn cancel(data: Foreign<FLT_CALLBACK_DATA>) -> bool {
     let Some((_, own)) = own_of(data) else { return false };
     let packet = *own.packet.lock();
-    packet.is_some_and(nt_io::complete::cancel_irp)
+    packet.is_some_and(nt_io::cancelable::cancel_irp)
 }
 
 /// FltReissueSynchronousIo for a filter written in Rust: the operation of its callback goes below its instance once more, with

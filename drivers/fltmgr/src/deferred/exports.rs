@@ -1,36 +1,16 @@
 //! The names of FLTMGR.SYS for work items, cancel completions and status callbacks.
 //!
-//! Room: drivers/fltmgr. Called by: compiled minifilters, `nt_io` (cancel). IRQL: as each DDI page says. Locks: none.
+//! Room: drivers/fltmgr. Called by: compiled minifilters. IRQL: as each DDI page says. Locks: none.
 //! Addresses become typed by `crate::exports`, which answers for them.
 
 use crate::exports::{at, code, operation_of, status};
 use crate::filter::{self, Opaque};
 use nt_abi::flt::FLT_CALLBACK_DATA;
-use nt_abi::io::IRP;
 use nt_abi::{Bytes, NtResult, NtStatus};
-use nt_cell::{CodePtr, Foreign, callout, exports};
+use nt_cell::{Foreign, callout, exports};
 use nt_ex::pool;
 use nt_ke::work::WorkQueue;
-use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
-
-extern "win64" fn cancel_thunk(_device: u64, packet: u64) {
-    nt_cell::export::body("fltmgr cancel completion", move || {
-        if let Some(packet) = at::<IRP>(packet) {
-            nt_io::exports::release_cancel_lock(packet.get(IRP::CancelIrql));
-            super::cancelled(packet);
-        }
-    });
-}
-
-/// What stands in Irp->CancelRoutine after FltSetCancelCompletion.
-pub(crate) fn cancel_routine() -> CodePtr {
-    static ADDRESS: LazyLock<CodePtr> = LazyLock::new(|| {
-        let routine: extern "win64" fn(u64, u64) = cancel_thunk;
-        code(routine as usize as u64).expect("a function has an address")
-    });
-    *ADDRESS
-}
 
 nt_abi::layout! {
     /// A work item of either kind.

@@ -15,6 +15,7 @@ use nt_abi::io::{IRP, IRP_MJ_CLOSE, IRP_PAGING_IO};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{CodePtr, Foreign, callout};
 use nt_ex::pool;
+use nt_io::cancelable::{self, Keeper, routine_of};
 use nt_io::irp::Irp;
 use nt_ke::work::WorkQueue;
 use std::sync::Arc;
@@ -64,8 +65,7 @@ pub(crate) fn set_cancel(operation: &Operation, routine: CodePtr) -> NtResult<()
     let packet = operation.packet.ok_or(NtStatus::INVALID_PARAMETER.error())?;
     *operation.cancel.lock() = Some(routine);
     packet.set(IRP::Tail_DriverContext.index(2), operation.key);
-    packet.set_code(IRP::CancelRoutine, Some(exports::cancel_routine()));
-    if packet.get(IRP::Cancel) != 0 && packet.swap_code(IRP::CancelRoutine, None).is_some() {
+    if cancelable::set_routine(packet, routine_of::<Deferred>()) {
         operation.cancel.lock().take();
         return NtStatus::CANCELLED.fail();
     }
@@ -75,17 +75,20 @@ pub(crate) fn set_cancel(operation: &Operation, routine: CodePtr) -> NtResult<()
 /// FltClearCancelCompletion: CANCELLED when the routine runs already.
 pub(crate) fn clear_cancel(operation: &Operation) -> NtResult<()> {
     let packet = operation.packet.ok_or(NtStatus::INVALID_PARAMETER.error())?;
-    let was = packet.swap_code(IRP::CancelRoutine, None);
+    let taken = cancelable::take_routine(packet);
     operation.cancel.lock().take();
-    if was.is_none() && packet.get(IRP::Cancel) != 0 { NtStatus::CANCELLED.fail() } else { Ok(()) }
+    if !taken && packet.get(IRP::Cancel) != 0 { NtStatus::CANCELLED.fail() } else { Ok(()) }
 }
 
-/// The packet is cancelled; no lock is held any more.
-pub(crate) fn cancelled(packet: Irp) {
-    let Some(operation) = crate::operation::by_key(packet.get(IRP::Tail_DriverContext.index(2))) else { return };
-    let routine = operation.cancel.lock().take();
-    if let Some(routine) = routine {
-        let _raised = callout::call(routine, &[operation.block.at(BLOCK::Data).addr()]);
+struct Deferred;
+
+impl Keeper for Deferred {
+    fn cancelled(packet: Irp) {
+        let Some(operation) = crate::operation::by_key(packet.get(IRP::Tail_DriverContext.index(2))) else { return };
+        let routine = operation.cancel.lock().take();
+        if let Some(routine) = routine {
+            let _raised = callout::call(routine, &[operation.block.at(BLOCK::Data).addr()]);
+        }
     }
 }
 

@@ -1,33 +1,13 @@
 //! The names of FLTMGR.SYS for queues of callback data.
 //!
-//! Room: drivers/fltmgr. Called by: compiled minifilters, `nt_io` (cancel). IRQL: as each DDI page says. Locks: none.
+//! Room: drivers/fltmgr. Called by: compiled minifilters. IRQL: as each DDI page says. Locks: none.
 //! Addresses become typed by `crate::exports`, which answers for them.
 
 use super::{Queue, Routines};
 use crate::exports::{at, code, operation_of, status};
 use crate::filter;
-use nt_abi::io::IRP;
 use nt_abi::{Bytes, NtResult, NtStatus};
-use nt_cell::{CodePtr, Foreign, exports};
-use std::sync::LazyLock;
-
-extern "win64" fn cancel_thunk(_device: u64, packet: u64) {
-    nt_cell::export::body("fltmgr queue cancel", move || {
-        if let Some(packet) = at::<IRP>(packet) {
-            nt_io::exports::release_cancel_lock(packet.get(IRP::CancelIrql));
-            super::cancelled(packet);
-        }
-    });
-}
-
-/// What stands in Irp->CancelRoutine of a queued request.
-pub(crate) fn cancel_routine() -> CodePtr {
-    static ADDRESS: LazyLock<CodePtr> = LazyLock::new(|| {
-        let routine: extern "win64" fn(u64, u64) = cancel_thunk;
-        code(routine as usize as u64).expect("a function has an address")
-    });
-    *ADDRESS
-}
+use nt_cell::{Foreign, exports};
 
 fn queue_at(address: u64) -> NtResult<Queue> {
     at(address).ok_or(NtStatus::INVALID_PARAMETER.error())

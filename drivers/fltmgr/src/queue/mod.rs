@@ -13,6 +13,7 @@ use nt_abi::io::{IO_CSQ_IRP_CONTEXT, IRP};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{CodePtr, Foreign, callout};
 use nt_ex::pool;
+use nt_io::cancelable::{self, Keeper, routine_of};
 use nt_io::irp::{self, Irp};
 
 /// A queue: the filter's memory.
@@ -110,9 +111,7 @@ pub(crate) fn insert(
         context.set_ptr(IO_CSQ_IRP_CONTEXT::Csq, Some(queue.at(FLT_CALLBACK_DATA_QUEUE::Csq)));
     }
     set_words(packet, queue.addr(), data.addr());
-    packet.set_code(IRP::CancelRoutine, Some(exports::cancel_routine()));
-    // Cancelled meanwhile: whoever takes the routine out completes the request.
-    if packet.get(IRP::Cancel) != 0 && packet.swap_code(IRP::CancelRoutine, None).is_some() {
+    if cancelable::set_routine(packet, routine_of::<Queued>()) {
         set_words(packet, 0, 0);
         call(queue, FLT_CALLBACK_DATA_QUEUE::RemoveIo, &[queue.addr(), data.addr()]);
         drop(locked);
@@ -123,7 +122,7 @@ pub(crate) fn insert(
 
 /// Takes an entry out if nobody cancels it.
 fn take(queue: Queue, packet: Irp, data: Data) -> bool {
-    if packet.swap_code(IRP::CancelRoutine, None).is_none() {
+    if !cancelable::take_routine(packet) {
         return false;
     }
     set_words(packet, 0, 0);
@@ -158,15 +157,19 @@ pub(crate) fn remove_next(queue: Queue, peek_context: u64) -> Option<Data> {
     }
 }
 
-/// A queued request is cancelled: Remove under the lock, then CompleteCanceled without it (FLT-Q-04).
-pub(crate) fn cancelled(packet: Irp) {
-    let address = packet.get(IRP::Tail_DriverContext.index(QUEUE_WORD));
-    let Some(data) = data_of(packet).filter(|_| address != 0) else { return };
-    let queue: Queue = Foreign::of_table(address);
-    {
-        let Ok(_locked) = lock(queue) else { return };
-        set_words(packet, 0, 0);
-        call(queue, FLT_CALLBACK_DATA_QUEUE::RemoveIo, &[queue.addr(), data.addr()]);
+struct Queued;
+
+impl Keeper for Queued {
+    /// A queued request is cancelled: Remove under the lock, then CompleteCanceled without it (FLT-Q-04).
+    fn cancelled(packet: Irp) {
+        let address = packet.get(IRP::Tail_DriverContext.index(QUEUE_WORD));
+        let Some(data) = data_of(packet).filter(|_| address != 0) else { return };
+        let queue: Queue = Foreign::of_table(address);
+        {
+            let Ok(_locked) = lock(queue) else { return };
+            set_words(packet, 0, 0);
+            call(queue, FLT_CALLBACK_DATA_QUEUE::RemoveIo, &[queue.addr(), data.addr()]);
+        }
+        call(queue, FLT_CALLBACK_DATA_QUEUE::CompleteCanceledIo, &[queue.addr(), data.addr()]);
     }
-    call(queue, FLT_CALLBACK_DATA_QUEUE::CompleteCanceledIo, &[queue.addr(), data.addr()]);
 }

@@ -144,20 +144,6 @@ nt_cell::thunk! {
         0
     }
 }
-nt_cell::thunk! {
-    /// The cancel routine of requests that wait in a pin's queue; it is called with the cancel lock held.
-    cancel_routine, cancel_routine_thunk(_device: u64, packet: u64) -> u64 {
-        if let Some(packet) = at::<IRP>(packet) {
-            nt_io::exports::release_cancel_lock(packet.get(IRP::CancelIrql));
-            let file = irp::current(packet).ptr(IO_STACK_LOCATION::FileObject);
-            if let Some(native) = file.and_then(dispatch::object_header).and_then(object::native) {
-                native.cancel(packet);
-            }
-        }
-        0
-    }
-}
-
 /// The GUID that a pointer names; `None` for NULL.
 fn guid(address: u64) -> Option<GUID> {
     if address == 0 {

@@ -15,12 +15,13 @@ use crate::notify::packet::{Ended, give, pend};
 use crate::notify::record::{Form, Kept};
 use nt_abi::NtStatus;
 use nt_abi::io::{
-    FILE_ACTION_RENAMED_OLD_NAME, FILE_OBJECT, FO_CLEANUP_COMPLETE, IO_STACK_LOCATION, IRP,
+    FILE_ACTION_RENAMED_OLD_NAME, FILE_OBJECT, FO_CLEANUP_COMPLETE, IO_STACK_LOCATION,
     IRP_MN_NOTIFY_CHANGE_DIRECTORY_EX,
 };
 use nt_abi::ke::LIST_ENTRY;
 use nt_cell::{CodePtr, Foreign, Slab, callout};
 use nt_ex::pool;
+use nt_io::cancelable;
 use nt_io::irp::{self, Irp};
 use nt_io::notify::CLASS_EXTENDED;
 use nt_ke::{Mutex, list};
@@ -200,8 +201,7 @@ impl Watcher {
 
     /// Takes out the first packet that nobody is cancelling.
     fn next(&mut self) -> Option<Irp> {
-        let free = |packet: &Irp| packet.swap_code(IRP::CancelRoutine, None).is_some();
-        let at = self.waiting.iter().position(free)?;
+        let at = self.waiting.iter().position(|&packet| cancelable::take_routine(packet))?;
         self.waiting.remove(at)
     }
 

@@ -8,8 +8,9 @@
 use nt_abi::NtStatus;
 use nt_abi::io::{IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION};
 use nt_abi::ke::LIST_ENTRY;
-use nt_cell::{CodePtr, Foreign, Region};
+use nt_cell::{Foreign, Region};
 use nt_ex::pool;
+use nt_io::cancelable::{self, Keeper, routine_of};
 use nt_io::complete;
 use nt_io::irp::{self, IoStatus, Irp};
 
@@ -43,18 +44,18 @@ pub(super) fn free_subject(address: u64) {
     }
 }
 
-extern "win64" fn cancelled(_device: u64, packet: u64) {
-    let packet = Foreign::<IRP>::of_table(packet);
-    nt_io::exports::release_cancel_lock(packet.get(IRP::CancelIrql));
-    super::cancel(packet.get(IRP::Tail_DriverContext.index(0)), packet);
+struct Requests;
+
+impl Keeper for Requests {
+    fn cancelled(packet: Irp) {
+        super::cancel(packet.get(IRP::Tail_DriverContext.index(0)), packet);
+    }
 }
 
 /// Lets a packet wait; `true` when it was cancelled already, and is the caller's to end.
 pub(super) fn pend(packet: Irp, key: u64) -> bool {
     packet.set(IRP::Tail_DriverContext.index(0), key);
-    let routine: extern "win64" fn(u64, u64) = cancelled;
-    packet.set_code(IRP::CancelRoutine, Some(CodePtr::from(routine)));
-    packet.get(IRP::Cancel) != 0 && packet.swap_code(IRP::CancelRoutine, None).is_some()
+    cancelable::set_routine(packet, routine_of::<Requests>())
 }
 
 /// Puts the records where the requestor gets them.

@@ -4,13 +4,14 @@
 //! Source: "Granting Oplocks", "Acknowledging Oplock Breaks", the pages of the controls; rules NT-OPL-01 to NT-OPL-04, NT-OPL-09.
 
 use super::kind::{self, Beside, Kind};
-use super::packet::{self, Asked, Ended, Request, arm, disarm};
+use super::packet::{self, Asked, Ended, Request, arm};
 use super::state::{Holder, State};
 use super::{
     OPLOCK, OPLOCK_FSCTRL_FLAG_ALL_KEYS_MATCH, Oplock, STATES, Subject, existing, is_held, is_one_owner, would_break,
 };
 use nt_abi::NtStatus;
 use nt_abi::io::*;
+use nt_io::cancelable::take_routine;
 use nt_io::file;
 use nt_io::irp::{self, Irp};
 use nt_trace::rule;
@@ -188,7 +189,7 @@ fn grant(oplock: Oplock, request: Request, file: u64, kind: Kind, (opens, flags)
                     Beside::Broken => NtStatus::SUCCESS,
                     Beside::Yes | Beside::No => return true,
                 };
-                let Some(old) = holder.request.take_if(|request| disarm(request.irp)) else { return true };
+                let Some(old) = holder.request.take_if(|request| take_routine(request.irp)) else { return true };
                 due.ended.push(Ended::new(old, holder.kind, None, status));
                 false
             });
@@ -263,7 +264,7 @@ fn acknowledge(oplock: Oplock, request: Request, file: u64, accept: Accept) -> N
         if arm(packet, key) {
             due.ended.extend(inner.holders.remove(at).ended(|_| NtStatus::CANCELLED));
         } else if Kind::both(Some(kept), to) != Some(kept)
-            && let Some(request) = holder.request.take_if(|request| disarm(request.irp))
+            && let Some(request) = holder.request.take_if(|request| take_routine(request.irp))
             && !holder.broken(request, to, None, &mut due.ended)
         {
             inner.holders.remove(at); // it gave way to an operation that did not wait

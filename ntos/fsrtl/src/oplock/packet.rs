@@ -7,7 +7,8 @@
 use super::kind::{Kind, Opening};
 use nt_abi::io::{FILE_OPLOCK_BROKEN_TO_LEVEL_2, FILE_OPLOCK_BROKEN_TO_NONE, IRP};
 use nt_abi::{NtResult, NtStatus};
-use nt_cell::{CodePtr, Foreign, Region};
+use nt_cell::Region;
+use nt_io::cancelable::{Keeper, routine_of, set_routine};
 use nt_io::complete;
 use nt_io::irp::{self, IoStatus, Irp};
 
@@ -134,21 +135,16 @@ impl Ended {
     }
 }
 
-extern "win64" fn cancelled(_device: u64, packet: u64) {
-    let packet = Foreign::<IRP>::of_table(packet);
-    nt_io::exports::release_cancel_lock(packet.get(IRP::CancelIrql));
-    super::cancel(packet.get(IRP::Tail_DriverContext.index(0)), packet);
+struct Requests;
+
+impl Keeper for Requests {
+    fn cancelled(packet: Irp) {
+        super::cancel(packet.get(IRP::Tail_DriverContext.index(0)), packet);
+    }
 }
 
 /// Lets a packet be cancelled; `true` when it was already, and is the caller's to end.
 pub(super) fn arm(packet: Irp, key: u64) -> bool {
     packet.set(IRP::Tail_DriverContext.index(0), key);
-    let routine: extern "win64" fn(u64, u64) = cancelled;
-    packet.set_code(IRP::CancelRoutine, Some(CodePtr::from(routine)));
-    packet.get(IRP::Cancel) != 0 && disarm(packet)
-}
-
-/// Takes the packet from whoever could cancel it; `false` when that one has it.
-pub(super) fn disarm(packet: Irp) -> bool {
-    packet.swap_code(IRP::CancelRoutine, None).is_some()
+    set_routine(packet, routine_of::<Requests>())
 }

@@ -5,12 +5,12 @@
 //! A packet in here can be cancelled: who takes its cancel routine out has it; its own cancel routine finds it here.
 
 use super::kind::{self, Kind, Opening, Operation, operation_of};
-use super::packet::{End, Ended, Request, arm, disarm};
+use super::packet::{End, Ended, Request, arm};
 use super::{Act, OPLOCK, OPLOCK_FLAG_IGNORE_OPLOCK_KEYS, Oplock, STATES, Subject, is_one_owner};
 use nt_abi::NtStatus;
 use nt_abi::io::{IO_STACK_LOCATION, IRP, IRP_MJ_CREATE};
 use nt_abi::ke::KEVENT;
-use nt_io::complete;
+use nt_io::cancelable::{self, take_routine};
 use nt_io::event::LocalEvent;
 use nt_io::irp::{self, IoStatus, Irp};
 use nt_ke::dispatcher;
@@ -62,7 +62,7 @@ impl Holder {
 
     /// Takes its request from whoever could cancel it; `false` when it is being cancelled.
     pub(super) fn lets_go(&self) -> bool {
-        self.request.as_ref().is_none_or(|request| disarm(request.irp))
+        self.request.as_ref().is_none_or(|request| take_routine(request.irp))
     }
 
     /// What is told when nothing of it is left.
@@ -135,7 +135,7 @@ impl Inner {
                 return true;
             }
             // One that is being cancelled is gone: its cancel routine takes it out.
-            let Some(request) = holder.request.take_if(|request| disarm(request.irp)) else { return true };
+            let Some(request) = holder.request.take_if(|request| take_routine(request.irp)) else { return true };
             waits |= effect.wait;
             let modes = matches!(act.operation, Operation::Conflict).then(|| by.and_then(create_of)).flatten();
             holder.broken(request, effect.to, modes, ended)
@@ -148,14 +148,14 @@ impl Inner {
         let mut at = 0;
         while at < self.waiters.len() {
             let (subject, flags) = (self.waiters[at].subject, self.waiters[at].flags);
-            if self.break_for(&subject.act, Some(subject.irp), flags, &mut due.ended) || !disarm(subject.irp) {
+            if self.break_for(&subject.act, Some(subject.irp), flags, &mut due.ended) || !take_routine(subject.irp) {
                 at += 1;
             } else {
                 due.released.push((self.waiters.remove(at), NtStatus::SUCCESS));
             }
         }
         if !self.is_breaking() {
-            due.notified.extend(self.notified.extract_if(.., |request| disarm(request.irp)));
+            due.notified.extend(self.notified.extract_if(.., |request| take_routine(request.irp)));
         }
     }
 
@@ -242,7 +242,7 @@ impl State {
         let (frame, header) = (nt_ke::current(), event.at(KEVENT::Header));
         let mode = if subject.irp.get(IRP::RequestorMode) == 0 { Mode::Kernel } else { Mode::User };
         if wait::wait_for_single(&frame, header, mode, false, None) != NtStatus::SUCCESS {
-            complete::cancel_irp(subject.irp);
+            cancelable::cancel_irp(subject.irp);
             let _over = wait::wait_for_single(&frame, header, Mode::Kernel, false, None);
         }
         irp::status(subject.irp).status

@@ -186,10 +186,6 @@ impl KsObject for PinObject {
         }
     }
 
-    fn cancel(&self, packet: Irp) {
-        queue::finish(&self.0, self.0.queue.cancel(packet));
-    }
-
     fn cleanup(&self) {
         let _down = self.0.set_state(KSSTATE_STOP); // KS-PN-22
     }

@@ -9,8 +9,8 @@
 mod pointers;
 
 use crate::avs::pin::{AvPin, Flag};
-use crate::probe;
-use nt_abi::io::IRP;
+use crate::{dispatch, object, probe};
+use nt_abi::io::{IO_STACK_LOCATION, IRP};
 use nt_abi::ks::{
     KSEVENT_CONNECTION_ENDOFSTREAM, KSEVENTSETID_Connection, KSSTREAM_HEADER, KSSTREAM_HEADER_OPTIONSF_ENDOFSTREAM,
     KSSTREAM_POINTER, KSSTREAM_POINTER_OFFSET,
@@ -18,6 +18,7 @@ use nt_abi::ks::{
 use nt_abi::mm::MDL;
 use nt_abi::{Field, NtResult, NtStatus};
 use nt_cell::{CodePtr, Foreign};
+use nt_io::cancelable::{self, Keeper, routine_of};
 use nt_io::irp::{self, IoStatus, Irp};
 use nt_ke::Mutex;
 use std::collections::VecDeque;
@@ -221,8 +222,7 @@ impl Queue {
         }
         let mut inner = self.inner.lock();
         // With the lock held: the cancel routine finds the request, or it is not called at all.
-        packet.set_code(IRP::CancelRoutine, Some(super::exports::cancel_routine()));
-        if packet.get(IRP::Cancel) != 0 && packet.swap_code(IRP::CancelRoutine, None).is_some() {
+        if cancelable::set_routine(packet, routine_of::<AvPin>()) {
             return NtStatus::CANCELLED.fail();
         }
         let first = inner.from(inner.leading) == inner.frames.len();
@@ -373,6 +373,16 @@ impl Queue {
     }
 }
 
+impl Keeper for AvPin {
+    fn cancelled(packet: Irp) {
+        let file = irp::current(packet).ptr(IO_STACK_LOCATION::FileObject);
+        let object = file.and_then(dispatch::object_header).and_then(object::native);
+        if let Some(pin) = object.and_then(|object| object.av_pin()) {
+            finish(&pin, pin.queue().cancel(packet));
+        }
+    }
+}
+
 /// Finishes what a queue has let go: the cancel callbacks first, at DISPATCH_LEVEL (KS-AV-28), then the packets.
 pub fn finish(pin: &AvPin, done: Done) {
     if pin.has(Flag::EosEvents) {
@@ -388,7 +398,7 @@ pub fn finish(pin: &AvPin, done: Done) {
         }
     }
     for Ended { packet, result } in done.ended {
-        let _cleared = packet.swap_code(IRP::CancelRoutine, None);
+        let _taken = cancelable::take_routine(packet);
         irp::set_status(packet, result);
         nt_io::complete::complete_request(packet);
     }

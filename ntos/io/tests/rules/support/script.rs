@@ -118,7 +118,7 @@ pub(super) static SCRIPTS: Mutex<Vec<(u64, Arc<Script>)>> = nt_ke::lock::Mutex::
 
 extern "win64" fn cancel_routine(device: u64, packet: u64) {
     let packet = Foreign::<IRP>::of_table(packet);
-    nt_io::exports::release_cancel_lock(packet.get(IRP::CancelIrql));
+    nt_io::cancelable::release_cancel_lock(packet.get(IRP::CancelIrql));
     let script = SCRIPTS.lock().iter().find(|(at, _)| *at == device).map(|(_, script)| Arc::clone(script));
     let Some(script) = script else { return };
     if let Some(held) = script.take(Some(packet)) {
