@@ -30,11 +30,7 @@ type Raw = (u64, u64, u64, u64, u64, u32, u32, u8);
 fn transfer(direction: Direction, (file, event, context, iosb, buffer, length, key, mode): Raw) -> u32 {
     let (Some(file), Some(iosb)) = (at(file), at(iosb)) else { return NtStatus::INVALID_PARAMETER.0 };
     let mode = Mode::from_raw(mode);
-    let buffer = match mode {
-        Mode::User => Addr::user(buffer),
-        // SAFETY: S-3: a kernel-mode requestor answers for its buffer (KS-W-15).
-        Mode::Kernel => unsafe { Addr::vouched(buffer) },
-    };
+    let buffer = given(buffer, mode);
     let request =
         Transfer { file, event: at(event), port_context: context, iosb, buffer, length, key, mode, direction };
     clientio::transfer(&nt_ke::current(), &request).0

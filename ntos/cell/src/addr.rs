@@ -7,6 +7,7 @@
 use crate::foreign::Foreign;
 use crate::region::{Fault, Region};
 use crate::{UserBlock, arena};
+use nt_abi::Word;
 
 /// An address given by a caller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +62,18 @@ impl Addr {
             return Ok(unsafe { Region::from_raw(self.value, len) });
         }
         Region::user(self.value, len).ok_or(Fault { address: self.value.max(arena::probe_address()), write: false })
+    }
+
+    /// Loads a `W` from this address; see [`region`](Self::region).
+    #[inline]
+    pub fn load<W: Word>(self, kernel: bool) -> Result<W, Fault> {
+        self.region(size_of::<W>(), kernel)?.load::<W>(0)
+    }
+
+    /// Stores a `W` at this address; see [`region`](Self::region).
+    #[inline]
+    pub fn store<W: Word>(self, kernel: bool, value: W) -> Result<(), Fault> {
+        self.region(size_of::<W>(), kernel)?.store::<W>(0, value)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::irp::{self, IRP_PREFIX, IoStatus, Irp, PREFIX_CLOSED};
 use crate::rw::store_status;
-use crate::{cancelable, event, file};
+use crate::{cancelable, event, file, service};
 use nt_abi::io::{
     FILE_OBJECT, IO_STACK_LOCATION, IRP, IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_SYNCHRONOUS_API,
 };
@@ -59,7 +59,7 @@ fn probe(frame: &Frame, iosb: Addr) -> NtResult<()> {
     if frame.mode() == Mode::Kernel {
         return Ok(());
     }
-    iosb.region(16, false).and_then(|block| block.probe_write()).map_err(|_| NtStatus::ACCESS_VIOLATION.error())
+    service::probe_block(iosb)
 }
 
 /// NtCancelIoFile: this thread's requests on the file (NT-X-01).

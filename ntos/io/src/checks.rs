@@ -31,8 +31,7 @@ pub(crate) fn capture<W: nt_abi::Word>(at: Addr, kernel: bool) -> NtResult<Optio
     if !kernel && !at.value().is_multiple_of(4) {
         return NtStatus::DATATYPE_MISALIGNMENT.fail();
     }
-    let region = at.region(size_of::<W>(), kernel).map_err(violation)?;
-    region.load::<W>(0).map(Some).map_err(violation)
+    at.load(kernel).map(Some).map_err(violation)
 }
 
 pub(crate) fn check_access(direction: Direction, granted: u32, flags: u32) -> NtResult<()> {

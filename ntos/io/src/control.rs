@@ -10,7 +10,7 @@ use crate::observe::{self, Request, Scope};
 use crate::rw::{own_by_service, run_service};
 use crate::service::{Caller, violation};
 use crate::system::System;
-use crate::{event, file};
+use crate::{event, file, service};
 use nt_abi::io::{
     DEVICE_OBJECT, DRIVER_OBJECT, FAST_IO_DISPATCH, FILE_OBJECT, FILE_READ_DATA, FILE_WRITE_DATA, IO_STACK_LOCATION,
     IRP, IRP_BUFFERED_IO, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION, IRP_MJ_DEVICE_CONTROL,
@@ -55,7 +55,7 @@ fn control(frame: &Frame, args: &ControlArguments) -> NtResult<NtStatus> {
     let (object, granted) = event::reference(frame, args.caller.handle, ObjectType::File, 0, frame.mode())?;
     let opened: ObjectRef<FILE_OBJECT> = object.retype();
     if !kernel {
-        args.caller.iosb.region(16, false).and_then(|block| block.probe_write()).map_err(violation)?;
+        service::probe_block(args.caller.iosb)?;
         let access = (args.code >> 14) & 3;
         if (access & 1 != 0 && granted & FILE_READ_DATA == 0) || (access & 2 != 0 && granted & FILE_WRITE_DATA == 0) {
             return NtStatus::ACCESS_DENIED.fail();

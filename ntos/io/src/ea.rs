@@ -126,7 +126,7 @@ fn set(frame: &Frame, handle: Handle, iosb: Addr, buffer: Addr, length: u32) -> 
     let kernel = frame.mode() == Mode::Kernel;
     let list = buffer.region(length as usize, kernel).and_then(nt_cell::Region::to_vec).map_err(violation)?;
     if !kernel {
-        iosb.region(16, false).and_then(|block| block.probe_write()).map_err(violation)?;
+        service::probe_block(iosb)?;
     }
     let opened = service::open(frame, handle, FILE_WRITE_EA)?;
     if let Err(at) = check_full(&list) {

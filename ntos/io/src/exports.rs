@@ -18,7 +18,7 @@ use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, IO_STACK_LOCATION, IRP};
 use nt_abi::ke::KEVENT;
 use nt_abi::mm::MDL;
 use nt_abi::ob::{OBJECT_ATTRIBUTES, UNICODE_STRING};
-use nt_abi::{Bytes, NtError, NtResult, NtStatus};
+use nt_abi::{Bytes, NtError, NtResult, NtStatus, Word};
 use nt_cell::callout::Raised;
 use nt_cell::{Addr, CodePtr, Foreign, Region, exports};
 use nt_ke::dispatcher::EventType;
@@ -51,6 +51,21 @@ pub(crate) fn given(frame: &Frame, address: u64) -> Addr {
 pub(crate) fn vouched(address: u64) -> Addr {
     // SAFETY: S-3, as above.
     unsafe { Addr::vouched(address) }
+}
+
+/// Reads a parameter of a service.
+pub(crate) fn load<W: Word>(frame: &Frame, from: u64) -> NtResult<W> {
+    given(frame, from).load(frame.mode() == Mode::Kernel).map_err(violation)
+}
+
+/// Writes what a service gives back.
+pub(crate) fn store<W: Word>(frame: &Frame, to: u64, value: W) -> NtResult<()> {
+    given(frame, to).store(frame.mode() == Mode::Kernel, value).map_err(violation)
+}
+
+/// Reads a timeout that may be absent.
+pub(crate) fn timeout(frame: &Frame, from: u64) -> NtResult<Option<i64>> {
+    if from == 0 { Ok(None) } else { load(frame, from).map(Some) }
 }
 
 pub(crate) fn code(address: u64) -> Option<CodePtr> {
@@ -227,7 +242,7 @@ pub(crate) fn create_file(frame: &Frame, raw: &RawCreate) -> NtResult<NtStatus> 
     let (root, name, flags) = attributes(frame, raw.attributes)?;
     let allocation = match raw.allocation {
         0 => 0,
-        address => given(frame, address).region(8, kernel).and_then(|r| r.load::<i64>(0)).map_err(violation)?,
+        address => load(frame, address)?,
     };
     let ea = match raw.ea_length {
         0 => None,
@@ -301,16 +316,6 @@ pub(crate) fn query(frame: &Frame, handle: u64, iosb: u64, buffer: u64, length: 
     InfoArguments { handle: Handle(handle), iosb: given(frame, iosb), buffer: given(frame, buffer), length, class }
 }
 
-/// Reads an optional LARGE_INTEGER timeout.
-fn timeout(frame: &Frame, address: u64) -> NtResult<Option<i64>> {
-    if address == 0 {
-        return Ok(None);
-    }
-    let kernel = frame.mode() == Mode::Kernel;
-    let region = given(frame, address).region(8, kernel);
-    region.and_then(|r| r.load::<i64>(0)).map(Some).map_err(|_| NtStatus::ACCESS_VIOLATION.error())
-}
-
 fn create_event(frame: &Frame, out: u64, access: u32, attrs: u64, kind: u32, state: u8) -> NtResult<NtStatus> {
     let kernel = frame.mode() == Mode::Kernel;
     let slot = given(frame, out).region(8, kernel).map_err(violation)?;
@@ -350,8 +355,7 @@ fn create_device(driver: u64, extension: u32, name: u64, kind: u32, flags: u32, 
     let name = at::<UNICODE_STRING>(name).map(nt_rtl::unicode::text);
     let spec = DeviceSpec { extension: extension as usize, name: name.as_deref(), kind, characteristics: flags };
     let made = device::create(&frame.kernel, need::<DRIVER_OBJECT>(driver)?, &spec)?;
-    let slot = vouched(out).region(8, true).map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
-    slot.store::<u64>(0, made.body().addr()).map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
+    vouched(out).store(true, made.body().addr()).map_err(violation)?;
     Ok(NtStatus::SUCCESS)
 }
 
@@ -382,7 +386,7 @@ fn build_request(
     if let Some(direction) = direction {
         let start = match offset {
             0 => 0,
-            address => vouched(address).region(8, true).and_then(|r| r.load::<i64>(0)).unwrap_or(0),
+            address => vouched(address).load(true).unwrap_or(0),
         };
         stack.set(IO_STACK_LOCATION::Write_Length, length);
         stack.set(IO_STACK_LOCATION::Write_ByteOffset, start);
@@ -442,7 +446,7 @@ exports! { "ntoskrnl.exe" =>
     }
     Full code ZwSetEvent(handle: u64, previous: u64) -> u32 {
         zw(|frame| status(event::change(frame, Handle(handle), true).map(|was| {
-            if previous != 0 { let _gone = vouched(previous).region(4, true).and_then(|r| r.store::<i32>(0, was)); }
+            if previous != 0 { let _gone = vouched(previous).store(true, was); }
             NtStatus::SUCCESS
         })))
     }
@@ -519,7 +523,7 @@ exports! { "ntoskrnl.exe" =>
     Full code IoAcquireCancelSpinLock(irql: u64) {
         let was = nt_ke::irql::current();
         cancelable::acquire_cancel_lock();
-        let _gone = vouched(irql).region(1, true).and_then(|r| r.store::<u8>(0, was));
+        let _gone = vouched(irql).store(true, was);
     }
     Full code IoReleaseCancelSpinLock(irql: u8) { cancelable::release_cancel_lock(irql); }
     Full code IoGetCurrentProcess() -> u64 { nt_ps::current_process(&nt_ke::current()).object().addr() }
@@ -571,7 +575,7 @@ fn named_event(out: u64, kind: EventType) -> u64 {
         let access = 0x001F_0003;
         let Ok(handle) = event::create(frame, access, nt_abi::ob::OBJ_KERNEL_HANDLE, kind, true) else { return 0 };
         let found = event::reference(frame, handle, ObjectType::Event, 0, Mode::Kernel);
-        let _gone = vouched(out).region(8, true).and_then(|slot| slot.store::<u64>(0, handle.0));
+        let _gone = vouched(out).store(true, handle.0);
         found.map_or(0, |(object, _)| object.body().view::<KEVENT>().addr())
     })
 }

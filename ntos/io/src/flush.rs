@@ -5,7 +5,7 @@
 
 use crate::irp::IoStatus;
 use crate::rw::store_status;
-use crate::{device, event, file, info, observe};
+use crate::{device, event, file, info, observe, service};
 use nt_abi::io::{
     FILE_APPEND_DATA, FILE_OBJECT, FILE_WRITE_DATA, FO_NAMED_PIPE, IO_STACK_LOCATION, IRP_MJ_FLUSH_BUFFERS,
 };
@@ -39,8 +39,7 @@ pub fn nt_flush_buffers_file_ex(frame: &Frame, handle: Handle, flags: u32, iosb:
 fn flush(frame: &Frame, handle: Handle, iosb: Addr, minor: u8) -> NtResult<NtStatus> {
     let kernel = frame.mode() == Mode::Kernel;
     if !kernel {
-        let probed = iosb.region(16, false).and_then(|block| block.probe_write());
-        probed.map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
+        service::probe_block(iosb)?;
     }
     let (object, granted) = event::reference(frame, handle, ObjectType::File, 0, frame.mode())?;
     let opened: ObjectRef<FILE_OBJECT> = object.retype();

@@ -51,14 +51,14 @@ fn gather(frame: &Frame, args: &GatherArguments) -> NtResult<NtStatus> {
     service::probe(frame, args.caller.iosb, args.caller.iosb, 16)?;
     let offset = match args.byte_offset.value() {
         0 => return NtStatus::INVALID_PARAMETER.fail(),
-        _ => args.byte_offset.region(8, kernel).and_then(|at| at.load::<i64>(0)).map_err(violation)?,
+        _ => args.byte_offset.load::<i64>(kernel).map_err(violation)?,
     };
     if offset < -1 {
         return NtStatus::INVALID_PARAMETER.fail();
     }
     let key = match args.key.value() {
         0 => 0,
-        _ => args.key.region(4, kernel).and_then(|at| at.load::<u32>(0)).map_err(violation)?,
+        _ => args.key.load(kernel).map_err(violation)?,
     };
     let pages = args.length / PAGE;
     let array = args.segments.region(pages as usize * 8, kernel).map_err(violation)?;

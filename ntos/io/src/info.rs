@@ -10,7 +10,7 @@ use crate::irp::{self, IoStatus};
 use crate::observe::{self, Request};
 use crate::service::violation;
 use crate::system::System;
-use crate::{event, file, port, target};
+use crate::{event, file, port, service, target};
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_WRITE_ATTRIBUTES, FILE_WRITE_DATA,
     FO_ALERTABLE_IO, FO_NO_INTERMEDIATE_BUFFERING, FO_SEQUENTIAL_ONLY, FO_SKIP_COMPLETION_PORT, FO_SKIP_SET_EVENT,
@@ -190,7 +190,7 @@ fn probe(frame: &Frame, args: &InfoArguments, write: bool) -> NtResult<()> {
     if frame.mode() == Mode::Kernel {
         return Ok(());
     }
-    args.iosb.region(16, false).and_then(|block| block.probe_write()).map_err(violation)?;
+    service::probe_block(args.iosb)?;
     let buffer = args.buffer.region(args.length as usize, false).map_err(violation)?;
     if write { buffer.probe_write() } else { buffer.probe_read() }.map_err(violation)
 }

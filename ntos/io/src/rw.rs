@@ -140,7 +140,7 @@ fn call(frame: &Frame, direction: Direction, args: &Arguments) -> NtStatus {
 /// What is told of a call that no request came of.
 fn refused(frame: &Frame, direction: Direction, args: &Arguments) -> Request {
     let kernel = frame.mode() == Mode::Kernel;
-    let offset = args.byte_offset.region(8, kernel).and_then(|at| at.load::<i64>(0));
+    let offset = args.byte_offset.load(kernel);
     let request = observe::by_handle(frame, direction.major(), args.handle);
     Request { offset: offset.unwrap_or(0), length: args.length, ..request }
 }

@@ -57,12 +57,17 @@ pub fn violation(_: nt_cell::Fault) -> NtError {
     NtStatus::ACCESS_VIOLATION.error()
 }
 
+/// Probes the status block of a user caller.
+pub fn probe_block(iosb: Addr) -> NtResult<()> {
+    iosb.region(16, false).and_then(|block| block.probe_write()).map_err(violation)
+}
+
 /// Probes the status block and the buffer of a user caller.
 pub fn probe(frame: &Frame, iosb: Addr, buffer: Addr, length: u32) -> NtResult<()> {
     if frame.mode() == Mode::Kernel {
         return Ok(());
     }
-    iosb.region(16, false).and_then(|block| block.probe_write()).map_err(violation)?;
+    probe_block(iosb)?;
     buffer.region(length as usize, false).and_then(|out| out.probe_write()).map_err(violation)
 }
 

@@ -11,6 +11,7 @@ use nt_abi::mm::{MmFlushForDelete, SECTION_OBJECT_POINTERS};
 use nt_abi::ob::OBJECT_ATTRIBUTES;
 use nt_abi::{NtError, NtResult, NtStatus, Word};
 use nt_cell::{Addr, Foreign, exports};
+use nt_io::service::violation;
 use nt_ke::{Frame, Mode};
 use nt_ob::Handle;
 use nt_ob::types::ObjectType;
@@ -25,13 +26,11 @@ fn given(frame: &Frame, address: u64) -> Addr {
 }
 
 fn load<W: Word>(frame: &Frame, from: u64) -> NtResult<W> {
-    let region = given(frame, from).region(size_of::<W>(), frame.mode() == Mode::Kernel);
-    region.and_then(|region| region.load::<W>(0)).map_err(|_| NtStatus::ACCESS_VIOLATION.error())
+    given(frame, from).load(frame.mode() == Mode::Kernel).map_err(violation)
 }
 
 fn store<W: Word>(frame: &Frame, to: u64, value: W) -> NtResult<()> {
-    let region = given(frame, to).region(size_of::<W>(), frame.mode() == Mode::Kernel);
-    region.and_then(|region| region.store::<W>(0, value)).map_err(|_| NtStatus::ACCESS_VIOLATION.error())
+    given(frame, to).store(frame.mode() == Mode::Kernel, value).map_err(violation)
 }
 
 /// Runs a service with the caller's previous mode, or as Zw does, with kernel mode (NT-B-11).

@@ -3,10 +3,10 @@
 //! Room: ntos/io. Called by: compiled drivers. IRQL: PASSIVE_LEVEL. Calls: [`super`], [`crate::event`], [`crate::thread`].
 
 use super::Duplicate;
-use crate::exports::{at, attributes, code, given, type_slot, zw};
+use crate::exports::{at, attributes, code, load, store, timeout, type_slot, zw};
 use crate::{event, thread};
 use nt_abi::ob::UNICODE_STRING;
-use nt_abi::{Bytes, NtError, NtResult, NtStatus, Word};
+use nt_abi::{Bytes, NtError, NtResult, NtStatus};
 use nt_cell::{Foreign, exports};
 use nt_ke::wait::WaitType;
 use nt_ke::{Frame, Mode};
@@ -15,20 +15,6 @@ use nt_ob::{Handle, object};
 
 fn status(result: NtResult<NtStatus>) -> u32 {
     result.unwrap_or_else(NtError::status).0
-}
-
-fn load<W: Word>(frame: &Frame, from: u64) -> NtResult<W> {
-    let region = given(frame, from).region(size_of::<W>(), frame.mode() == Mode::Kernel);
-    region.and_then(|region| region.load::<W>(0)).map_err(|_| NtStatus::ACCESS_VIOLATION.error())
-}
-
-fn store<W: Word>(frame: &Frame, to: u64, value: W) -> NtResult<()> {
-    let region = given(frame, to).region(size_of::<W>(), frame.mode() == Mode::Kernel);
-    region.and_then(|region| region.store::<W>(0, value)).map_err(|_| NtStatus::ACCESS_VIOLATION.error())
-}
-
-fn timeout(frame: &Frame, from: u64) -> NtResult<Option<i64>> {
-    if from == 0 { Ok(None) } else { load::<i64>(frame, from).map(Some) }
 }
 
 fn wait_one(frame: &Frame, handle: u64, alertable: u8, at_most: u64) -> u32 {

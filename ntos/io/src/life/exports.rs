@@ -2,33 +2,19 @@
 //!
 //! Room: ntos/io. Called by: compiled drivers, through the loader. Calls: [`crate::cancel`], [`crate::port`], [`super`].
 
-use crate::exports::{at, given, zw};
+use crate::exports::{at, given, store, timeout, zw};
 use crate::irp::IoStatus;
 use crate::port::{self, Packet};
 use crate::{cancel, life};
 use nt_abi::io::IRP;
 use nt_abi::ke::KSEMAPHORE;
 use nt_abi::{NtError, NtResult, NtStatus};
-use nt_cell::{Addr, Foreign, exports};
+use nt_cell::{Foreign, exports};
 use nt_ke::{Frame, Mode};
 use nt_ob::Handle;
 
 fn status(result: NtResult<NtStatus>) -> u32 {
     result.unwrap_or_else(NtError::status).0
-}
-
-fn store<W: nt_abi::Word>(frame: &Frame, to: u64, value: W) -> NtResult<()> {
-    let kernel = frame.mode() == Mode::Kernel;
-    let region = given(frame, to).region(size_of::<W>(), kernel);
-    region.and_then(|region| region.store::<W>(0, value)).map_err(|_| NtStatus::ACCESS_VIOLATION.error())
-}
-
-fn timeout(frame: &Frame, from: u64) -> NtResult<Option<i64>> {
-    if from == 0 {
-        return Ok(None);
-    }
-    let region = given(frame, from).region(8, frame.mode() == Mode::Kernel);
-    region.and_then(|region| region.load::<i64>(0)).map(Some).map_err(|_| NtStatus::ACCESS_VIOLATION.error())
 }
 
 fn create_port(frame: &Frame, out: u64, access: u32) -> NtResult<NtStatus> {
@@ -90,19 +76,15 @@ fn process_of(packet: Foreign<IRP>) -> Option<std::sync::Arc<nt_ps::Process>> {
     thread.process_arc::<nt_ps::Process>()
 }
 
-fn addr(frame: &Frame, address: u64) -> Addr {
-    given(frame, address)
-}
-
 exports! { "ntoskrnl.exe" =>
     Full code ZwCancelIoFile(handle: u64, iosb: u64) -> u32 {
-        zw(|frame| cancel::nt_cancel_io_file(frame, Handle(handle), addr(frame, iosb)).0)
+        zw(|frame| cancel::nt_cancel_io_file(frame, Handle(handle), given(frame, iosb)).0)
     }
     Full code ZwCancelIoFileEx(handle: u64, request: u64, iosb: u64) -> u32 {
-        zw(|frame| cancel::nt_cancel_io_file_ex(frame, Handle(handle), addr(frame, request), addr(frame, iosb)).0)
+        zw(|frame| cancel::nt_cancel_io_file_ex(frame, Handle(handle), given(frame, request), given(frame, iosb)).0)
     }
     Full code ZwCancelSynchronousIoFile(thread: u64, request: u64, iosb: u64) -> u32 {
-        zw(|frame| cancel::nt_cancel_synchronous_io_file(frame, Handle(thread), addr(frame, request), addr(frame, iosb)).0)
+        zw(|frame| cancel::nt_cancel_synchronous_io_file(frame, Handle(thread), given(frame, request), given(frame, iosb)).0)
     }
     Partial("ports without a name only; the number of concurrent threads is not limited") code ZwCreateIoCompletion(out: u64, access: u32, _attributes: u64, _threads: u32) -> u32 {
         zw(|frame| status(create_port(frame, out, access)))

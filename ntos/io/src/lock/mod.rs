@@ -11,7 +11,7 @@ use crate::observe::{self, Request};
 use crate::rw::{own_by_service, run_service, store_status};
 use crate::service::{Caller, violation};
 use crate::system::System;
-use crate::{device, event, file};
+use crate::{device, event, file, service};
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FILE_READ_DATA, FILE_WRITE_DATA, IO_STACK_LOCATION, IRP, IRP_MJ_LOCK_CONTROL,
     IRP_MN_LOCK, IRP_MN_UNLOCK_SINGLE, IRP_SYNCHRONOUS_API, SL_EXCLUSIVE_LOCK, SL_FAIL_IMMEDIATELY,
@@ -53,13 +53,13 @@ fn open(frame: &Frame, args: &LockArguments) -> NtResult<Opened> {
     let kernel = frame.mode() == Mode::Kernel;
     let (object, granted) = event::reference(frame, args.caller.handle, ObjectType::File, 0, frame.mode())?;
     let file: ObjectRef<FILE_OBJECT> = object.retype();
-    let number = |at: Addr| at.region(8, kernel).and_then(|region| region.load::<i64>(0)).map_err(violation);
+    let number = |at: Addr| at.load(kernel).map_err(violation);
     if !kernel {
         if granted & (FILE_READ_DATA | FILE_WRITE_DATA) == 0 {
             rule!(NT_L_01);
             return NtStatus::ACCESS_DENIED.fail();
         }
-        args.caller.iosb.region(16, false).and_then(|block| block.probe_write()).map_err(violation)?;
+        service::probe_block(args.caller.iosb)?;
     }
     let (start, length) = (number(args.byte_offset)?, number(args.length)?);
     let top = device::related(*file).ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;

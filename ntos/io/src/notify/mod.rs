@@ -66,10 +66,7 @@ fn notify(frame: &Frame, args: &NotifyArguments) -> NtResult<NtStatus> {
     }
     let user = frame.mode() == Mode::User;
     if user {
-        args.caller.iosb.region(16, false).and_then(|block| block.probe_write()).map_err(|fault| {
-            rule!(NT_NFY_01);
-            violation(fault)
-        })?;
+        service::probe_block(args.caller.iosb).inspect_err(|_| rule!(NT_NFY_01))?;
     }
     if args.filter == 0 || args.filter & !VALID_FILTER != 0 {
         rule!(NT_NFY_02);

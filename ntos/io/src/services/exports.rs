@@ -7,7 +7,7 @@ use crate::byname::{self, Named};
 use crate::control::{self, ControlArguments};
 use crate::directory::{self, DirectoryArguments};
 use crate::ea::{self, EaArguments};
-use crate::exports::{RawCreate, attributes, caller, create_file, given, need_nonzero, query, status, text, zw};
+use crate::exports::{RawCreate, attributes, caller, create_file, given, load, need_nonzero, query, status, store, text, zw};
 use crate::service::{Caller, violation};
 use crate::{create, flush, info};
 use nt_abi::NtStatus;
@@ -65,7 +65,7 @@ fn query_ea(frame: &Frame, raw: &EaQuery) -> NtResult<NtStatus> {
     };
     let index = match raw.index {
         0 => None,
-        index => Some(given(frame, index).region(4, kernel).and_then(|at| at.load::<u32>(0)).map_err(violation)?),
+        index => Some(load(frame, index)?),
     };
     let args = EaArguments {
         handle: Handle(raw.handle),
@@ -230,8 +230,7 @@ exports! { "ntoskrnl.exe" =>
     Full code NtSetEvent(handle: u64, previous: u64) -> u32 {
         here(|frame| status(crate::event::change(frame, Handle(handle), true).and_then(|was| {
             if previous != 0 {
-                let out = given(frame, previous).region(4, frame.mode() == Mode::Kernel);
-                out.and_then(|out| out.store::<i32>(0, was)).map_err(violation)?;
+                store(frame, previous, was)?;
             }
             Ok(NtStatus::SUCCESS)
         })))

@@ -3,7 +3,7 @@
 //! Room: ntos/io. Called by: compiled drivers. IRQL: as each DDI page says. Calls: [`super`], `nt_ke::kapc`.
 
 use super::IO_WORKITEM;
-use crate::exports::{at, attributes, code, given};
+use crate::exports::{at, attributes, code, store};
 use nt_abi::ke::KAPC;
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Foreign, exports};
@@ -11,12 +11,6 @@ use nt_ke::kapc::{self, Spec};
 use nt_ke::{Mode, Thread};
 use nt_ob::Handle;
 use std::sync::Arc;
-
-fn store(to: u64, value: u64) -> NtResult<()> {
-    let frame = nt_ke::current();
-    let region = frame.with_mode(Mode::Kernel, || given(&frame, to).region(8, true));
-    region.and_then(|region| region.store::<u64>(0, value)).map_err(|_| NtStatus::ACCESS_VIOLATION.error())
-}
 
 fn create(
     out: u64,
@@ -29,16 +23,15 @@ fn create(
 ) -> NtResult<NtStatus> {
     let frame = nt_ke::current();
     let routine = code(start).ok_or(NtStatus::INVALID_PARAMETER.error())?;
-    let made = frame.with_mode(Mode::Kernel, || {
+    frame.with_mode(Mode::Kernel, || {
         let (_, _, flags) = attributes(&frame, named)?;
-        super::create(&frame, Handle(process), access, flags, routine, context)
-    });
-    let (handle, process, thread) = made?;
-    store(out, handle.0)?;
-    if client != 0 {
-        store(client, process).and_then(|()| store(client + 8, thread))?;
-    }
-    Ok(NtStatus::SUCCESS)
+        let (handle, process, thread) = super::create(&frame, Handle(process), access, flags, routine, context)?;
+        store(&frame, out, handle.0)?;
+        if client != 0 {
+            store(&frame, client, process).and_then(|()| store(&frame, client + 8, thread))?;
+        }
+        Ok(NtStatus::SUCCESS)
+    })
 }
 
 fn queue(item: u64, routine: u64, context: u64, ex: bool) {
