@@ -232,29 +232,18 @@ pub(crate) fn unmount(at: &Path, patience: Duration) -> Result<(), String> {
         if !is_mounted(at) {
             return Ok(());
         }
-        match nix::mount::umount2(at, nix::mount::MntFlags::empty()) {
-            Ok(()) | Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOENT) => return Ok(()),
-            Err(nix::errno::Errno::EPERM) if fusermount(at, &["-u"]).is_ok() => return Ok(()),
-            Err(nix::errno::Errno::EPERM | nix::errno::Errno::EBUSY) => {}
-            Err(error) => return Err(error.to_string()),
+        match ntio_fuse::unmount(at, false).map_err(|error| (error.raw_os_error(), error)) {
+            Ok(()) | Err((Some(libc::EINVAL | libc::ENOENT), _)) => return Ok(()),
+            Err((Some(libc::EBUSY) | None, _)) => {} // None: fusermount3 could not
+            Err((_, error)) => return Err(error.to_string()),
         }
         if Instant::now() >= end {
-            let detached = nix::mount::umount2(at, nix::mount::MntFlags::MNT_DETACH);
-            return Err(match detached.or_else(|_| fusermount(at, &["-u", "-z"])) {
+            return Err(match ntio_fuse::unmount(at, true).map_err(|error| error.to_string()) {
                 Ok(()) => "a program is still using it; it was detached".into(),
                 Err(said) => format!("it could not be detached either ({said}); {}", remedy(&said)),
             });
         }
         std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Asks fusermount3, which may do what an ordinary user may not; else what it said.
-fn fusermount(at: &Path, words: &[&str]) -> Result<(), String> {
-    match Command::new("fusermount3").args(words).arg("--").arg(at).stdin(Stdio::null()).output() {
-        Ok(done) if done.status.success() => Ok(()),
-        Ok(done) => Err(String::from_utf8_lossy(&done.stderr).trim().to_owned()),
-        Err(error) => Err(format!("fusermount3: {error}")),
     }
 }
 
@@ -333,8 +322,8 @@ fn unescape(word: &[u8]) -> Vec<u8> {
 /// Takes away the mount of a server that fell: nobody answers there any more.
 pub(crate) fn clear(at: &Path) {
     let dead = std::fs::metadata(at).is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN));
-    if dead && nix::mount::umount2(at, nix::mount::MntFlags::MNT_DETACH) == Err(nix::errno::Errno::EPERM) {
-        let _gone = fusermount(at, &["-u", "-z"]);
+    if dead {
+        let _gone = ntio_fuse::unmount(at, true);
     }
 }
 

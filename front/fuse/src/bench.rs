@@ -212,7 +212,7 @@ pub fn run(rounds: u32) -> Result<Vec<Figure>, String> {
         }
     }
     for at in [&ours, &plain] {
-        transport::unmount(at);
+        let _gone = transport::unmount(at, true);
         let _gone = fs::remove_dir(at);
     }
     run_on(&all)?;
@@ -253,10 +253,10 @@ fn mounted(
     for at in [ours, plain] {
         // What the kernel still has to release it releases on its own time.
         let end = Instant::now() + Duration::from_secs(5);
-        while rustix::mount::unmount(at, rustix::mount::UnmountFlags::empty()).is_err() && Instant::now() < end {
+        while transport::unmount(at, false).is_err() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(10));
         }
-        transport::unmount(at);
+        let _gone = transport::unmount(at, true);
     }
     for server in servers {
         server.join().map_err(|_| "a server panicked".to_owned())?.map_err(said)?;

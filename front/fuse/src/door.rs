@@ -373,7 +373,7 @@ pub fn mount_with(
     match Session::new(device, Operations { door }, options.readers.map_or(MOST, NonZero::get)) {
         Ok(session) => Ok(Mounted { at: at.to_owned(), session: Some(session) }),
         Err(error) => {
-            transport::unmount(at);
+            let _gone = transport::unmount(at, true);
             Err(failed(error.to_string()))
         }
     }
@@ -389,7 +389,7 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         if self.session.is_some() {
-            transport::unmount(&self.at);
+            let _gone = transport::unmount(&self.at, true);
         }
     }
 }

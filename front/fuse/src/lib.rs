@@ -29,3 +29,4 @@ mod transport;
 
 pub use caller::{Identify, Identity};
 pub use door::{MountError, MountOptions, Mounted, mount, mount_with};
+pub use transport::unmount;

@@ -1,4 +1,4 @@
-//! Getting a mount's descriptor: mount(2) as root, fusermount3 as anybody.
+//! Mounting and unmounting: mount(2) and umount2(2) as root, fusermount3 as anybody.
 //!
 //! Room: front/fuse. Called by: `door`. Calls: rustix, fusermount3. Source: mount.fuse3(8); the protocol of fusermount3
 //! (the descriptor comes over the socket that _FUSE_COMMFD names).
@@ -69,9 +69,25 @@ fn receive(from: &OwnedFd) -> io::Result<Option<OwnedFd>> {
     }))
 }
 
-/// Takes a mount away that nobody serves any more.
-pub(crate) fn unmount(at: &Path) {
-    if rustix::mount::unmount(at, UnmountFlags::DETACH).is_err() {
-        let _gone = Command::new("fusermount3").args(["-u", "-z", "-q", "--"]).arg(at).stderr(Stdio::null()).status();
+/// Unmounts, as umount2(2) does; by fusermount3 where that takes a right that the caller has not. With `detach` also a mount that
+/// programs still use.
+///
+/// # Errors
+/// umount2's, or without a number what fusermount3 said.
+pub fn unmount(at: &Path, detach: bool) -> io::Result<()> {
+    let (flags, words) = if detach {
+        (UnmountFlags::DETACH, ["-u", "-z"].as_slice())
+    } else {
+        (UnmountFlags::empty(), ["-u"].as_slice())
+    };
+    match rustix::mount::unmount(at, flags) {
+        Err(rustix::io::Errno::PERM) => {}
+        other => return Ok(other?),
     }
+    let helper = Command::new("fusermount3").args(words).arg("--").arg(at).stdin(Stdio::null()).output();
+    let done = helper.map_err(|error| io::Error::other(format!("fusermount3: {error}")))?;
+    if done.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(String::from_utf8_lossy(&done.stderr).trim().to_owned()))
 }

@@ -7,7 +7,9 @@ use crate::byname::{self, Named};
 use crate::control::{self, ControlArguments};
 use crate::directory::{self, DirectoryArguments};
 use crate::ea::{self, EaArguments};
-use crate::exports::{RawCreate, attributes, caller, create_file, given, load, need_nonzero, query, status, store, text, zw};
+use crate::exports::{
+    RawCreate, attributes, caller, create_file, given, load, need_nonzero, query, status, store, text, zw,
+};
 use crate::service::{Caller, violation};
 use crate::{create, flush, info};
 use nt_abi::NtStatus;
