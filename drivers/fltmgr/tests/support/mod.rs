@@ -196,6 +196,8 @@ pub struct Watch {
     pub contexts: Vec<ContextSpec>,
     pub seen: nt_ke::Mutex<Vec<(u8, bool)>>,
     pub cleaned: nt_ke::Mutex<Vec<u16>>,
+    /// The thread that cleaned up last.
+    pub cleaner: nt_ke::Mutex<Option<std::thread::ThreadId>>,
     pub pre: Pre,
     pub post: Post,
 }
@@ -210,6 +212,7 @@ impl Watch {
             contexts: Vec::new(),
             seen: nt_ke::Mutex::default(),
             cleaned: nt_ke::Mutex::default(),
+            cleaner: nt_ke::Mutex::default(),
             pre: Box::new(|_| PreOp::WithCallback(0)),
             post: Box::new(|_| PostOp::Finished),
         }
@@ -245,6 +248,7 @@ impl MiniFilter for Watch {
         self.contexts.clone()
     }
     fn context_cleanup(&self, _context: Context, kind: u16) {
+        *self.cleaner.lock() = Some(std::thread::current().id());
         self.cleaned.lock().push(kind);
     }
 }
