@@ -8,7 +8,7 @@ use crate::perfetto::{Jsonl, TraceSink};
 use crate::report::{FilterRow, Finding, ProcessRow, Report, RequestRow};
 use crate::statistics::IoStatistics;
 use nt_abi::NtStatus;
-use nt_abi::io::FILE_OBJECT;
+use nt_abi::io::{FILE_OBJECT, IRP_PAGING_IO};
 use nt_cell::Foreign;
 use nt_io::observe::{Hop, Observer, Request};
 use nt_ke::{Kernel, Mutex};
@@ -66,6 +66,9 @@ impl Histogram {
     }
 }
 
+/// What is counted together: major, taken by a fast I/O routine, paging I/O.
+type Kind = (u8, bool, bool);
+
 #[derive(Default)]
 struct RequestTotal {
     bytes: u64,
@@ -75,7 +78,7 @@ struct RequestTotal {
 
 #[derive(Default)]
 struct Totals {
-    requests: BTreeMap<(u8, bool), RequestTotal>,
+    requests: BTreeMap<Kind, RequestTotal>,
     filters: BTreeMap<(String, String), FilterRow>,
     findings: Vec<Finding>,
     repeated: HashMap<(String, String, String), usize>,
@@ -106,8 +109,7 @@ fn add_row(rows: &mut BTreeMap<String, ProcessRow>, row: &ProcessRow) {
 
 /// A request under way.
 struct Live {
-    major: u8,
-    fast: bool,
+    kind: Kind,
     begun: u64,
     event: Option<Box<Event>>,
 }
@@ -262,9 +264,10 @@ impl Recorder {
             });
         }
         let totals = self.totals.lock();
-        let request = |(&(major, fast), total): (&(u8, bool), &RequestTotal)| RequestRow {
+        let request = |(&(major, fast, paging), total): (&Kind, &RequestTotal)| RequestRow {
             major: major_name(major),
             fast,
+            paging,
             count: total.times.total,
             bytes: total.bytes,
             statuses: total.statuses.iter().map(|(status, count)| (format!("{status:#010x}"), *count)).collect(),
@@ -391,7 +394,8 @@ impl Observer for Recorder {
     fn begin(&self, request: &Request) -> u64 {
         let span = self.next.fetch_add(1, Ordering::Relaxed);
         let event = self.trace.as_ref().map(|_| Box::new(Event::new(request)));
-        let live = Live { major: request.major, fast: request.fast, begun: self.now(), event };
+        let kind = (request.major, request.fast, request.flags & IRP_PAGING_IO != 0);
+        let live = Live { kind, begun: self.now(), event };
         self.shard(span).lock().insert(span, live);
         span
     }
@@ -399,12 +403,13 @@ impl Observer for Recorder {
     fn end(&self, span: u64, status: NtStatus, information: u64) {
         let Some(live) = self.shard(span).lock().remove(&span) else { return };
         let elapsed = self.now().saturating_sub(live.begun);
+        let (major, fast, _) = live.kind;
         {
             let mut totals = self.totals.lock();
-            let total = totals.requests.entry((live.major, live.fast)).or_default();
+            let total = totals.requests.entry(live.kind).or_default();
             total.times.add(elapsed);
             *total.statuses.entry(status.0).or_default() += 1;
-            if matches!(live.major, 3 | 4) && !status.is_error() {
+            if matches!(major, 3 | 4) && !status.is_error() {
                 total.bytes += information;
             }
         }
@@ -412,7 +417,7 @@ impl Observer for Recorder {
             if nt_trace::span() == span {
                 event.met(&nt_trace::so_far());
             }
-            self.write_event(&major_name(live.major), (span, live.begun, live.fast), &event, status, information);
+            self.write_event(&major_name(major), (span, live.begun, fast), &event, status, information);
         }
     }
 
@@ -462,7 +467,7 @@ impl Observer for Recorder {
                         "t_ns": now.saturating_sub(hop.nanoseconds), "ns": hop.nanoseconds, "verdict": hop.verdict,
                     }));
                 }
-                live.major
+                live.kind.0
             })
         };
         let mut totals = self.totals.lock();

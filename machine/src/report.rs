@@ -14,6 +14,9 @@ pub struct RequestRow {
     pub major: String,
     /// Taken by a fast I/O routine.
     pub fast: bool,
+    /// Paging I/O: the cache manager's own, or pages of a mapping; no program asked for it by this request.
+    #[serde(default)]
+    pub paging: bool,
     /// How many.
     pub count: u64,
     /// Bytes transferred.
@@ -202,7 +205,12 @@ impl Report {
                 statuses.iter().map(|(status, count)| format!("{} {count}", name(status))).collect();
             rows.push(vec![
                 row.major.clone(),
-                if row.fast { "fast" } else { "irp" }.to_owned(),
+                match (row.fast, row.paging) {
+                    (true, _) => "fast",
+                    (false, true) => "paging",
+                    (false, false) => "irp",
+                }
+                .to_owned(),
                 row.count.to_string(),
                 bytes(row.bytes),
                 nanoseconds(row.p50_ns),
@@ -300,7 +308,7 @@ mod tests {
         };
         let json = serde_json::to_value(&report).expect("plain data");
         for (list, members) in [
-            ("requests", &["major", "fast", "count", "bytes", "statuses", "p50_ns", "p99_ns", "max_ns"][..]),
+            ("requests", &["major", "fast", "paging", "count", "bytes", "statuses", "p50_ns", "p99_ns", "max_ns"][..]),
             ("filters", &["name", "altitude", "pre", "post", "completed", "pended", "ns"][..]),
             ("findings", &["rule", "severity", "driver", "message", "where"][..]),
         ] {

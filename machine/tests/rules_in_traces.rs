@@ -1,5 +1,6 @@
 //! The rules that decided a request stand in its trace event, whichever thread it ends on.
 
+use nt_abi::io::IRP_PAGING_IO;
 use nt_fltmgr::{CallbackData, MiniFilter, PostOp, PreOp};
 use nt_io::irp::IoStatus;
 use nt_io::rw::Arguments;
@@ -29,11 +30,13 @@ impl Lines {
         let text = String::from_utf8(self.0.lock().expect("no panic").clone()).expect("text");
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
-    /// The last event of an operation, and its rules; it is written after its caller was told.
+    /// The last event of an operation that is no paging, and its rules; it is written after its caller was told.
     fn last(&self, op: &str) -> (Value, Vec<String>) {
-        let until = Instant::now() + Duration::from_secs(10);
+        let until = Instant::now() + Duration::from_secs(120);
         let event = loop {
-            match self.events().into_iter().rev().find(|event| event["op"] == op) {
+            let asked =
+                |event: &Value| event["flags"].as_u64().is_none_or(|flags| flags & u64::from(IRP_PAGING_IO) == 0);
+            match self.events().into_iter().rev().find(|event| event["op"] == op && asked(event)) {
                 Some(event) => break event,
                 None => assert!(Instant::now() < until, "{op}: no such event in {:?}", self.events()),
             }

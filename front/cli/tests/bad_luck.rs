@@ -260,7 +260,7 @@ fn a_mount_that_is_in_use_is_let_go_with_a_word() {
         until("it is mounted", || mounted_for(mount.id(), &at));
         // A program of the same user, in the same namespace, that sits in the mount.
         let (id, inside) =
-            (mount.id().to_string(), format!("cd {} && echo kept > f && echo in && exec sleep 60", at.display()));
+            (mount.id().to_string(), format!("cd {} && echo kept > f && echo in && exec sleep 600", at.display()));
         let user = if scene.user == User::Nobody { "65534" } else { "0" };
         let enter =
             ["-m", "-t", &id, "setpriv", "--reuid", user, "--regid", user, "--clear-groups", "sh", "-c", &inside];

@@ -90,7 +90,7 @@ impl Drop for Stack {
     fn drop(&mut self) {
         let leaks = self.machine.take().expect("a machine").shutdown();
         // A worker that saw the last handle go may still be about to let go of the host's.
-        let lazily = !(0..100).any(|_| {
+        let lazily = !(0..2400).any(|_| {
             let done = Command::new("umount").arg(self.directory.path()).status().expect("umount");
             if !done.success() {
                 std::thread::sleep(std::time::Duration::from_millis(50));

@@ -12,8 +12,8 @@ use nt_machine::{Client, CreateSpec, Handle};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
-use std::time::{Duration, Instant};
-use support::Mount;
+use std::time::Duration;
+use support::{Mount, until};
 
 const FILTER: u32 = 0x9_005C;
 const LEVEL_1: u32 = 0x9_0000;
@@ -93,14 +93,6 @@ fn make(mount: &Mount, client: &Client, name: &str, data: &str) {
         let spec = CreateSpec { access: 0x10_0080, options: RESERVE_OPFILTER, disposition: 1, ..spec(&name) };
         client.create(&spec).map(|(handle, _)| client.close(handle)).is_ok()
     });
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !done() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

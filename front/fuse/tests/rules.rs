@@ -12,8 +12,8 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::sync::Arc;
-use support::Mount;
 use support::watcher::{Asked, Watcher};
+use support::{Mount, until};
 
 const RENAME_EX: u32 = 65;
 const DISPOSITION_EX: u32 = 64;
@@ -163,15 +163,12 @@ fn nt_shr_08_the_door_shares_everything_and_native_programs_need_not() {
     client.close(all).expect("open");
     drop((one, two));
     // RELEASE comes after close(2) returned.
-    let mut narrow = open(1);
-    for _ in 0..200 {
-        if narrow.is_ok() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-        narrow = open(1);
-    }
-    let (narrow, _) = narrow.expect("nobody else has it");
+    let mut narrow = None;
+    until("nobody else has it", || {
+        narrow = open(1).ok();
+        narrow.is_some()
+    });
+    let (narrow, _) = narrow.expect("opened");
     assert_eq!(errno(File::options().write(true).open(mount.at("f"))), libc::EBUSY);
     assert_eq!(fs::read_to_string(mount.at("f")).expect("reading is shared"), "x");
     assert_eq!(errno(fs::remove_file(mount.at("f"))), libc::EBUSY);

@@ -14,8 +14,8 @@ use std::num::NonZero;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use support::Mount;
+use std::time::Duration;
+use support::{Mount, until};
 
 /// Pends what goes to files named `*.held`.
 #[derive(Default)]
@@ -46,14 +46,6 @@ impl MiniFilter for Holder {
         }
         self.held.lock().push(data);
         PreOp::Pending
-    }
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !done() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -74,7 +74,8 @@ impl House {
         self.refuses
     }
 
-    /// How many reads and writes reached a driver so far, fast or as packets; an attempt that was refused is one.
+    /// How many reads and writes reached a driver so far, fast or as packets; an attempt that was refused is one. What the cache
+    /// manager reads and writes, when it likes, is none.
     #[must_use]
     pub fn transfers(&self) -> u64 {
         self.count(|_, _| true)
@@ -88,7 +89,8 @@ impl House {
 
     fn count(&self, which: impl Fn(bool, &str) -> bool) -> u64 {
         let report = self.recorder.report();
-        let rows = report.requests.iter().filter(|row| matches!(&*row.major, "IRP_MJ_READ" | "IRP_MJ_WRITE"));
+        let transfers = |major: &str| matches!(major, "IRP_MJ_READ" | "IRP_MJ_WRITE");
+        let rows = report.requests.iter().filter(|row| transfers(&row.major) && !row.paging);
         rows.flat_map(|row| row.statuses.iter().filter(|(status, _)| which(row.fast, status)).map(|(_, count)| count))
             .sum()
     }

@@ -424,7 +424,7 @@ impl<'a> Run<'a> {
 
     /// The event or file is signalled (it is given time), or is not.
     pub fn signalled(&self, handle: Handle, expected: bool) -> Outcome {
-        let seen = self.door.wait(handle, if expected { 5_000 } else { 0 })?;
+        let seen = self.door.wait(handle, if expected { 120_000 } else { 0 })?;
         let wanted = if expected { NtStatus::SUCCESS } else { NtStatus::TIMEOUT };
         if seen == Word::Status(wanted) { Ok(()) } else { wrong("a wait", &wanted, &seen) }
     }

@@ -16,9 +16,9 @@ pub use model::Random;
 use model::{Folder, Under};
 pub use server::Server;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
-use writer::{BUSY, GIVEN_UP, KILLED, SHARED, Writer};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use writer::{GIVEN_UP, KILLED, Round, SHARED, Writer};
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -53,6 +53,9 @@ pub struct Done {
 }
 
 const WRITERS: usize = 4;
+/// A kill that found nothing acknowledged would show nothing: so many calls come first, however slow the machine is.
+const LEAST: u64 = 20;
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs a plan in an empty folder of the host.
 ///
@@ -77,16 +80,23 @@ pub fn run(base: &Path, plan: &Plan) -> Result<Done, String> {
         for writer in &writers {
             writer.compare(&at, &Under::default()).map_err(|why| failed(format!("after the mount: {why}")))?;
         }
-        let phase = AtomicU8::new(BUSY);
+        let state = Round::default();
         let pause = Duration::from_micros(50_000 + random.below(250_000));
         let ended = std::thread::scope(|scope| {
-            let (at, phase) = (&at, &phase);
-            let busy: Vec<_> = writers.iter_mut().map(|writer| scope.spawn(move || writer.work(at, phase))).collect();
+            let (at, state) = (&at, &state);
+            let busy: Vec<_> = writers.iter_mut().map(|writer| scope.spawn(move || writer.work(at, state))).collect();
+            let begun = Instant::now();
             std::thread::sleep(pause);
-            phase.store(KILLED, Ordering::SeqCst);
+            while !state.is_worth_a_kill(LEAST, plan.behind) && begun.elapsed() < PATIENCE {
+                if busy.iter().any(|writer| writer.is_finished()) {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            state.phase.store(KILLED, Ordering::SeqCst);
             let killed = server.kill();
             if killed.is_err() {
-                phase.store(GIVEN_UP, Ordering::SeqCst);
+                state.phase.store(GIVEN_UP, Ordering::SeqCst);
             }
             let under = busy.into_iter().map(|each| each.join().map_err(|_| "a writer panicked".to_owned())?);
             let under = under.collect::<Result<Vec<_>, _>>();

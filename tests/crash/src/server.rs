@@ -2,7 +2,7 @@
 //!
 //! Room: tests. Only processes that were started here are killed, each by its number.
 
-use crate::Plan;
+use crate::{PATIENCE, Plan};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::os::unix::fs::MetadataExt;
@@ -25,7 +25,7 @@ impl Server {
     /// Mounts `content` at `at`.
     ///
     /// # Errors
-    /// When it is not mounted within half a minute.
+    /// When it is not mounted in time.
     pub fn start(plan: &Plan, at: &Path, content: &Path) -> Result<Self, String> {
         let before = device(at)?;
         let supervisor = Command::new(&plan.program)
@@ -38,13 +38,13 @@ impl Server {
             .spawn()
             .map_err(|error| format!("{}: {error}", plan.program.display()))?;
         let mut server = Self { supervisor, at: at.to_owned() };
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + PATIENCE;
         while device(at)? == before {
             if let Ok(Some(status)) = server.supervisor.try_wait() {
                 return Err(format!("ntio mount ended: {status}"));
             }
             if Instant::now() >= end {
-                return Err("the volume was not mounted within 30 s".into());
+                return Err("the volume was not mounted in time".into());
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -73,11 +73,11 @@ impl Server {
     /// # Errors
     /// When it does not.
     pub fn finish(mut self) -> Result<(), String> {
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + PATIENCE;
         loop {
             match self.supervisor.try_wait().map_err(|error| error.to_string())? {
                 Some(_) => break,
-                None if Instant::now() >= end => return Err("the supervisor did not end within 30 s".into()),
+                None if Instant::now() >= end => return Err("the supervisor did not end in time".into()),
                 None => std::thread::sleep(Duration::from_millis(5)),
             }
         }

@@ -9,14 +9,29 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// The file that all writers share, each in a part of its own.
 pub(crate) const SHARED: &str = "shared";
-/// How a round stands: everything works; the server is being killed; it could not be killed.
-pub(crate) const BUSY: u8 = 0;
+/// How a round's phases are told: everything works; the server is being killed; it could not be killed.
+const BUSY: u8 = 0;
 pub(crate) const KILLED: u8 = 1;
 pub(crate) const GIVEN_UP: u8 = 2;
+
+/// How a round stands, for all its writers.
+#[derive(Default)]
+pub(crate) struct Round {
+    pub(crate) phase: AtomicU8,
+    acknowledged: AtomicU64,
+    flushes: AtomicU64,
+}
+
+impl Round {
+    /// Whether so many calls were acknowledged, and where that is what promises anything a flush among them.
+    pub(crate) fn is_worth_a_kill(&self, least: u64, behind: bool) -> bool {
+        self.acknowledged.load(Ordering::Relaxed) >= least && (!behind || self.flushes.load(Ordering::Relaxed) != 0)
+    }
+}
 
 const PART: usize = 256 << 10;
 const LONGEST: u64 = 96 << 10;
@@ -139,7 +154,7 @@ impl Writer {
     }
 
     /// Works until a call fails; returns that call. Only a server that is being killed may fail one.
-    pub(crate) fn work(&mut self, at: &Path, phase: &AtomicU8) -> Result<Under, String> {
+    pub(crate) fn work(&mut self, at: &Path, round: &Round) -> Result<Under, String> {
         loop {
             let step = self.step();
             match self.act(at, &step) {
@@ -156,13 +171,16 @@ impl Writer {
                     if let Step::Shared { at, data } = &step {
                         self.part[*at..*at + data.len()].copy_from_slice(data);
                     }
-                    self.flushes += u64::from(matches!(step, Step::Flush { .. } | Step::FlushShared));
+                    let flushes = u64::from(matches!(step, Step::Flush { .. } | Step::FlushShared));
+                    self.flushes += flushes;
                     self.acknowledged += 1;
+                    round.flushes.fetch_add(flushes, Ordering::Relaxed);
+                    round.acknowledged.fetch_add(1, Ordering::Relaxed);
                 }
-                Err(_) if phase.load(Ordering::SeqCst) != BUSY => return Ok(Under(Some(step))),
+                Err(_) if round.phase.load(Ordering::SeqCst) != BUSY => return Ok(Under(Some(step))),
                 Err(error) => return Err(format!("{}: {error} before the kill: {}", self.folder(), told(&step))),
             }
-            if phase.load(Ordering::Relaxed) == GIVEN_UP {
+            if round.phase.load(Ordering::Relaxed) == GIVEN_UP {
                 return Ok(Under::default());
             }
         }

@@ -6,7 +6,7 @@ mod machine;
 
 pub use machine::*;
 use nt_abi::NtStatus;
-use nt_abi::io::FILE_OBJECT;
+use nt_abi::io::{FILE_OBJECT, IRP_PAGING_IO};
 use nt_fltmgr::context::{Context, ContextSpec};
 use nt_fltmgr::{CallbackData, FltMgr, MiniFilter, PostOp, PreOp};
 use nt_io::event;
@@ -43,11 +43,15 @@ pub struct Seen {
     pub position: i64,
 }
 
+/// FLTFL_CALLBACK_DATA_GENERATED_IO.
+const GENERATED: u32 = 0x1_0000;
+
 pub type Log = Arc<nt_ke::Mutex<Vec<Seen>>>;
 pub type Decide = Box<dyn Fn(&Probe, CallbackData) -> PreOp + Send + Sync>;
 pub type Finish = Box<dyn Fn(&Probe, CallbackData) -> PostOp + Send + Sync>;
 
-/// A filter that records what it sees of writes and reads and answers as the test says.
+/// A filter that records what it sees of writes and reads and answers as the test says. What the cache manager reads and writes,
+/// when it likes, is none of its business.
 pub struct Probe {
     name: &'static str,
     altitude: &'static str,
@@ -65,7 +69,7 @@ impl Probe {
             post,
             major: data.major(),
             fast: data.is_fast_io(),
-            generated: data.flags() & 0x10000 != 0,
+            generated: data.flags() & GENERATED != 0,
             offset: data.offset(),
             length: data.length(),
             irp_flags: data.irp_flags(),
@@ -87,6 +91,9 @@ impl MiniFilter for Probe {
         vec![(3, self.flags), (4, self.flags)]
     }
     fn pre_operation(&self, data: CallbackData) -> PreOp {
+        if data.irp_flags() & IRP_PAGING_IO != 0 && data.flags() & GENERATED == 0 {
+            return PreOp::NoCallback;
+        }
         self.record(data, false);
         (self.pre)(self, data)
     }

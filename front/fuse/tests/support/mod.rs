@@ -8,6 +8,19 @@ use ntio_fuse::MountOptions;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long something may take that a busy machine only delays.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits until something is so.
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
 
 /// A mount that is taken away, with its machine, when the test ends; what is left behind then fails the test.
 pub struct Mount {
@@ -27,11 +40,15 @@ impl Mount {
         Self::as_told(&MountOptions::default(), furnish)
     }
     pub fn as_told(options: &MountOptions, furnish: impl FnOnce(&Machine)) -> Option<Self> {
+        Self::of(VolumeSpec::Ram { size: Some(256 << 20) }, options, furnish)
+    }
+    /// Mounts any volume.
+    pub fn of(volume: VolumeSpec, options: &MountOptions, furnish: impl FnOnce(&Machine)) -> Option<Self> {
         if std::env::var_os("NTIO_NO_FUSE").is_some_and(|value| value == "1") {
             return None;
         }
         let recorder = Recorder::new(None);
-        let machine = Machine::builder().volume(VolumeSpec::Ram { size: Some(256 << 20) }).recorder(recorder.clone());
+        let machine = Machine::builder().volume(volume).recorder(recorder.clone());
         let machine = Arc::new(machine.build().expect("a machine"));
         furnish(&machine);
         let directory = tempfile::tempdir().expect("a directory");
@@ -63,12 +80,12 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         // A program that another test starts holds our files for the moment between fork and exec.
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let end = Instant::now() + PATIENCE;
         let unmount =
             || Command::new("umount").arg(self.directory.path()).output().is_ok_and(|out| out.status.success());
         let mut lazily = !unmount();
-        while lazily && std::time::Instant::now() < end {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+        while lazily && !std::thread::panicking() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
             lazily = !unmount();
         }
         if lazily {

@@ -207,7 +207,7 @@ impl<C: Calls> Door for NtDoor<C> {
         let returned = self.calls.transfer(transfer.direction, &raw);
         let mut left = status_block(&block.bytes(transfer.block, 16));
         // Stage 2 may still be on its way: the status block tells.
-        for _ in 0..5_000 {
+        for _ in 0..120_000 {
             if returned != NtStatus::PENDING || left != crate::door::Block::Untouched {
                 break;
             }
