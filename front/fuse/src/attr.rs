@@ -152,7 +152,7 @@ impl Stat {
             changed: long(told, 0x20),
             created: long(told, 8),
             mode: kind | mode & 0o7777,
-            links: if directory { 1 } else { word(told, 0x40) },
+            links: if directory { word(told, 0x40).min(1) } else { word(told, 0x40) },
             uid: number(HAS_UID, 0x4C).unwrap_or(defaults.uid),
             gid: number(HAS_GID, 0x50).unwrap_or(defaults.gid),
             device: number(HAS_DEVICE, 0x58).map_or(0, |major| libc::makedev(major, word(told, 0x5C)) as u32),

@@ -8,7 +8,7 @@ use crate::attr::MODE;
 use crate::caller::Caller;
 use crate::dispatch::{Ask, Done, Failure, Operations};
 use crate::door::*;
-use crate::handle::Open;
+use crate::handle::{GONE, Open};
 use crate::protocol::Answer;
 use nt_cell::Region;
 use nt_io::info::class;
@@ -174,6 +174,9 @@ impl Operations {
     }
 
     pub(crate) fn release(&self, ask: Ask) -> Done {
+        if ask.body.long(0) == GONE {
+            return Ok(Vec::new());
+        }
         let (open, last) = self.door.handles.remove(ask.body.long(0)).ok_or(Failure::Host(libc::EBADF))?;
         if last {
             self.door.close(&open)?;

@@ -158,7 +158,10 @@ impl Door {
     pub(crate) fn stat_node(&self, caller: &Arc<Caller>, node: u64) -> NtResult<Attr> {
         match self.nodes.path(node) {
             Some(path) => self.enter(caller, |client| self.stat_path(client, &path)),
-            None => self.on_node(caller, node, READ_ATTRIBUTES, |client, handle| self.stat(client, handle)),
+            None => {
+                let told = self.on_node(caller, node, READ_ATTRIBUTES, |client, handle| self.stat(client, handle));
+                told.or_else(|error| self.nodes.gone(node).ok_or(error))
+            }
         }
     }
 

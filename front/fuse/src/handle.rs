@@ -10,6 +10,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+/// The number of a directory that was removed before it was opened: there is nothing behind it.
+pub(crate) const GONE: u64 = 0;
+
 /// An entry of a directory's listing.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {

@@ -4,6 +4,7 @@
 //! A node's number is the volume's file id, except that the root is 1. Opens go by path, as on Windows, so that filters
 //! see names: a node keeps the names by which the kernel reached it, newest last.
 
+use crate::attr::Attr;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 
@@ -14,8 +15,8 @@ pub(crate) const ROOT: u64 = 1;
 struct Node {
     lookups: u64,
     names: Vec<(u64, Vec<u16>)>,
-    /// What a directory gives to what is made in it: see `gives`.
-    group: Option<u32>,
+    /// What the kernel was last told of a directory.
+    directory: Option<Box<Attr>>,
 }
 
 #[derive(Default)]
@@ -60,15 +61,29 @@ impl Nodes {
         }
     }
 
-    /// Notes the group of a directory that has the set-group-id bit, as the kernel was last told: it asks before each create, to
-    /// judge by the answer whether that is allowed.
-    pub(crate) fn gives(&self, node: u64, group: Option<u32>) {
-        self.table.lock().nodes.entry(node).or_default().group = group;
+    /// Notes what the kernel is told of a directory.
+    pub(crate) fn told(&self, directory: &Attr) {
+        let mut table = self.table.lock();
+        let told = &mut table.nodes.entry(directory.node).or_default().directory;
+        match told {
+            Some(told) => **told = *directory,
+            None => *told = Some(Box::new(*directory)),
+        }
     }
 
-    /// Returns the group that a directory gives.
+    /// Returns the group that a directory with the set-group-id bit gives to what is made in it, as the kernel was last told: it
+    /// asks before each create, to judge by the answer whether that is allowed.
     pub(crate) fn given(&self, node: u64) -> Option<u32> {
-        self.table.lock().nodes.get(&node)?.group
+        let table = self.table.lock();
+        let told = table.nodes.get(&node)?.directory.as_ref()?;
+        (told.mode & 0o2000 != 0).then_some(told.gid)
+    }
+
+    /// Returns what a directory was when it lost its name; `None` for one that has a name, and for a file.
+    pub(crate) fn gone(&self, node: u64) -> Option<Attr> {
+        let table = self.table.lock();
+        let entry = table.nodes.get(&node).filter(|entry| node != ROOT && entry.names.is_empty())?;
+        entry.directory.as_ref().map(|told| Attr { links: 0, ..**told })
     }
 
     /// Notes that the kernel forgot.
@@ -157,5 +172,17 @@ mod tests {
         nodes.forget(20, 1);
         assert_eq!(nodes.path(20), None);
         assert_eq!(nodes.path(ROOT), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_directory_that_lost_its_name_is_what_it_was_without_a_link() {
+        let nodes = Nodes::default();
+        nodes.found(20, ROOT, &units("d"));
+        nodes.told(&Attr { node: 20, mode: libc::S_IFDIR | 0o2750, gid: 7, links: 1, ..Attr::default() });
+        assert_eq!((nodes.given(20), nodes.gone(20).is_none()), (Some(7), true));
+        nodes.unnamed(ROOT, &units("d"));
+        assert_eq!(nodes.gone(20).map(|attr| (attr.links, attr.permissions())), Some((0, 0o2750)));
+        nodes.forget(20, 1);
+        assert!(nodes.gone(20).is_none());
     }
 }

@@ -7,6 +7,7 @@ use crate::attr::{self, Attr, DEVICE, GID, MODE, UID};
 use crate::data::{DIRECT_IO, access_of};
 use crate::dispatch::{Ask, Done, Failure, Operations};
 use crate::door::*;
+use crate::handle::GONE;
 use crate::protocol::{Answer, add_entry};
 use nt_abi::io::FSCTL_SET_REPARSE_POINT;
 use nt_io::info::class;
@@ -64,7 +65,7 @@ impl Operations {
     /// Notes what the kernel is told of a directory.
     pub(crate) fn told(&self, attr: &Attr) {
         if attr.kind() == libc::S_IFDIR {
-            self.door.nodes.gives(attr.node, (attr.mode & 0o2000 != 0).then_some(attr.gid));
+            self.door.nodes.told(attr);
         }
     }
 
@@ -234,7 +235,13 @@ impl Operations {
 
     pub(crate) fn opendir(&self, ask: Ask) -> Done {
         let caller = self.caller(ask)?;
-        let path = self.door.nodes.path(ask.node).ok_or(Failure::Host(libc::ESTALE))?;
+        let Some(path) = self.door.nodes.path(ask.node) else {
+            // NT opens nothing that has no name; there is nothing in it either.
+            return match self.door.nodes.gone(ask.node) {
+                Some(_) => Ok(Answer::new().opened(GONE, 0)),
+                None => Err(Failure::Host(libc::ESTALE)),
+            };
+        };
         let access = READ_DATA | READ_ATTRIBUTES | READ_EA;
         let spec = self.door.through(&path, access, DIRECTORY_FILE, OPEN);
         let (handle, _) = self.door.enter(&caller, |client| client.create(&spec))?;
@@ -243,6 +250,9 @@ impl Operations {
 
     pub(crate) fn readdir(&self, ask: Ask) -> Done {
         let (offset, most) = (ask.body.long(8) as usize, ask.body.word(16) as usize);
+        if ask.body.long(0) == GONE {
+            return Ok(Vec::new());
+        }
         let open = self.handle(ask.body.long(0))?;
         if offset == 0 {
             let entries = self.on_open(&open, |client| self.door.list(client, &open))?;
@@ -263,6 +273,9 @@ impl Operations {
     /// A directory's names are in the volume when the call that made them returned; a backing may have to be told to keep them.
     pub(crate) fn fsyncdir(&self, ask: Ask) -> Done {
         const ADD_FILE: u32 = 2;
+        if ask.body.long(0) == GONE {
+            return Ok(Vec::new());
+        }
         let open = self.handle(ask.body.long(0))?;
         self.on_open(&open, |client| {
             let Some(path) = self.door.nodes.path(open.node) else { return Ok(()) };

@@ -353,6 +353,9 @@ fn init(request: &Request, major: u32) -> Vec<u8> {
     const ASYNC_READ: u32 = 1;
     const EXPORT_SUPPORT: u32 = 1 << 4;
     const BIG_WRITES: u32 = 1 << 5;
+    /// Pages of a mapping are dropped when an answer tells another time of writing: what native callers, or the host below a
+    /// `dir` volume, wrote is then seen.
+    const AUTO_INVAL_DATA: u32 = 1 << 12;
     const ASYNC_DIO: u32 = 1 << 15;
     const PARALLEL_DIROPS: u32 = 1 << 18;
     const MAX_PAGES: u32 = 1 << 22;
@@ -361,8 +364,8 @@ fn init(request: &Request, major: u32) -> Vec<u8> {
     const DIRECT_IO_ALLOW_MMAP: u32 = 1 << 4;
     let body = request.body();
     let offered = body.word(12);
-    let flags =
-        offered & (ASYNC_READ | EXPORT_SUPPORT | BIG_WRITES | ASYNC_DIO | PARALLEL_DIROPS | MAX_PAGES | INIT_EXT);
+    let wanted = ASYNC_READ | EXPORT_SUPPORT | BIG_WRITES | AUTO_INVAL_DATA | ASYNC_DIO | PARALLEL_DIROPS;
+    let flags = offered & (wanted | MAX_PAGES | INIT_EXT);
     let more = if flags & INIT_EXT != 0 { body.word(16) & DIRECT_IO_ALLOW_MMAP } else { 0 };
     let answer = Answer::new().word(7).word(if major == 7 { body.word(4).min(39) } else { 39 });
     // Readahead, flags, requests in the background and where they are held up, the longest write, 100 ns, pages.

@@ -89,6 +89,32 @@ fn a_removed_file_lives_as_long_as_it_is_open() {
 }
 
 #[test]
+fn a_removed_directory_is_empty_for_who_is_in_it() {
+    let Some(mount) = Mount::new() else { return };
+    let run = |script: &str| {
+        let done = Command::new("sh").arg("-euc").arg(script).current_dir(mount.at("")).output().expect("sh");
+        assert!(done.status.success(), "{script}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    let look = "ls -A .; stat -c '%h %F' .; cd .. && ls -A";
+    assert_eq!(run(&format!("mkdir d; cd d; rmdir ../d; {look}")), "0 directory\n");
+    assert_eq!(run(&format!("mkdir d e; cd e; mv -T ../d ../e; {look}; rmdir e")), "0 directory\ne\n");
+    // Through a descriptor, too; and there is nothing to make in it.
+    fs::create_dir(mount.at("d")).expect("mkdir");
+    let open = File::open(mount.at("d")).expect("a directory");
+    let again = || fs::read_dir(format!("/proc/self/fd/{}", open.as_raw_fd()));
+    fs::remove_dir(mount.at("d")).expect("rmdir");
+    assert_eq!(again().expect("listed").count(), 0);
+    assert_eq!(open.metadata().expect("fstat").nlink(), 0);
+    open.sync_all().expect("fsync");
+    let inside = File::create(format!("/proc/self/fd/{}/f", open.as_raw_fd()));
+    assert_eq!(inside.expect_err("gone").raw_os_error(), Some(libc::ENOENT));
+    fs::create_dir(mount.at("d")).expect("the name is free");
+    fs::write(mount.at("d/f"), "").expect("create");
+    assert_eq!(again().expect("listed").count(), 0, "another directory");
+}
+
+#[test]
 fn a_removed_file_is_opened_again_through_a_descriptor() {
     let Some(mount) = Mount::new() else { return };
     let again = |file: &File, options: &OpenOptions| options.open(format!("/proc/self/fd/{}", file.as_raw_fd()));

@@ -7,11 +7,16 @@ mod support;
 
 use nt_machine::file::spec;
 use nt_machine::watch::{Action, Changes, WatchSpec};
-use nt_machine::{Client, CreateSpec, Handle, NtStatus};
+use nt_machine::{Client, CreateSpec, Handle, NtStatus, VolumeSpec};
+use ntio_fuse::MountOptions;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use support::Mount;
 
 const NAMES: u32 = 3;
@@ -119,4 +124,77 @@ fn nt_nfy_26_what_nt_programs_change_linux_programs_see_at_the_next_request_but_
     assert_eq!(opened.expect_err("gone").status(), NtStatus::OBJECT_NAME_NOT_FOUND);
     assert_eq!(heard(&watch), [] as [String; 0], "inotify is the Linux kernel's own");
     drop(client);
+}
+
+/// A program that has a file mapped. For each line it looks at the file, and says its time and what the mapping shows.
+struct Mapper {
+    program: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Mapper {
+    fn of(path: &Path) -> Self {
+        let script = "import mmap, os, sys\n\
+f = open(sys.argv[1], 'rb')\n\
+m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)\n\
+for word in sys.stdin: print(os.fstat(f.fileno()).st_mtime_ns, m[:].decode(), flush=True)\n";
+        let (tell, hear) = (Stdio::piped(), Stdio::piped());
+        let program = Command::new("python3").args(["-c", script]).arg(path).stdin(tell).stdout(hear).spawn();
+        let mut program = program.expect("python3 is needed to map a file");
+        let lines = BufReader::new(program.stdout.take().expect("piped"));
+        Self { program, lines }
+    }
+
+    /// The file's time, and the mapped bytes.
+    fn sees(&mut self) -> (i64, String) {
+        self.program.stdin.as_mut().expect("piped").write_all(b"look\n").expect("it runs");
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("it answers");
+        let (time, bytes) = line.trim_end().split_once(' ').expect("two words");
+        (time.parse().expect("a number"), bytes.to_owned())
+    }
+}
+
+impl Drop for Mapper {
+    fn drop(&mut self) {
+        drop(self.program.stdin.take());
+        let _ended = self.program.wait();
+    }
+}
+
+#[test]
+fn a_mapping_shows_what_nt_programs_wrote_once_a_program_looks_at_the_file() {
+    let Some((mount, client)) = mounted() else { return };
+    fs::write(mount.at("f"), "before").expect("write");
+    let mut mapper = Mapper::of(&mount.at("f"));
+    let first = mapper.sees();
+    assert_eq!(first.1, "before");
+    let (file, _) = client.create(&CreateSpec { disposition: 1, ..spec("C:\\f") }).expect("a file");
+    for text in ["behind", "hidden"] {
+        client.write(file, Some(0), text.as_bytes()).expect("written");
+        assert_eq!(mapper.sees().1, text);
+    }
+    client.close(file).expect("open");
+    assert!(mapper.sees().0 > first.0);
+    drop(client);
+}
+
+#[test]
+fn a_mapping_shows_what_the_host_wrote_below_a_dir_volume_once_a_program_looks_at_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let volume = VolumeSpec::Dir { path: folder.path().to_owned() };
+    let Some(mount) = Mount::of(volume, &MountOptions::default(), |_| {}) else { return };
+    fs::write(mount.at("f"), "before").expect("write");
+    let mut mapper = Mapper::of(&mount.at("f"));
+    let first = mapper.sees();
+    assert_eq!(first.1, "before");
+    // Times of the host have its own steps; what is written in the same one is not seen.
+    let host = fs::File::options().write(true).open(folder.path().join("f")).expect("on the host");
+    let mut seen = first.clone();
+    support::until("the host's time moves", || {
+        host.write_all_at(b"behind", 0).expect("the host writes");
+        seen = mapper.sees();
+        seen.0 != first.0
+    });
+    assert_eq!(seen.1, "behind");
 }
