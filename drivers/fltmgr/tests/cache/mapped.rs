@@ -177,7 +177,7 @@ fn nt_cc_66_the_mapped_page_writer_asks_and_waits_for_its_turn() {
     assert_eq!(scene.medium(&file, 100, 0x1F00 - 100), vec![0; 0x1F00 - 100], "over zeros");
     store(mapped, 0x4000, b"by the clock");
     let map = scene.map(&file).expect("a section");
-    for _ in 0..400 {
+    for _ in 0..5000 {
         if map.is_clean() {
             break;
         }

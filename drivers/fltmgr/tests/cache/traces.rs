@@ -348,7 +348,7 @@ fn nt_ct_12_a_throttled_write_of_an_asynchronous_handle() {
     let done = f1.raw_write(nt_cell::Addr::user(buffer.addr()), 0x1000, Some(0x2000));
     assert_eq!((done.returned, done.iosb), (NtStatus::PENDING, Iosb::Untouched));
     drop(held);
-    for _ in 0..500 {
+    for _ in 0..50_000 {
         if f1.iosb() != Iosb::Untouched {
             break;
         }

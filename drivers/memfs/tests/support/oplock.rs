@@ -71,7 +71,7 @@ impl Asked {
 
     /// Waits until it is broken.
     pub fn wait(&self, world: &World) {
-        for _ in 0..2000 {
+        for _ in 0..20_000 {
             if !self.is_waiting() {
                 return;
             }
@@ -226,7 +226,7 @@ impl Other {
     }
 
     pub fn finish(mut self) -> Outcome {
-        let outcome = self.done.recv_timeout(Duration::from_secs(20)).expect("it came to its end");
+        let outcome = self.done.recv_timeout(Duration::from_secs(120)).expect("it came to its end");
         self.thread.take().map(JoinHandle::join);
         outcome
     }

@@ -100,7 +100,7 @@ fn nt_q_04_only_an_alertable_file_lets_an_apc_run_inside_the_call() {
         let script = std::sync::Arc::clone(&world.script);
         // The call's own wait: with an alertable file the pending APC ends it, and the request is cancelled.
         let finisher = world.spawn(move |frame| {
-            for _ in 0..2000 {
+            for _ in 0..100_000 {
                 if script.held() == 1 {
                     let _slept = nt_ke::wait::delay(frame, Mode::Kernel, false, -300_000);
                     if script.held() == 1 {

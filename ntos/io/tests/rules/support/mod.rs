@@ -226,15 +226,15 @@ impl World {
         Other { thread, join }
     }
 
-    /// Waits, for at most ten seconds, until `ready` is true.
+    /// Waits, for at most 100 seconds, until `ready` is true.
     pub fn until(&self, ready: impl Fn() -> bool) {
-        for _ in 0..2000 {
+        for _ in 0..20_000 {
             if ready() {
                 return;
             }
             let _slept = nt_ke::wait::delay(&self.frame(), Mode::Kernel, false, -50_000);
         }
-        panic!("it did not happen in ten seconds");
+        panic!("it did not happen in 100 seconds");
     }
 }
 
