@@ -32,6 +32,25 @@ pub(crate) const RSI: usize = 6;
 pub(crate) const RDI: usize = 7;
 pub(crate) const R8: usize = 8;
 pub(crate) const R9: usize = 9;
+/// Where the register numbers of instructions lie in the host's context.
+pub(crate) const HOST_REGISTERS: [i32; 16] = [
+    libc::REG_RAX,
+    libc::REG_RCX,
+    libc::REG_RDX,
+    libc::REG_RBX,
+    libc::REG_RSP,
+    libc::REG_RBP,
+    libc::REG_RSI,
+    libc::REG_RDI,
+    libc::REG_R8,
+    libc::REG_R9,
+    libc::REG_R10,
+    libc::REG_R11,
+    libc::REG_R12,
+    libc::REG_R13,
+    libc::REG_R14,
+    libc::REG_R15,
+];
 /// CONTEXT_AMD64 with control, integer, segments and floating point.
 pub(crate) const CONTEXT_FULL: u32 = 0x0010_000f;
 

@@ -5,7 +5,7 @@
 //! dispatcher's stub; the signal mask restores itself on return.
 
 use crate::asm::{self, ntldr_fault_entry, ntldr_page_entry};
-use crate::context::{Context, Exception, RDI, RSI, RSP};
+use crate::context::{Context, Exception, HOST_REGISTERS, RDI, RSI, RSP};
 use crate::leaves::{self, Leaf};
 use crate::{image, paging, report, rewrite};
 use nt_abi::NtStatus;
@@ -16,26 +16,6 @@ const UNEXPECTED_KERNEL_MODE_TRAP: u32 = 0x7f;
 const DOUBLE_FAULT: u64 = 8;
 /// What the dispatcher needs below the driver's stack pointer.
 const ROOM: u64 = 0x8000;
-/// Where the register numbers of instructions lie in the host's context.
-const ORDER: [i32; 16] = [
-    libc::REG_RAX,
-    libc::REG_RCX,
-    libc::REG_RDX,
-    libc::REG_RBX,
-    libc::REG_RSP,
-    libc::REG_RBP,
-    libc::REG_RSI,
-    libc::REG_RDI,
-    libc::REG_R8,
-    libc::REG_R9,
-    libc::REG_R10,
-    libc::REG_R11,
-    libc::REG_R12,
-    libc::REG_R13,
-    libc::REG_R14,
-    libc::REG_R15,
-];
-
 /// Reads a word that is known to be mapped.
 fn word(addr: u64) -> u64 {
     // SAFETY: callers pass stack addresses inside this thread's stack bounds.
@@ -176,7 +156,7 @@ fn mapped_fetch(signal: &Signal<'_>) -> bool {
 
 pub(crate) fn capture(signal: &Signal<'_>) -> Context {
     let mut context = Context::ZERO;
-    for (index, which) in ORDER.into_iter().enumerate() {
+    for (index, which) in HOST_REGISTERS.into_iter().enumerate() {
         context.gpr[index] = signal.register(which);
     }
     context.rip = signal.register(libc::REG_RIP);

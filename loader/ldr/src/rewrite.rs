@@ -4,6 +4,7 @@
 //! `mov reg,cr8` and `mov cr8,reg`, where `irql` could not rewrite them, trap and are emulated on the KPCR's IRQL. The shared-data page's address is always a
 //! 64-bit immediate, so every such value in executable sections is replaced by the address of our page.
 
+use crate::context::HOST_REGISTERS;
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
 use nt_cell::fault::Signal;
 use nt_cell::{Region, kpcr};
@@ -184,30 +185,9 @@ pub(crate) fn divides_by_zero(signal: &Signal<'_>, rip: u64) -> bool {
         return true;
     }
     let register = instruction.op0_register();
-    let value = signal.register(host_register(register.full_register().number()));
+    let value = signal.register(HOST_REGISTERS[register.full_register().number() & 15]);
     let bits = 8 * register.size() as u32;
     value & (u64::MAX >> (64 - bits)) == 0
-}
-
-fn host_register(number: usize) -> i32 {
-    [
-        libc::REG_RAX,
-        libc::REG_RCX,
-        libc::REG_RDX,
-        libc::REG_RBX,
-        libc::REG_RSP,
-        libc::REG_RBP,
-        libc::REG_RSI,
-        libc::REG_RDI,
-        libc::REG_R8,
-        libc::REG_R9,
-        libc::REG_R10,
-        libc::REG_R11,
-        libc::REG_R12,
-        libc::REG_R13,
-        libc::REG_R14,
-        libc::REG_R15,
-    ][number & 15]
 }
 
 /// Carries out `mov reg,cr8` or `mov cr8,reg` on the KPCR's IRQL.
@@ -218,7 +198,7 @@ pub(crate) fn emulate_cr8(signal: &mut Signal<'_>) -> bool {
     if rex & 0xf4 != 0x44 || modrm & 0xf8 != 0xc0 {
         return false;
     }
-    let which = host_register(usize::from(modrm & 7) | usize::from(rex & 1) << 3);
+    let which = HOST_REGISTERS[usize::from(modrm & 7) | usize::from(rex & 1) << 3];
     if operation == 0x20 {
         signal.set_register(which, u64::from(kpcr::irql()));
     } else {
