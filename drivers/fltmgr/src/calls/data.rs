@@ -10,6 +10,7 @@ use crate::filter::Instance;
 use crate::generated::{Completed, Launch, first_below};
 use crate::operation::{Operation, PreEnd};
 use crate::parameters;
+use crate::volume::Volume;
 use nt_abi::flt::*;
 use nt_abi::io::{FILE_OBJECT, IRP, IRP_MJ_CREATE, IRP_PAGING_IO, IRP_SYNCHRONOUS_API};
 use nt_abi::mm::MDL;
@@ -132,19 +133,24 @@ pub fn reuse(data: Foreign<FLT_CALLBACK_DATA>) -> Result<(), Misuse> {
     Ok(())
 }
 
+/// A packet with these parameters; `true`: its MDL is the filter's.
+fn packet_of(
+    frame: &Frame,
+    volume: &Volume,
+    file: Option<Foreign<FILE_OBJECT>>,
+    iopb: Foreign<FLT_IO_PARAMETER_BLOCK>,
+) -> NtResult<(Irp, bool)> {
+    let packet = packet_for(frame, volume, file)?;
+    let built = parameters::build(iopb, packet, volume.lower);
+    built.map(|own_mdl| (packet, own_mdl)).inspect_err(|_| nt_io::irp::release(packet))
+}
+
 fn build(frame: &Frame, own: &Own, block: Foreign<BLOCK>, synchronous: bool) -> NtResult<Launch> {
     let iopb = block.at(BLOCK::Iopb);
     let file = iopb.ptr(FLT_IO_PARAMETER_BLOCK::TargetFileObject);
     let create = iopb.get(FLT_IO_PARAMETER_BLOCK::MajorFunction) == IRP_MJ_CREATE;
     let volume = volume_of(&own.instance, file.filter(|_| !create))?;
-    let packet = packet_for(frame, &volume, file)?;
-    let own_mdl = match parameters::build(iopb, packet, volume.lower) {
-        Ok(own_mdl) => own_mdl,
-        Err(error) => {
-            nt_io::irp::release(packet);
-            return Err(error);
-        }
-    };
+    let (packet, own_mdl) = packet_of(frame, &volume, file, iopb)?;
     if synchronous {
         packet.or32(IRP::Flags, IRP_SYNCHRONOUS_API);
     }
@@ -244,14 +250,7 @@ pub(crate) fn reissue(frame: &Frame, instance: &Arc<Instance>, operation: &Opera
         return NtStatus::INVALID_PARAMETER.fail();
     }
     let volume = volume_of(instance, None)?;
-    let packet = packet_for(frame, &volume, file)?;
-    let own_mdl = match parameters::build(iopb, packet, volume.lower) {
-        Ok(own_mdl) => own_mdl,
-        Err(error) => {
-            nt_io::irp::release(packet);
-            return Err(error);
-        }
-    };
+    let (packet, own_mdl) = packet_of(frame, &volume, file, iopb)?;
     packet.or32(IRP::Flags, IRP_SYNCHRONOUS_API);
     let first = first_below(&volume, instance);
     let kind = FLTFL_CALLBACK_DATA_GENERATED_IO | FLTFL_CALLBACK_DATA_REISSUED_IO;
