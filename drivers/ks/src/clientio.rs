@@ -16,7 +16,7 @@ use nt_io::irp::{self, IoStatus, PREFIX_CHECK_BLOCK, PREFIX_NO_ALERT};
 use nt_io::observe::{self, Request, Scope};
 use nt_io::rw::{self, Direction};
 use nt_io::system::System;
-use nt_io::{device, file, port};
+use nt_io::{device, file, port, tail};
 use nt_ke::{Frame, Mode, Mutex, dispatcher};
 use nt_ob::object;
 use nt_ob::types::ObjectType;
@@ -213,7 +213,7 @@ fn send(frame: &Frame, transfer: &Transfer, top: Device) -> NtResult<NtStatus> {
     let system = System::of(&frame.kernel);
     let flags = packet.get(IRP::Flags);
     let span = system.begin(|| request(frame, transfer, flags, false));
-    rw::own_by_service(frame, packet, PREFIX_CHECK_BLOCK | PREFIX_NO_ALERT); // KS-V-03, KS-W-20
+    tail::own_by_service(frame, packet, PREFIX_CHECK_BLOCK | PREFIX_NO_ALERT); // KS-V-03, KS-W-20
     irp::set_span(packet, span);
     rule!(KS_W_21);
     dispatcher::clear_event(transfer.file.at(FILE_OBJECT::Event));
@@ -222,7 +222,7 @@ fn send(frame: &Frame, transfer: &Transfer, top: Device) -> NtResult<NtStatus> {
     packet.set_ptr(IRP::UserEvent, transfer.event.map(|event| object::reference(event).into_raw()));
     let kept = object::reference(transfer.file);
     let synchronous = file::is_synchronous(transfer.file);
-    let (status, result) = rw::run_service(frame, packet, top, *kept, synchronous);
+    let (status, result) = tail::run_service(frame, packet, top, *kept, synchronous);
     rw::count(frame, transfer.direction, result);
     Ok(status)
 }

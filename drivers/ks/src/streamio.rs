@@ -21,9 +21,9 @@ use nt_io::device::Device;
 use nt_io::driver::FastControl;
 use nt_io::irp::{self, IoStatus, Irp, PREFIX_CHECK_BLOCK, PREFIX_NO_ALERT};
 use nt_io::observe::{self, Request, Scope};
-use nt_io::rw::{self, Direction};
+use nt_io::rw::Direction;
 use nt_io::system::System;
-use nt_io::{control, device, file, port};
+use nt_io::{control, device, file, port, tail};
 use nt_ke::{Frame, Mode, dispatcher};
 use nt_mm::mdl;
 use nt_ob::object;
@@ -187,7 +187,7 @@ fn send(frame: &Frame, request: &StreamRequest, top: Device) -> NtResult<NtStatu
     let system = System::of(&frame.kernel);
     let flags = packet.get(IRP::Flags);
     let span = system.begin(|| observed(frame, request, flags, false));
-    rw::own_by_service(frame, packet, PREFIX_CHECK_BLOCK | PREFIX_NO_ALERT);
+    tail::own_by_service(frame, packet, PREFIX_CHECK_BLOCK | PREFIX_NO_ALERT);
     irp::set_span(packet, span);
     rule!(KS_S_12);
     dispatcher::clear_event(request.file.at(FILE_OBJECT::Event));
@@ -199,7 +199,7 @@ fn send(frame: &Frame, request: &StreamRequest, top: Device) -> NtResult<NtStatu
     packet.set_ptr(IRP::UserEvent, event);
     let kept = object::reference(request.file);
     let waits = file::is_synchronous(request.file); // KS-S-16, KS-S-32
-    let (status, _) = rw::run_service(frame, packet, top, *kept, waits);
+    let (status, _) = tail::run_service(frame, packet, top, *kept, waits);
     Ok(status)
 }
 

@@ -4,10 +4,10 @@
 //! An internal open for READ_ATTRIBUTES, one query, and its close.
 
 use crate::create::{self, CreateSpec};
+use crate::device;
 use crate::info::{SystemBuffer, class, exchange};
 use crate::irp::IoStatus;
-use crate::service::violation;
-use crate::{device, rw};
+use crate::service::{self, violation};
 use nt_abi::io::{FILE_OPEN, FILE_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES, IRP_MJ_QUERY_INFORMATION};
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::Addr;
@@ -96,7 +96,7 @@ fn query(
     create::abandon(opened);
     let result = result?;
     if !iosb.is_null() {
-        rw::store_status(iosb, kernel, result)?;
+        service::store_status(iosb, kernel, result)?;
     }
     Ok(result.status)
 }

@@ -4,7 +4,6 @@
 //! Source: NtCancelIoFile, CancelIoEx, CancelSynchronousIo pages; rules NT-X-01 to NT-X-04, NT-Q-14, NT-P-07, NT-M-11.
 
 use crate::irp::{self, IRP_PREFIX, IoStatus, Irp, PREFIX_CLOSED};
-use crate::rw::store_status;
 use crate::{cancelable, event, file, service};
 use nt_abi::io::{
     FILE_OBJECT, IO_STACK_LOCATION, IRP, IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_SYNCHRONOUS_API,
@@ -51,7 +50,7 @@ fn threads_of(frame: &Frame, process: &Process) -> Vec<Arc<Thread>> {
 
 /// Stores `{status, 0}` in the service's status block and returns it.
 fn answer(frame: &Frame, iosb: Addr, status: NtStatus) -> NtResult<NtStatus> {
-    store_status(iosb, frame.mode() == Mode::Kernel, IoStatus::new(status, 0))?;
+    service::store_status(iosb, frame.mode() == Mode::Kernel, IoStatus::new(status, 0))?;
     Ok(status)
 }
 

@@ -7,10 +7,10 @@ use crate::device::{self, Device};
 use crate::driver::{self, FastControl};
 use crate::irp::{self, IoStatus, Irp};
 use crate::observe::{self, Request, Scope};
-use crate::rw::{own_by_service, run_service};
-use crate::service::{Caller, violation};
+use crate::service::{self, Caller, violation};
 use crate::system::System;
-use crate::{event, file, service};
+use crate::tail::{own_by_service, run_service};
+use crate::{event, file};
 use nt_abi::io::{
     DEVICE_OBJECT, DRIVER_OBJECT, FAST_IO_DISPATCH, FILE_OBJECT, FILE_READ_DATA, FILE_WRITE_DATA, IO_STACK_LOCATION,
     IRP, IRP_BUFFERED_IO, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION, IRP_MJ_DEVICE_CONTROL,

@@ -6,7 +6,7 @@
 use crate::info::{Exchanged, SystemBuffer, exchange};
 use crate::irp::IoStatus;
 use crate::service::{self, Opened, violation};
-use crate::{file, observe, rw};
+use crate::{file, observe};
 use nt_abi::io::{
     FILE_READ_EA, FILE_WRITE_EA, IO_STACK_LOCATION, IRP_MJ_QUERY_EA, IRP_MJ_SET_EA, SL_INDEX_SPECIFIED,
     SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY,
@@ -155,7 +155,7 @@ fn send(
 }
 
 fn tell(frame: &Frame, iosb: Addr, result: IoStatus) -> NtResult<NtStatus> {
-    rw::store_status(iosb, frame.mode() == Mode::Kernel, result)?;
+    service::store_status(iosb, frame.mode() == Mode::Kernel, result)?;
     Ok(result.status)
 }
 

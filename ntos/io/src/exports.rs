@@ -11,7 +11,7 @@ use crate::driver::{FastCall, FastControl, OwnedIrp};
 use crate::info::InfoArguments;
 use crate::irp::{self, IoStatus, Irp};
 use crate::rw::Arguments;
-use crate::service::{Caller, violation};
+use crate::service::{self, Caller, violation};
 use crate::system::System;
 use crate::{cancelable, complete, create, device, driver, event, file, info, read, rw, send, write};
 use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, IO_STACK_LOCATION, IRP};
@@ -266,7 +266,7 @@ pub(crate) fn create_file(frame: &Frame, raw: &RawCreate) -> NtResult<NtStatus> 
     };
     let (handle, result) = create::nt_create_file(frame, &spec)?;
     out.store::<u64>(0, handle.0).map_err(violation)?;
-    rw::store_status(iosb, kernel, result)?;
+    service::store_status(iosb, kernel, result)?;
     Ok(result.status)
 }
 

@@ -4,7 +4,6 @@
 //! Source: ZwFlushBuffersFile page; rules NT-F-01 to NT-F-05.
 
 use crate::irp::IoStatus;
-use crate::rw::store_status;
 use crate::{device, event, file, info, observe, service};
 use nt_abi::io::{
     FILE_APPEND_DATA, FILE_OBJECT, FILE_WRITE_DATA, FO_NAMED_PIPE, IO_STACK_LOCATION, IRP_MJ_FLUSH_BUFFERS,
@@ -60,6 +59,6 @@ fn flush(frame: &Frame, handle: Handle, iosb: Addr, minor: u8) -> NtResult<NtSta
     if result.status.is_error() {
         return Ok(result.status);
     }
-    store_status(iosb, kernel, IoStatus::new(result.status, 0))?;
+    service::store_status(iosb, kernel, IoStatus::new(result.status, 0))?;
     Ok(result.status)
 }

@@ -8,9 +8,9 @@
 use crate::device::{self, Device};
 use crate::irp::{self, IoStatus};
 use crate::observe::{self, Request};
-use crate::service::violation;
+use crate::service::{self, violation};
 use crate::system::System;
-use crate::{event, file, port, service, target};
+use crate::{event, file, port, target};
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_WRITE_ATTRIBUTES, FILE_WRITE_DATA,
     FO_ALERTABLE_IO, FO_NO_INTERMEDIATE_BUFFERING, FO_SEQUENTIAL_ONLY, FO_SKIP_COMPLETION_PORT, FO_SKIP_SET_EVENT,
@@ -196,7 +196,7 @@ fn probe(frame: &Frame, args: &InfoArguments, write: bool) -> NtResult<()> {
 }
 
 fn answer(frame: &Frame, args: &InfoArguments, result: IoStatus) -> NtResult<NtStatus> {
-    crate::rw::store_status(args.iosb, frame.mode() == Mode::Kernel, result)?;
+    service::store_status(args.iosb, frame.mode() == Mode::Kernel, result)?;
     Ok(result.status)
 }
 
@@ -377,7 +377,7 @@ fn finish(opened: &Opened, synchronous: bool, result: IoStatus) {
 /// A failed request leaves the status block alone, but for one that came late on an asynchronous handle (NT-I-03).
 fn failed(frame: &Frame, args: &InfoArguments, synchronous: bool, end: Exchanged) -> NtResult<NtStatus> {
     if end.pended && !synchronous {
-        crate::rw::store_status(args.iosb, frame.mode() == Mode::Kernel, end.result)?;
+        service::store_status(args.iosb, frame.mode() == Mode::Kernel, end.result)?;
     }
     Ok(end.result.status)
 }

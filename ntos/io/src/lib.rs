@@ -46,6 +46,7 @@ pub mod settle;
 pub mod share;
 pub mod system;
 pub mod system_thread;
+pub mod tail;
 pub mod target;
 pub mod thread;
 pub mod twice;

@@ -1,31 +1,30 @@
-//! What NtReadFile and NtWriteFile share: the validation order, offsets, fast I/O, the packet, the service tail.
+//! What NtReadFile and NtWriteFile share: the validation order, offsets, fast I/O, the packet.
 //!
 //! Room: ntos/io. Called by: `write`, `read`. IRQL: PASSIVE_LEVEL. Locks: the file object's (synchronous files).
 //! Source: ZwWriteFile page; nt-io.md sections 3, 6, 7, 10, 11. Rules NT-V-01 to NT-V-24 in that order.
-//! Not here: what the volume does with the request.
+//! Not here: what the volume does with the request; how the packet ends (`tail`).
 
 use crate::checks::{capture, check_access, check_noncached, probe_status_block};
 use crate::device::{self, Device};
 use crate::driver::{self, FastCall};
-use crate::irp::{
-    self, IRP_PREFIX, IoStatus, Irp, PREFIX_DEFER, PREFIX_NO_ALERT, PREFIX_SERVICE, STATE_COMPLETED, STATE_LEFT,
-};
+use crate::irp::{self, IoStatus, Irp};
 use crate::observe::{self, Request, Scope};
-use crate::service::violation;
+use crate::service::{store_status, violation};
 use crate::system::System;
-use crate::{cancelable, complete, event, file, send, settle, verify};
+use crate::tail::{own_by_service, run_service};
+use crate::{event, file, settle, verify};
 use nt_abi::io::{
     DEVICE_OBJECT, DO_BUFFERED_IO, DO_DIRECT_IO, DRIVER_OBJECT, FAST_IO_DISPATCH, FILE_APPEND_DATA, FILE_OBJECT,
-    FILE_WRITE_DATA, FO_ALERTABLE_IO, FO_MAILSLOT, FO_NAMED_PIPE, FO_NO_INTERMEDIATE_BUFFERING, FO_SKIP_SET_FAST_IO,
-    FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO, IRP_DEALLOCATE_BUFFER,
-    IRP_DEFER_IO_COMPLETION, IRP_INPUT_OPERATION, IRP_MJ_READ, IRP_MJ_WRITE, IRP_NOCACHE, IRP_READ_OPERATION,
-    IRP_WRITE_OPERATION, SL_WRITE_THROUGH,
+    FILE_WRITE_DATA, FO_MAILSLOT, FO_NAMED_PIPE, FO_NO_INTERMEDIATE_BUFFERING, FO_SKIP_SET_FAST_IO, FO_SYNCHRONOUS_IO,
+    FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_BUFFERED_IO, IRP_DEALLOCATE_BUFFER, IRP_DEFER_IO_COMPLETION,
+    IRP_INPUT_OPERATION, IRP_MJ_READ, IRP_MJ_WRITE, IRP_NOCACHE, IRP_READ_OPERATION, IRP_WRITE_OPERATION,
+    SL_WRITE_THROUGH,
 };
 use nt_abi::ke::KEVENT;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Addr, CodePtr, Foreign, Region, callout};
 use nt_ex::pool;
-use nt_ke::{Frame, Mode, WindowsVersion, dispatcher, wait};
+use nt_ke::{Frame, Mode, dispatcher};
 use nt_ob::types::ObjectType;
 use nt_ob::{Handle, ObjectRef};
 use nt_ps::counters::Operation;
@@ -409,16 +408,6 @@ pub fn count(frame: &Frame, direction: Direction, result: Option<IoStatus>) {
     }
 }
 
-/// Makes a packet the service's: two holders, deferred stage 2, on the thread's list (NT-P-07).
-pub fn own_by_service(frame: &Frame, packet: Irp, more: u32) {
-    if let Some(prefix) = irp::prefix(packet) {
-        prefix.set(IRP_PREFIX::Kind, PREFIX_SERVICE | PREFIX_DEFER | more);
-        prefix.set(IRP_PREFIX::Holders, 2);
-    }
-    frame.thread.io().packet_sent();
-    frame.thread.add_irp(packet.addr());
-}
-
 /// Puts the caller's buffer into a packet by the device's method (NT-P-03, NT-P-04, V-23).
 pub fn give_buffer(
     packet: Irp,
@@ -470,81 +459,6 @@ pub fn give_buffer(
         packet.set_addr(IRP::UserBuffer, buffer.value());
     }
     Ok(())
-}
-
-/// Writes a caller's status block; a fault is ACCESS_VIOLATION.
-pub fn store_status(iosb: Addr, kernel: bool, result: IoStatus) -> NtResult<()> {
-    let block = iosb.region(16, kernel).map_err(violation)?;
-    block.store::<u64>(8, result.information).map_err(violation)?;
-    block.store::<u32>(0, result.status.0).map_err(violation)
-}
-
-/// Sends a packet that [`own_by_service`] prepared and does what the completion contract asks for (NT-C table).
-///
-/// Returns what the service returns, and the result when it is known. The caller keeps a count of `opened` for a
-/// synchronous request, whose end is waited for; of an asynchronous one it is not touched once the packet is sent.
-pub fn run_service(
-    frame: &Frame,
-    packet: Irp,
-    top: Device,
-    opened: Foreign<FILE_OBJECT>,
-    synchronous: bool,
-) -> (NtStatus, Option<IoStatus>) {
-    let through_port = !synchronous && opened.ptr(FILE_OBJECT::CompletionContext).is_some();
-    let returned = complete::while_sending(packet, || send::call_driver(top, packet));
-    let Some(prefix) = irp::prefix(packet) else { return (returned, None) };
-    // Once it is complete the completion is done with it: there is nobody to leave a note for.
-    let before = match prefix.get(IRP_PREFIX::State) {
-        STATE_COMPLETED => STATE_COMPLETED,
-        _ => prefix.swap32(IRP_PREFIX::State, STATE_LEFT),
-    };
-    if before == STATE_COMPLETED {
-        // Complete, and nobody marked it pending: stage 2 is ours, here and now (NT-M-16).
-        let forced = returned == NtStatus::PENDING;
-        if forced {
-            verify::pending_without_mark(frame, top);
-        }
-        if complete::stage_two(packet, forced, Some(&frame.thread)) && !forced {
-            let result = irp::status(packet);
-            irp::release_holds(packet, 2);
-            return (result.status, Some(result));
-        }
-    }
-    let holds = if before == STATE_COMPLETED { 2 } else { 1 };
-    if returned != NtStatus::PENDING {
-        let result = irp::status(packet);
-        verify::returned(frame, top, returned, result.status);
-        irp::release_holds(packet, holds);
-        let warned = returned.is_warning()
-            && before == STATE_COMPLETED
-            && through_port
-            && frame.kernel.windows() >= WindowsVersion::Win8;
-        return (if warned { NtStatus::PENDING } else { returned }, Some(result)); // NT-C-01, NT-C-08
-    }
-    if !synchronous {
-        irp::release_holds(packet, holds);
-        return (NtStatus::PENDING, None);
-    }
-    wait_for_file(frame, packet, opened);
-    let result = irp::status(packet);
-    irp::release_holds(packet, holds);
-    (opened.get(FILE_OBJECT::FinalStatus), Some(result)) // NT-C-12
-}
-
-/// Waits for a pended request of a synchronous file; an alertable wait that is interrupted cancels it (NT-X-05).
-fn wait_for_file(frame: &Frame, packet: Irp, opened: Foreign<FILE_OBJECT>) {
-    let _recovered = verify::wait_without_apcs(frame);
-    let never = irp::prefix(packet).is_some_and(|prefix| prefix.get(IRP_PREFIX::Kind) & PREFIX_NO_ALERT != 0);
-    let alertable = opened.get(FILE_OBJECT::Flags) & FO_ALERTABLE_IO != 0 && !never;
-    let header = opened.at(FILE_OBJECT::Event).at(KEVENT::Header);
-    if alertable {
-        let status = wait::wait_for_single(frame, header, frame.mode(), true, None);
-        if status == NtStatus::SUCCESS {
-            return;
-        }
-        cancelable::cancel_irp(packet);
-    }
-    let _done = wait::wait_for_single(frame, header, Mode::Kernel, false, None);
 }
 
 /// Finds a driver's routine: a table that ends before the slot lacks it (NT-K-10).

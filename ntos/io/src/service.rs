@@ -1,14 +1,15 @@
 //! What services with notification share: the caller's event, APC and status block, the packet, the contract of its end.
 //!
-//! Room: ntos/io. Called by: `directory`, `notify`. IRQL: PASSIVE_LEVEL. Locks: the file object's, for synchronous files.
+//! Room: ntos/io. Called by: the services. IRQL: PASSIVE_LEVEL. Locks: the file object's, for synchronous files.
 //! Source: nt-io.md sections 3 and 7; rules NT-C table, NT-V-15, NT-DIR-41.
 //! Not here: NtReadFile and NtWriteFile (`rw`), controls (`control`), which came first and check in an order of their own.
 
 use crate::device::{self, Device};
-use crate::irp::{self, Irp, Stack};
+use crate::irp::{self, IoStatus, Irp, Stack};
 use crate::observe::Request;
-use crate::rw::{Direction, count, own_by_service, run_service};
+use crate::rw::{Direction, count};
 use crate::system::System;
+use crate::tail::{own_by_service, run_service};
 use crate::{event, file};
 use nt_abi::io::{DEVICE_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IRP, IRP_MJ_WRITE};
 use nt_abi::{NtError, NtResult, NtStatus};
@@ -55,6 +56,13 @@ pub struct Opened {
 /// A fault in a caller's buffer.
 pub fn violation(_: nt_cell::Fault) -> NtError {
     NtStatus::ACCESS_VIOLATION.error()
+}
+
+/// Writes a caller's status block; a fault is ACCESS_VIOLATION.
+pub fn store_status(iosb: Addr, kernel: bool, result: IoStatus) -> NtResult<()> {
+    let block = iosb.region(16, kernel).map_err(violation)?;
+    block.store::<u64>(8, result.information).map_err(violation)?;
+    block.store::<u32>(0, result.status.0).map_err(violation)
 }
 
 /// Probes the status block of a user caller.

@@ -8,10 +8,10 @@ pub mod exports;
 
 use crate::irp::{self, IoStatus, Irp};
 use crate::observe::{self, Request};
-use crate::rw::{own_by_service, run_service, store_status};
-use crate::service::{Caller, violation};
+use crate::service::{self, Caller, store_status, violation};
 use crate::system::System;
-use crate::{device, event, file, service};
+use crate::tail::{own_by_service, run_service};
+use crate::{device, event, file};
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FILE_READ_DATA, FILE_WRITE_DATA, IO_STACK_LOCATION, IRP, IRP_MJ_LOCK_CONTROL,
     IRP_MN_LOCK, IRP_MN_UNLOCK_SINGLE, IRP_SYNCHRONOUS_API, SL_EXCLUSIVE_LOCK, SL_FAIL_IMMEDIATELY,
