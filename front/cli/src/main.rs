@@ -10,6 +10,7 @@ mod bench;
 mod imports;
 mod keeper;
 mod lockdown;
+mod place;
 mod rules;
 mod server;
 mod supervisor;

@@ -5,6 +5,7 @@
 
 use crate::args::{LoadArgs, MachineArgs, MountArgs, ReportKind, RunArgs};
 use crate::keeper::{self, Keeper, Word, clear, unmount};
+use crate::place::{Place, covers_no_volume, fit, tell_of_mounts_below};
 use crate::verdict::{BROKEN, FINDINGS, FINE, Failure, INTERRUPTED, NOT_EXECUTABLE, NOT_FOUND, out, say};
 use crate::wire::{Event, Incoming, Setup, Who, send};
 use clap::ValueEnum;
@@ -105,26 +106,6 @@ impl Drop for Server {
 /// A path of the command line for the server, which works elsewhere.
 fn from_here(path: PathBuf) -> String {
     std::path::absolute(&path).unwrap_or(path).display().to_string()
-}
-
-/// A `dir` volume does not cross into other file systems of the host: what is mounted below its folder is not in it.
-fn tell_of_mounts_below(folder: &Path) {
-    const FIRST: usize = 3;
-    let below = keeper::mounts_below(&keeper::resolved(folder));
-    if below.is_empty() {
-        return;
-    }
-    let names: Vec<String> = below.iter().take(FIRST).map(|at| at.display().to_string()).collect();
-    let more = match below.len().saturating_sub(FIRST) {
-        0 => String::new(),
-        count => format!(" and {count} more"),
-    };
-    let remedy = "give such a folder a volume of its own";
-    say(&format!(
-        "ntio: volume 'dir:{}': what is mounted below it is not shown: {}{more}; {remedy}",
-        folder.display(),
-        names.join(", ")
-    ));
 }
 
 fn setup(machine: &MachineArgs) -> Result<Setup, Failure> {
@@ -412,26 +393,6 @@ fn listen_for_interrupts() -> Result<(), Failure> {
     Ok(())
 }
 
-/// The directory that a run is mounted in. It is removed at the end only if it is empty: never what a volume has.
-struct Place(PathBuf);
-
-impl Place {
-    fn new() -> Result<Self, Failure> {
-        let made = tempfile::Builder::new().prefix("ntio-").tempdir();
-        let made = made.map_err(|error| {
-            let remedy = "name a directory that can be written in TMPDIR";
-            Failure::broken(format!("no directory to mount in: {error}; {remedy}"))
-        })?;
-        Ok(Self(keeper::resolved(&made.keep())))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _stays = std::fs::remove_dir(&self.0);
-    }
-}
-
 /// Starts the server of a mount, and its keeper before the server can mount anything.
 fn serve_at(at: &Path, ours: bool, setup: &Setup) -> Result<(Server, Keeper), Failure> {
     let mut keeper = None;
@@ -536,47 +497,6 @@ pub(crate) fn mount(args: &MountArgs) -> Result<u8, Failure> {
     // The server is gone by now, and may have left its mount.
     clear(&at);
     done
-}
-
-/// Whether a volume can be mounted there: what a directory has would be hidden, and what is mounted there too.
-fn fit(at: &Path) -> Result<(), Failure> {
-    let refused = |why: String| Failure::broken(format!("cannot mount at {}: {why}", at.display()));
-    let there = keeper::mounts(at);
-    if let Some(kind) = there.last() {
-        let remedy = if kind.starts_with("fuse") {
-            "unmount that first (fusermount3 -u), or give another directory"
-        } else {
-            "give an empty directory in it"
-        };
-        return Err(refused(format!("something is mounted there already ({kind}); {remedy}")));
-    }
-    match std::fs::read_dir(at).map(|mut entries| entries.next().is_some()) {
-        Ok(true) => {
-            Err(refused("the directory is not empty, and what it has would be hidden; give an empty directory".into()))
-        }
-        // What else is wrong with it, the mount itself says.
-        _ => Ok(()),
-    }
-}
-
-/// Whether every `dir` volume stays reachable: a mount over its folder, or over one that the folder lies in, would make the
-/// server wait for itself. Folders are compared by what they are, because a folder can have two paths (a bind mount).
-fn covers_no_volume(at: &Path, volumes: &[VolumeSpec]) -> Result<(), Failure> {
-    use std::os::unix::fs::MetadataExt;
-    let identity = |path: &Path| std::fs::metadata(path).map(|there| (there.dev(), there.ino())).ok();
-    // What is not there, or cannot be reached, is refused for that.
-    let Some(covered) = identity(at) else { return Ok(()) };
-    for volume in volumes {
-        let VolumeSpec::Dir { path } = volume else { continue };
-        if keeper::resolved(path).ancestors().any(|folder| identity(folder) == Some(covered)) {
-            let (at, path) = (at.display(), path.display());
-            return Err(Failure::broken(format!(
-                "cannot mount at {at}: the volume 'dir:{path}' lies there, and the mount would cover it; \
-                 give an empty directory elsewhere, or one below the volume's folder"
-            )));
-        }
-    }
-    Ok(())
 }
 
 fn mount_at(args: &MountArgs, mut server: Server, at: &Path) -> Result<u8, Failure> {
