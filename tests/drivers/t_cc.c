@@ -5,6 +5,9 @@
 #include <ntifs.h>
 #include "t.h"
 
+#define T_DEVICE L"TestCc"
+#include "t_device.h"
+
 #define MEDIUM 0x40000
 #define RAISED(call) Raised = STATUS_SUCCESS; __try { call; } __except (EXCEPTION_EXECUTE_HANDLER) { Raised = GetExceptionCode(); }
 
@@ -27,7 +30,6 @@ static volatile LONG SeenCount;
 static NTSTATUS MediumStatus, Raised;
 static LONG LazyLocks, LazyUnlocks, Held, LazyContext;
 static LONG Order[4], OrderCount;
-static PDEVICE_OBJECT Device;
 static PEPROCESS System;
 
 static BOOLEAN NTAPI Acquire(PVOID Context, BOOLEAN Wait)
@@ -155,9 +157,7 @@ static NTSTATUS NTAPI Dispatch(PDEVICE_OBJECT DeviceObject, PIRP Irp)
         CcUninitializeCacheMap(file, NULL, NULL);
         break;
     }
-    Irp->IoStatus.Status = status;
-    IoCompleteRequest(Irp, IO_NO_INCREMENT);
-    return status;
+    return Complete(Irp, status, Irp->IoStatus.Information);
 }
 
 static HANDLE Open(PFILE_OBJECT *File)
@@ -349,20 +349,16 @@ static VOID NTAPI Unload(PDRIVER_OBJECT DriverObject)
 
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 {
-    UNICODE_STRING name;
     PFILE_OBJECT file = NULL;
     HANDLE handle;
     NTSTATUS status;
     UNREFERENCED_PARAMETER(RegistryPath);
     for (ULONG at = 0; at < sizeof(Bytes); at++) Bytes[at] = (UCHAR)(at * 7 + (at >> 8) + 1);
-    for (ULONG major = 0; major <= IRP_MJ_MAXIMUM_FUNCTION; major++) DriverObject->MajorFunction[major] = Dispatch;
     DriverObject->DriverUnload = Unload;
     System = IoGetCurrentProcess();
-    RtlInitUnicodeString(&name, L"\\Device\\TestCc");
-    status = IoCreateDevice(DriverObject, 0, &name, FILE_DEVICE_DISK_FILE_SYSTEM, 0, FALSE, &Device);
+    status = MakeFileSystem(DriverObject, Dispatch);
     if (!NT_SUCCESS(status)) return status;
     Device->Flags |= DO_BUFFERED_IO;
-    Device->Flags &= ~DO_DEVICE_INITIALIZING;
     ExInitializeResourceLite(&Fcb.Resource);
     ExInitializeResourceLite(&Fcb.Paging);
     Fcb.Header.NodeByteSize = sizeof(FCB);

@@ -5,6 +5,9 @@
 #include <ntifs.h>
 #include "t.h"
 
+#define T_DEVICE L"TFsd"
+#include "t_device.h"
+
 DRIVER_INITIALIZE DriverEntry;
 
 static TUNNEL Cache;
@@ -66,8 +69,6 @@ static VOID Tunnel(VOID)
 }
 
 /* The one file of this file system, with sharing as its FCB has it. */
-static UNICODE_STRING DeviceName = RTL_CONSTANT_STRING(L"\\Device\\TFsd");
-static PDEVICE_OBJECT Device;
 static SHARE_ACCESS Sharing;
 static FILE_OBJECT Marks; /* of the last open: what it was marked with */
 static ULONG Handles;
@@ -96,10 +97,7 @@ static NTSTATUS NTAPI Dispatch(PDEVICE_OBJECT DeviceObject, PIRP Irp)
         IoRemoveShareAccess(stack->FileObject, &Sharing);
         Handles--;
     }
-    Irp->IoStatus.Status = status;
-    Irp->IoStatus.Information = 0;
-    IoCompleteRequest(Irp, IO_NO_INCREMENT);
-    return status;
+    return Complete(Irp, status, 0);
 }
 
 static NTSTATUS Open(PHANDLE Handle, ULONG Access, ULONG Share)
@@ -180,13 +178,10 @@ static VOID NTAPI Unload(PDRIVER_OBJECT DriverObject)
 
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 {
-    ULONG major;
-    NTSTATUS status = IoCreateDevice(DriverObject, 0, &DeviceName, FILE_DEVICE_DISK_FILE_SYSTEM, 0, FALSE, &Device);
+    NTSTATUS status = MakeFileSystem(DriverObject, Dispatch);
     UNREFERENCED_PARAMETER(RegistryPath);
     if (!NT_SUCCESS(status)) return status;
-    for (major = 0; major <= IRP_MJ_MAXIMUM_FUNCTION; major++) DriverObject->MajorFunction[major] = Dispatch;
     DriverObject->DriverUnload = Unload;
-    Device->Flags &= ~DO_DEVICE_INITIALIZING;
     Tunnel();
     Share();
     return STATUS_SUCCESS;

@@ -5,6 +5,9 @@
 #include <ntifs.h>
 #include "t.h"
 
+#define T_DEVICE L"TNotify"
+#include "t_device.h"
+
 DRIVER_INITIALIZE DriverEntry;
 
 /* Of ntoskrnl.exe, but in no header that drivers get. */
@@ -14,8 +17,6 @@ NTSTATUS NTAPI ZwCancelIoFile(HANDLE File, PIO_STATUS_BLOCK Iosb);
 #define UNTOUCHED(iosb) ((iosb).Status == 0x55555555 && (iosb).Information == 0x55)
 #define ALL 0xFFF
 
-static UNICODE_STRING DeviceName = RTL_CONSTANT_STRING(L"\\Device\\TNotify");
-static PDEVICE_OBJECT Device;
 
 /* The made-up volume: what its requests for changes become. */
 static PNOTIFY_SYNC Sync;
@@ -70,10 +71,7 @@ static NTSTATUS NTAPI Dispatch(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     default:
         break;
     }
-    Irp->IoStatus.Status = status;
-    Irp->IoStatus.Information = 0;
-    IoCompleteRequest(Irp, IO_NO_INCREMENT);
-    return status;
+    return Complete(Irp, status, 0);
 }
 
 static HANDLE Open(PCWSTR Name, ULONG Access, ULONG Disposition, ULONG Options)
@@ -282,13 +280,10 @@ static VOID NTAPI Unload(PDRIVER_OBJECT DriverObject)
 
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 {
-    ULONG major;
-    NTSTATUS status = IoCreateDevice(DriverObject, 0, &DeviceName, FILE_DEVICE_DISK_FILE_SYSTEM, 0, FALSE, &Device);
+    NTSTATUS status = MakeFileSystem(DriverObject, Dispatch);
     UNREFERENCED_PARAMETER(RegistryPath);
     if (!NT_SUCCESS(status)) return status;
-    for (major = 0; major <= IRP_MJ_MAXIMUM_FUNCTION; major++) DriverObject->MajorFunction[major] = Dispatch;
     DriverObject->DriverUnload = Unload;
-    Device->Flags &= ~DO_DEVICE_INITIALIZING;
     InitializeListHead(&List);
     FsRtlNotifyInitializeSync(&Sync);
     OK(Sync != NULL, "nt_nfy_08_the_package_starts");
