@@ -241,6 +241,28 @@ pub fn pended(status: NtStatus, count: u64) -> Done {
     Done { returned: NtStatus::PENDING, iosb: Iosb::Is(status, count) }
 }
 
+/// Leaves its blocks to a request that still waits when its test lets go of it: it ends with the handle, later, and writes there
+/// then; they would be another test's.
+pub fn leave(blocks: [&mut UserBlock; 2]) {
+    std::mem::forget(blocks.map(|block| std::mem::replace(block, UserBlock::new(8).expect("arena"))));
+}
+
+/// NtSetInformationFile: what it returned, and the status block.
+pub fn set_information(frame: &Frame, handle: Handle, class: u32, data: &[u8]) -> (NtStatus, Iosb) {
+    let buffer = UserBlock::new(data.len().max(1)).expect("arena");
+    buffer.region().sub(0, data.len()).write_from(data).expect("buffer");
+    let iosb = pattern_block();
+    let args = InfoArguments {
+        handle,
+        iosb: Addr::user(iosb.addr()),
+        buffer: Addr::user(buffer.addr()),
+        length: data.len() as u32,
+        class,
+    };
+    let status = info::nt_set_information_file(frame, &args);
+    (status, iosb_at(&iosb))
+}
+
 /// A status block that a test can tell from a written one.
 pub fn pattern_block() -> UserBlock {
     let block = UserBlock::new(16).expect("arena");
@@ -338,8 +360,13 @@ impl File<'_> {
         bytes
     }
 
-    /// NtQueryInformationFile: what it returned, the buffer (filled with EE before), the status block.
-    pub fn try_query(&self, class: u32, length: usize) -> (NtStatus, Vec<u8>, Iosb) {
+    /// A query: what it returned, the buffer (filled with EE before), the status block.
+    fn ask_for(
+        &self,
+        service: fn(&Frame, &InfoArguments) -> NtStatus,
+        class: u32,
+        length: usize,
+    ) -> (NtStatus, Vec<u8>, Iosb) {
         let buffer = UserBlock::new(length.max(1)).expect("arena");
         buffer.region().fill(0xEE).expect("buffer");
         let iosb = pattern_block();
@@ -350,8 +377,13 @@ impl File<'_> {
             length: length as u32,
             class,
         };
-        let status = info::nt_query_information_file(&self.world.frame(), &args);
+        let status = service(&self.world.frame(), &args);
         (status, buffer.region().sub(0, length).to_vec().expect("buffer"), iosb_at(&iosb))
+    }
+
+    /// NtQueryInformationFile: what it returned, the buffer (filled with EE before), the status block.
+    pub fn try_query(&self, class: u32, length: usize) -> (NtStatus, Vec<u8>, Iosb) {
+        self.ask_for(info::nt_query_information_file, class, length)
     }
 
     pub fn set(&self, class: u32, data: &[u8]) -> NtStatus {
@@ -360,18 +392,7 @@ impl File<'_> {
 
     /// NtSetInformationFile: what it returned, and the status block.
     pub fn try_set(&self, class: u32, data: &[u8]) -> (NtStatus, Iosb) {
-        let buffer = UserBlock::new(data.len().max(1)).expect("arena");
-        buffer.region().sub(0, data.len()).write_from(data).expect("buffer");
-        let iosb = pattern_block();
-        let args = InfoArguments {
-            handle: self.handle,
-            iosb: Addr::user(iosb.addr()),
-            buffer: Addr::user(buffer.addr()),
-            length: data.len() as u32,
-            class,
-        };
-        let status = info::nt_set_information_file(&self.world.frame(), &args);
-        (status, iosb_at(&iosb))
+        set_information(&self.world.frame(), self.handle, class, data)
     }
 
     /// NtFsControlFile: the status, the status block, the output buffer (filled with EE before).
@@ -408,18 +429,8 @@ impl File<'_> {
 
     /// NtQueryVolumeInformationFile.
     pub fn try_query_volume(&self, class: u32, length: usize) -> (NtStatus, Iosb, Vec<u8>) {
-        let buffer = UserBlock::new(length.max(1)).expect("arena");
-        buffer.region().fill(0xEE).expect("buffer");
-        let iosb = pattern_block();
-        let args = InfoArguments {
-            handle: self.handle,
-            iosb: Addr::user(iosb.addr()),
-            buffer: Addr::user(buffer.addr()),
-            length: length as u32,
-            class,
-        };
-        let status = info::nt_query_volume_information_file(&self.world.frame(), &args);
-        (status, iosb_at(&iosb), buffer.region().sub(0, length).to_vec().expect("buffer"))
+        let (status, bytes, iosb) = self.ask_for(info::nt_query_volume_information_file, class, length);
+        (status, iosb, bytes)
     }
 
     pub fn query_volume(&self, class: u32, length: usize) -> Result<Vec<u8>, NtStatus> {

@@ -33,16 +33,10 @@ pub struct Wait {
     iosb: UserBlock,
 }
 
-/// A request that still waits when its test lets go of it ends with the handle, later, and writes here then: its blocks stay,
-/// or they would be another test's.
 impl Drop for Wait {
     fn drop(&mut self) {
         if self.is_waiting() && self.returned == NtStatus::PENDING {
-            let block = || UserBlock::new(8).expect("arena");
-            std::mem::forget([
-                std::mem::replace(&mut self.buffer, block()),
-                std::mem::replace(&mut self.iosb, block()),
-            ]);
+            leave([&mut self.iosb, &mut self.buffer]);
         }
     }
 }

@@ -42,9 +42,7 @@ pub struct Asked {
 impl Drop for Asked {
     fn drop(&mut self) {
         if self.is_waiting() && self.returned == NtStatus::PENDING {
-            // It ends later, with the handle, and writes here then.
-            let block = || UserBlock::new(8).expect("arena");
-            std::mem::forget([std::mem::replace(&mut self.iosb, block()), std::mem::replace(&mut self.to, block())]);
+            leave([&mut self.iosb, &mut self.to]);
         }
     }
 }
@@ -163,16 +161,7 @@ impl Elsewhere<'_> {
     }
 
     pub fn set(&self, class: u32, data: &[u8]) -> NtStatus {
-        let (buffer, iosb) = (UserBlock::new(data.len()).expect("arena"), pattern_block());
-        buffer.region().write_from(data).expect("arena");
-        let args = InfoArguments {
-            handle: self.handle,
-            iosb: Addr::user(iosb.addr()),
-            buffer: Addr::user(buffer.addr()),
-            length: data.len() as u32,
-            class,
-        };
-        info::nt_set_information_file(self.frame, &args)
+        set_information(self.frame, self.handle, class, data).0
     }
 }
 
