@@ -1,7 +1,7 @@
 //! A built-in device with a filter open, pins in any state, and requests of a user process on them.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use crate::support::{Iosb, PATTERN, SYNC, World, iosb_at, pattern_block};
+use crate::support::{Iosb, PATTERN, SYNC, World, fill_pattern, iosb_at, pattern_block};
 use nt_abi::NtStatus;
 use nt_abi::ks::*;
 use nt_cell::Addr;
@@ -132,8 +132,7 @@ impl Pins {
 
     /// A stream request with a status block of the caller's; not waited for.
     pub fn start(&self, handle: Handle, code: u32, list: (Addr, u32), block: &UserBlock) -> NtStatus {
-        block.region().store::<u64>(0, PATTERN).expect("block");
-        block.region().store::<u64>(8, PATTERN).expect("block");
+        fill_pattern(block);
         begin(&self.world, handle, code, (Addr::NULL, 0), list, block)
     }
 

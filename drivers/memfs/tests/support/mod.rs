@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod directory;
+#[path = "../../../../ntos/io/tests/rules/support/done.rs"]
+mod done;
 mod ground;
 pub mod names;
 pub mod notify;
@@ -10,6 +12,7 @@ pub mod pool;
 pub mod reparse;
 pub mod security;
 
+pub use done::*;
 pub use ground::Ground;
 
 use nt_abi::NtStatus;
@@ -65,8 +68,6 @@ pub fn lx_symlink_data(target: &str) -> Vec<u8> {
     data.extend_from_slice(target.as_bytes());
     data
 }
-
-pub const PATTERN: u64 = 0xEADB_EEF0_EADB_EEF0;
 
 pub struct World {
     pub kernel: Arc<Kernel>,
@@ -212,35 +213,6 @@ impl Drop for World {
     }
 }
 
-/// What a request left in the status block, and what it returned.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Done {
-    pub returned: NtStatus,
-    pub iosb: Iosb,
-}
-
-/// A status block as a test sees it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Iosb {
-    Untouched,
-    Is(NtStatus, u64),
-}
-
-/// E0/E1/E2: the status, and nothing in the status block.
-pub fn refused(status: NtStatus) -> Done {
-    Done { returned: status, iosb: Iosb::Untouched }
-}
-
-/// S(n).
-pub fn success(count: u64) -> Done {
-    Done { returned: NtStatus::SUCCESS, iosb: Iosb::Is(NtStatus::SUCCESS, count) }
-}
-
-/// P(st, n).
-pub fn pended(status: NtStatus, count: u64) -> Done {
-    Done { returned: NtStatus::PENDING, iosb: Iosb::Is(status, count) }
-}
-
 /// Leaves its blocks to a request that still waits when its test lets go of it: it ends with the handle, later, and writes there
 /// then; they would be another test's.
 pub fn leave(blocks: [&mut UserBlock; 2]) {
@@ -263,21 +235,6 @@ pub fn set_information(frame: &Frame, handle: Handle, class: u32, data: &[u8]) -
     (status, iosb_at(&iosb))
 }
 
-/// A status block that a test can tell from a written one.
-pub fn pattern_block() -> UserBlock {
-    let block = UserBlock::new(16).expect("arena");
-    block.region().store::<u64>(0, PATTERN).expect("block");
-    block.region().store::<u64>(8, PATTERN).expect("block");
-    block
-}
-
-/// Reads the status block at the start of `block`.
-pub fn iosb_at(block: &UserBlock) -> Iosb {
-    let region = block.region();
-    let (low, high) = (region.load::<u64>(0).expect("block"), region.load::<u64>(8).expect("block"));
-    if low == PATTERN && high == PATTERN { Iosb::Untouched } else { Iosb::Is(NtStatus(low as u32), high) }
-}
-
 pub struct File<'a> {
     pub world: &'a World,
     pub handle: Handle,
@@ -291,8 +248,7 @@ pub struct File<'a> {
 impl File<'_> {
     fn arguments(&self, buffer: Addr, length: u32, offset: Option<i64>, key: Option<u32>) -> Arguments {
         let region = self.block.region();
-        region.sub(0, 16).store::<u64>(0, PATTERN).expect("block");
-        region.sub(0, 16).store::<u64>(8, PATTERN).expect("block");
+        fill_pattern(&self.block);
         region.store::<i64>(16, offset.unwrap_or(0)).expect("block");
         region.store::<u32>(24, key.unwrap_or(0)).expect("block");
         let at = self.block.addr();
@@ -481,8 +437,7 @@ impl File<'_> {
     /// The arguments of a lock: exclusive or shared, at once or waiting.
     pub fn lock_arguments(&self, start: u64, length: u64, key: u32, exclusive: bool, wait: bool) -> LockArguments {
         let region = self.block.region();
-        region.store::<u64>(0, PATTERN).expect("block");
-        region.store::<u64>(8, PATTERN).expect("block");
+        fill_pattern(&self.block);
         region.store::<u64>(32, start).expect("block");
         region.store::<u64>(40, length).expect("block");
         let at = self.block.addr();

@@ -3,7 +3,6 @@
 use crate::support::*;
 use nt_abi::NtStatus;
 use nt_cell::Addr;
-use nt_cell::arena::UserBlock;
 use nt_io::{cancel, event, thread};
 use nt_ke::wait;
 use nt_ke::{Frame, Mode};
@@ -18,13 +17,9 @@ fn hold(world: &World) {
 
 /// The status block of a cancelling service, and what the service made of it.
 fn with_block(service: impl FnOnce(Addr) -> NtStatus) -> Done {
-    let block = UserBlock::new(16).expect("arena");
-    block.region().store::<u64>(0, PATTERN).expect("block");
-    block.region().store::<u64>(8, PATTERN).expect("block");
+    let block = pattern_block();
     let returned = service(Addr::user(block.addr()));
-    let (low, high) = (block.region().load::<u64>(0).expect("block"), block.region().load::<u64>(8).expect("block"));
-    let iosb = if (low, high) == (PATTERN, PATTERN) { Iosb::Untouched } else { Iosb::Is(NtStatus(low as u32), high) };
-    Done { returned, iosb }
+    Done { returned, iosb: iosb_at(&block) }
 }
 
 fn cancel_file(frame: &Frame, handle: Handle) -> Done {

@@ -2,40 +2,6 @@
 
 use super::*;
 
-/// What a request left in the status block, and what it returned.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Done {
-    pub returned: NtStatus,
-    pub iosb: Iosb,
-}
-
-/// A status block as a test sees it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Iosb {
-    Untouched,
-    Is(NtStatus, u64),
-}
-
-pub fn refused(status: NtStatus) -> Done {
-    Done { returned: status, iosb: Iosb::Untouched }
-}
-pub fn success(count: u64) -> Done {
-    Done { returned: NtStatus::SUCCESS, iosb: Iosb::Is(NtStatus::SUCCESS, count) }
-}
-pub fn pended(status: NtStatus, count: u64) -> Done {
-    Done { returned: NtStatus::PENDING, iosb: Iosb::Is(status, count) }
-}
-
-pub(super) fn fill_pattern(block: &UserBlock) {
-    block.region().store::<u64>(0, PATTERN).expect("block");
-    block.region().store::<u64>(8, PATTERN).expect("block");
-}
-
-pub(super) fn read_iosb(block: &UserBlock) -> Iosb {
-    let (low, high) = (block.region().load::<u64>(0).expect("block"), block.region().load::<u64>(8).expect("block"));
-    if low == PATTERN && high == PATTERN { Iosb::Untouched } else { Iosb::Is(NtStatus(low as u32), high) }
-}
-
 /// A call with its own status block, offset, key and data, aligned to a sector.
 pub struct Call {
     pub args: Arguments,
@@ -116,7 +82,7 @@ impl Call {
         Done { returned, iosb: self.iosb() }
     }
     pub fn iosb(&self) -> Iosb {
-        read_iosb(&self.block)
+        iosb_at(&self.block)
     }
 }
 

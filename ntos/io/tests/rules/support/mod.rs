@@ -25,9 +25,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 mod call;
+mod done;
 mod script;
-pub use call::{Call, Done, Iosb, Ran, apcs, noting_apc, pended, refused, success};
-use call::{fill_pattern, read_iosb};
+pub use call::{Call, Ran, apcs, noting_apc};
+pub use done::*;
 use script::SCRIPTS;
 pub use script::{Plan, Script};
 
@@ -38,7 +39,6 @@ pub const SYNCHRONIZE: u32 = 0x10_0000;
 pub const ALERT: u32 = 0x10;
 pub const NONALERT: u32 = 0x20;
 pub const NONCACHED: u32 = 8;
-pub const PATTERN: u64 = 0xEADB_EEF0_EADB_EEF0;
 pub const SECTOR: u16 = 512;
 
 /// Findings that the machine reported: {rule, severity, text}.
@@ -175,7 +175,7 @@ impl World {
             class,
         };
         let returned = info::nt_set_information_file(&self.frame(), &args);
-        Done { returned, iosb: read_iosb(&buffer) }
+        Done { returned, iosb: iosb_at(&buffer) }
     }
 
     /// Completion modes: 1 skip the port on success, 2 skip the file's event, 4 skip the event on fast I/O.
