@@ -19,9 +19,15 @@ use nt_io::rw::Direction;
 use nt_ke::Mode;
 use nt_ob::Handle;
 
-fn at<T>(address: u64) -> Option<Foreign<T>> {
+pub(crate) fn at<T>(address: u64) -> Option<Foreign<T>> {
     // SAFETY: S-3: a driver's pointer is taken at its word here; what lies there is reached by atomics only.
     unsafe { Foreign::from_raw(address) }
+}
+
+/// Names the bytes of a driver's variable, buffer or string.
+pub(crate) fn bytes(address: u64, length: usize) -> Region {
+    // SAFETY: S-3: the driver answers for the span by the routine's contract; accesses are guarded.
+    unsafe { Region::from_raw(address, length) }
 }
 
 /// The eight arguments of KsWriteFile and KsReadFile.
@@ -36,7 +42,7 @@ fn transfer(direction: Direction, (file, event, context, iosb, buffer, length, k
     clientio::transfer(&nt_ke::current(), &request).0
 }
 
-fn code(address: u64) -> Option<CodePtr> {
+pub(crate) fn code(address: u64) -> Option<CodePtr> {
     // SAFETY: the driver gave it as a routine of the documented arity; the border answers for faults (S-3).
     unsafe { CodePtr::from_raw(address) }
 }
@@ -50,14 +56,13 @@ fn given(address: u64, mode: Mode) -> Addr {
     }
 }
 
-fn status(result: NtResult<()>) -> u32 {
+pub(crate) fn status(result: NtResult<()>) -> u32 {
     result.map_or_else(NtError::status, |()| NtStatus::SUCCESS).0
 }
 
-fn store<W: nt_abi::Word>(address: u64, value: W) {
+pub(crate) fn store<W: nt_abi::Word>(address: u64, value: W) {
     if address != 0 {
-        // SAFETY: S-3: the driver gave the address of a variable of this size; the store is guarded.
-        let _gone = unsafe { Region::from_raw(address, size_of::<W>()) }.store::<W>(0, value);
+        let _gone = bytes(address, size_of::<W>()).store::<W>(0, value);
     }
 }
 
@@ -105,10 +110,8 @@ nt_cell::thunk! {
 fn fast(direction: Direction, [file, offset, length, wait, key, buffer, iosb, device]: [u64; 8]) -> u8 {
     let (Some(file), Some(device)) = (at::<FILE_OBJECT>(file), at::<DEVICE_OBJECT>(device)) else { return 0 };
     let Some(header) = dispatch::object_header(file) else { return 0 };
-    // SAFETY: contract of fast I/O routines: FileOffset is NULL or names a LARGE_INTEGER; the load is guarded.
-    let offset = (offset != 0).then(|| unsafe { Region::from_raw(offset, 8) }.load::<i64>(0).unwrap_or(0));
-    // SAFETY: S-3: the caller of a fast I/O routine answers for the buffer; accesses to it are guarded.
-    let buffer = unsafe { Region::from_raw(buffer, length as u32 as usize) };
+    let offset = (offset != 0).then(|| bytes(offset, 8).load::<i64>(0).unwrap_or(0));
+    let buffer = bytes(buffer, length as u32 as usize);
     let (length, key, wait) = (length as u32, key as u32, wait & 0xFF != 0);
     let call = ObjectCall { file, offset, length, wait, key, buffer, device };
     let Some(Some(result)) = dispatch::call_fast(header, direction, &call) else { return 0 };
@@ -198,8 +201,8 @@ exports! { "ks.sys" =>
         at(packet).map_or(NtStatus::INVALID_PARAMETER, dispatch::default_device_io_completion).0
     }
     Full code KsCreatePin(filter: u64, connect: u64, access: u32, handle: u64) -> u32 {
-        // SAFETY: S-3: the driver gave a KSPIN_CONNECT with a KSDATAFORMAT behind it; each load is guarded.
-        let record = |length: usize| unsafe { Region::from_raw(connect, length) };
+        // A KSPIN_CONNECT with a KSDATAFORMAT behind it.
+        let record = |length: usize| bytes(connect, length);
         match connect::create_pin(&nt_ke::current(), Handle(filter), record, access) {
             Ok(made) => {
                 store::<u64>(handle, made.0);
@@ -215,8 +218,7 @@ exports! { "ks.sys" =>
     Full code KsAddObjectCreateItemToDeviceHeader(header: u64, create: u64, context: u64, class: u64, _security: u64) -> u32 {
         // The class is a string of wide characters that the driver keeps (KS-D-10).
         let (Some(header), Some(create)) = (at(header), code(create)) else { return NtStatus::INVALID_PARAMETER.0 };
-        // SAFETY: S-3: a wide string with its end, at most 64 KiB long; each load is guarded.
-        let characters = unsafe { Region::from_raw(class, 0xFFFE) };
+        let characters = bytes(class, 0xFFFE);
         let length = (0..0x7FFF_usize).find(|&unit| characters.load::<u16>(unit * 2).unwrap_or(0) == 0).unwrap_or(0);
         dispatch::add_create_item(header, create, context, characters.sub(0, length * 2)).0
     }

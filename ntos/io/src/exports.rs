@@ -73,6 +73,11 @@ pub(crate) fn code(address: u64) -> Option<CodePtr> {
     unsafe { CodePtr::from_raw(address) }
 }
 
+pub(crate) fn bytes(address: u64, length: usize) -> Region {
+    // SAFETY: S-3: the driver answers for the span by the routine's contract; accesses are guarded.
+    unsafe { Region::from_raw(address, length) }
+}
+
 pub(crate) fn status(result: NtResult<NtStatus>) -> u32 {
     result.unwrap_or_else(NtError::status).0
 }

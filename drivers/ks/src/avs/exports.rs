@@ -1,42 +1,21 @@
 //! The names of AVStream, and of the handlers of property and method sets, that ks.sys exports.
 //!
 //! Room: drivers/ks. Called by: compiled drivers. Read by: the loader, `ntio imports`. IRQL: as each page says.
-#![expect(unsafe_code, reason = "entry points that take raw pointers: SOUNDNESS.md, S-3 and S-4")]
 
 use crate::avs::filter::AvFilter;
 use crate::avs::pin::AvPin;
 use crate::avs::{self, Object, bag, device, pointer, process};
 use crate::dispatch;
 use crate::events::{self, Guard};
+use crate::exports::{at, bytes, code, status, store};
 use crate::object;
 use crate::sets::{self, Sets};
 use nt_abi::io::{DEVICE_OBJECT, DRIVER_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IRP};
 use nt_abi::ks::{GUID, KSFILTERFACTORY, KSGATE, KSPIN_DESCRIPTOR_EX, KSSTREAM_POINTER};
-use nt_abi::{Bytes, NtError, NtResult, NtStatus};
-use nt_cell::{CodePtr, Foreign, Region, exports};
+use nt_abi::{Bytes, NtStatus};
+use nt_cell::{Foreign, exports};
 use nt_io::irp;
 use std::sync::Arc;
-
-fn at<T>(address: u64) -> Option<Foreign<T>> {
-    // SAFETY: S-3: a driver's pointer is taken at its word here; what lies there is reached by atomics only.
-    unsafe { Foreign::from_raw(address) }
-}
-
-fn code(address: u64) -> Option<CodePtr> {
-    // SAFETY: the driver gave it as a routine of the documented arity; the border answers for faults (S-3).
-    unsafe { CodePtr::from_raw(address) }
-}
-
-fn status(result: NtResult<()>) -> u32 {
-    result.map_or_else(NtError::status, |()| NtStatus::SUCCESS).0
-}
-
-fn store<W: nt_abi::Word>(address: u64, value: W) {
-    if address != 0 {
-        // SAFETY: S-3: the driver gave the address of a variable of this size; the store is guarded.
-        let _gone = unsafe { Region::from_raw(address, size_of::<W>()) }.store::<W>(0, value);
-    }
-}
 
 fn object_at(address: u64) -> Option<Object> {
     avs::object(at::<Bytes>(address)?)
@@ -150,8 +129,7 @@ fn guid(address: u64) -> Option<GUID> {
         return None;
     }
     let mut raw = [0; 16];
-    // SAFETY: S-3: the driver gave the address of a GUID; the load is guarded.
-    unsafe { Region::from_raw(address, 16) }.read_to(&mut raw).ok()?;
+    bytes(address, 16).read_to(&mut raw).ok()?;
     Some(GUID::from_bytes(raw))
 }
 
@@ -160,8 +138,7 @@ fn text(address: u64) -> Option<String> {
     if address == 0 {
         return None;
     }
-    // SAFETY: S-3: a wide string with its end, at most 64 KiB long; each load is guarded.
-    let characters = unsafe { Region::from_raw(address, 0xFFFE) };
+    let characters = bytes(address, 0xFFFE);
     let units: Vec<u16> =
         (0..0x7FFF).map_while(|unit| characters.load::<u16>(unit * 2).ok().filter(|unit| *unit != 0)).collect();
     Some(String::from_utf16_lossy(&units))
@@ -245,11 +222,8 @@ exports! { "ks.sys" =>
     }
     Full code _KsEdit(of: u64, pointer: u64, new_size: u32, old_size: u32, tag: u32) -> u32 {
         let Some(of) = at(of) else { return NtStatus::INVALID_PARAMETER.0 };
-        // SAFETY: S-3: the driver gave the address of its pointer, and what it points to; each load is guarded.
-        let slot = unsafe { Region::from_raw(pointer, 8) };
-        let Ok(old) = slot.load::<u64>(0) else { return NtStatus::ACCESS_VIOLATION.0 };
-        // SAFETY: as above: old_size bytes at the driver's own pointer.
-        let old = unsafe { Region::from_raw(old, if old == 0 { 0 } else { old_size as usize }) };
+        let Ok(old) = bytes(pointer, 8).load::<u64>(0) else { return NtStatus::ACCESS_VIOLATION.0 };
+        let old = bytes(old, if old == 0 { 0 } else { old_size as usize });
         status(bag::edit(of, old, new_size as usize, tag).map(|made| store::<u64>(pointer, made)))
     }
     Full code KsPinGetLeadingEdgeStreamPointer(of: u64, state: u32) -> u64 { address(pin(of).and_then(|pin| pointer::edge(&pin, false, state))) }

@@ -3,13 +3,12 @@
 //! Room: ntos/fsrtl. Called by: compiled file systems, through the loader. Calls: `notify`.
 //! IRQL: <= APC_LEVEL. Locks: none here. Source: ntifs.h, the FsRtlNotify* pages.
 //! The directory's STRING is the file system's: it is read at each report, so that a directory which was renamed goes on.
-#![expect(unsafe_code, reason = "unsafe home 3: entry points take a driver's pointers")]
 
 use super::{Change, Notifier, Place, Watch};
+use crate::exports::{at, bytes, code};
 use nt_abi::ob::ANSI_STRING;
-use nt_cell::{CodePtr, Foreign, Region, Slab, exports};
+use nt_cell::{Slab, exports};
 use nt_ex::pool;
-use nt_io::irp::Irp;
 use std::sync::{Arc, LazyLock};
 
 nt_abi::layout! {
@@ -23,24 +22,8 @@ nt_abi::layout! {
 static NOTIFIERS: LazyLock<Slab<Arc<Notifier>>> = LazyLock::new(Slab::new);
 
 fn notifier(sync: u64) -> Option<Arc<Notifier>> {
-    // SAFETY: the driver passes what FsRtlNotifyInitializeSync stored for it (S-3).
-    let sync = unsafe { Foreign::<NOTIFY_SYNC>::from_raw(sync) }?;
+    let sync = at::<NOTIFY_SYNC>(sync)?;
     NOTIFIERS.get(sync.get(NOTIFY_SYNC::Key)).map(|found| Arc::clone(&found))
-}
-
-fn cell(address: u64) -> Region {
-    // SAFETY: the header declares a pointer to a PNOTIFY_SYNC; the accesses are guarded.
-    unsafe { Region::from_raw(address, 8) }
-}
-
-fn code(address: u64) -> Option<CodePtr> {
-    // SAFETY: the driver gave it as a routine of the documented arity; the border answers for faults (S-3).
-    unsafe { CodePtr::from_raw(address) }
-}
-
-fn packet_at(address: u64) -> Option<Irp> {
-    // SAFETY: the driver passes a pointer to an IRP that it owns (S-3).
-    unsafe { Foreign::from_raw(address) }
 }
 
 /// A counted string of bytes.
@@ -48,8 +31,7 @@ struct Counted(Vec<u8>);
 
 impl Counted {
     fn at(address: u64) -> Option<Self> {
-        // SAFETY: the header declares a pointer to a STRING; its fields are read as words, its buffer by a guarded copy.
-        let string = unsafe { Foreign::<ANSI_STRING>::from_raw(address) }?;
+        let string = at::<ANSI_STRING>(address)?;
         let length = usize::from(string.get(ANSI_STRING::Length));
         string.region_at(ANSI_STRING::Buffer, length).to_vec().ok().map(Self)
     }
@@ -79,20 +61,19 @@ fn initialize(place: u64) -> u32 {
         return nt_abi::NtStatus::INSUFFICIENT_RESOURCES.0;
     };
     sync.set(NOTIFY_SYNC::Key, NOTIFIERS.insert(Arc::new(Notifier::new())));
-    let _stored = cell(place).store::<u64>(0, sync.addr());
+    let _stored = bytes(place, 8).store::<u64>(0, sync.addr());
     0
 }
 
 fn uninitialize(place: u64) {
-    let Ok(address) = cell(place).load::<u64>(0) else { return };
-    // SAFETY: as in `notifier`.
-    let Some(sync) = (unsafe { Foreign::<NOTIFY_SYNC>::from_raw(address) }) else { return };
+    let Ok(address) = bytes(place, 8).load::<u64>(0) else { return };
+    let Some(sync) = at::<NOTIFY_SYNC>(address) else { return };
     if let Some(notifier) = notifier(address) {
         notifier.cleanup_all(None);
     }
     NOTIFIERS.remove(sync.get(NOTIFY_SYNC::Key));
     pool::free(sync);
-    let _stored = cell(place).store::<u64>(0, 0);
+    let _stored = bytes(place, 8).store::<u64>(0, 0);
 }
 
 struct Asked {
@@ -103,7 +84,7 @@ struct Asked {
 
 fn change_directory(sync: u64, asked: Asked) {
     let Some(notifier) = notifier(sync) else { return };
-    match packet_at(asked.packet) {
+    match at(asked.packet) {
         None => drop(notifier.deleted(Some(asked.watch.list), asked.watch.context)),
         Some(packet) => _ = notifier.watch(asked.watch, Box::new(Named(asked.name)), packet),
     }

@@ -2,27 +2,16 @@
 //!
 //! Room: ntos/fsrtl. Called by: compiled file systems, through the loader. Calls: `oplock`. IRQL: <= APC_LEVEL.
 //! Locks: none here. Source: ntifs.h, the FsRtl*Oplock* pages; rules NT-OPL-01 to NT-OPL-12.
-#![expect(unsafe_code, reason = "unsafe home 3: entry points take a driver's pointers")]
 
 use super::{Control, OPLOCK, OPLOCK_FLAG_COMPLETE_IF_OPLOCKED, Operation, Oplock, Request, Subject, Then};
+use crate::exports::{at, code};
 use nt_abi::NtStatus;
 use nt_abi::io::{IO_STACK_LOCATION, IRP_MJ_CLEANUP, IRP_MJ_CREATE};
-use nt_cell::{CodePtr, Foreign, callout, exports};
+use nt_cell::{CodePtr, callout, exports};
 use nt_io::irp::{self, Irp};
 
 fn oplock_at(address: u64) -> Oplock {
-    // SAFETY: the driver passes a pointer to its OPLOCK, as the header declares (S-3).
-    unsafe { Foreign::<OPLOCK>::from_raw(address) }.expect("a driver passed a NULL POPLOCK")
-}
-
-fn packet_at(address: u64) -> Option<Irp> {
-    // SAFETY: the driver passes a pointer to an IRP that it owns (S-3).
-    unsafe { Foreign::from_raw(address) }
-}
-
-fn code(address: u64) -> Option<CodePtr> {
-    // SAFETY: the driver gave it as a routine of the documented arity; the border answers for faults (S-3).
-    unsafe { CodePtr::from_raw(address) }
+    at::<OPLOCK>(address).expect("a driver passed a NULL POPLOCK")
 }
 
 /// How the driver wants an operation to wait: without a completion routine, inside the call.
@@ -42,7 +31,7 @@ fn then(packet: Irp, context: u64, completion: u64, post: u64) -> Then {
 
 /// FsRtlCheckOplockEx: the operation is the packet's.
 fn check(oplock: u64, packet: u64, flags: u32, context: u64, completion: u64, post: u64) -> u32 {
-    let (oplock, Some(packet)) = (oplock_at(oplock), packet_at(packet)) else {
+    let (oplock, Some(packet)) = (oplock_at(oplock), at(packet)) else {
         return NtStatus::INVALID_PARAMETER.0;
     };
     let stack = irp::current(packet);
@@ -59,7 +48,7 @@ fn check(oplock: u64, packet: u64, flags: u32, context: u64, completion: u64, po
 
 /// FsRtlOplockBreakH, FsRtlOplockBreakToNoneEx.
 fn break_by(operation: Operation, oplock: u64, packet: u64, flags: u32, routines: (u64, u64, u64)) -> u32 {
-    let Some(packet) = packet_at(packet) else { return NtStatus::INVALID_PARAMETER.0 };
+    let Some(packet) = at(packet) else { return NtStatus::INVALID_PARAMETER.0 };
     let (context, completion, post) = routines;
     let subject = Subject::doing(packet, operation);
     super::check(oplock_at(oplock), &subject, flags, then(packet, context, completion, post)).0
@@ -67,7 +56,7 @@ fn break_by(operation: Operation, oplock: u64, packet: u64, flags: u32, routines
 
 /// FsRtlOplockFsctrlEx; of a create, what its options ask for (NT-OPL-05): that packet stays its driver's.
 fn control(oplock: u64, packet: u64, opens: u32, flags: u32) -> u32 {
-    let (oplock, Some(packet)) = (oplock_at(oplock), packet_at(packet)) else {
+    let (oplock, Some(packet)) = (oplock_at(oplock), at(packet)) else {
         return NtStatus::INVALID_PARAMETER.0;
     };
     let stack = irp::current(packet);
@@ -99,7 +88,7 @@ exports! { "ntoskrnl.exe" =>
     }
     Full code FsRtlOplockIsFastIoPossible(oplock: u64) -> u8 { is(oplock, super::is_fast_io_possible) }
     Full code FsRtlOplockIsSharedRequest(packet: u64) -> u8 {
-        u8::from(packet_at(packet).is_some_and(|packet| super::is_shared_request(&Control::of(packet), packet)))
+        u8::from(at(packet).is_some_and(|packet| super::is_shared_request(&Control::of(packet), packet)))
     }
     Full code FsRtlCurrentOplock(oplock: u64) -> u8 { is(oplock, super::is_held) }
     Full code FsRtlCurrentBatchOplock(oplock: u64) -> u8 { is(oplock, super::is_batch_held) }

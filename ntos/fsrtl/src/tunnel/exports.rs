@@ -2,22 +2,12 @@
 //!
 //! Room: ntos/fsrtl. Called by: compiled file systems, through the loader. Calls: [`super`]. IRQL: <= APC_LEVEL. Locks: none here.
 //! Source: ntifs.h, the FsRtl*TunnelCache pages.
-#![expect(unsafe_code, reason = "unsafe home 3: entry points take a driver's pointers")]
 
 use super::{TUNNEL, Tunneled, now};
+use crate::exports::{at, bytes};
 use nt_abi::ob::UNICODE_STRING;
-use nt_cell::{Foreign, Region, exports};
+use nt_cell::{Foreign, exports};
 use nt_ex::pool;
-
-fn at<T>(address: u64) -> Option<Foreign<T>> {
-    // SAFETY: S-3: a driver's pointer is taken at its word here, once; what lies there is reached by guarded copies only.
-    unsafe { Foreign::from_raw(address) }
-}
-
-fn bytes(address: u64, length: usize) -> Region {
-    // SAFETY: S-3: the header declares a buffer of this length; accesses to it are guarded.
-    unsafe { Region::from_raw(address, length) }
-}
 
 fn name(address: u64) -> Vec<u16> {
     at::<UNICODE_STRING>(address).and_then(|name| nt_rtl::unicode::units(name).ok()).unwrap_or_default()

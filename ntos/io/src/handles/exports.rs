@@ -3,19 +3,15 @@
 //! Room: ntos/io. Called by: compiled drivers. IRQL: PASSIVE_LEVEL. Calls: [`super`], [`crate::event`], [`crate::thread`].
 
 use super::Duplicate;
-use crate::exports::{at, attributes, code, load, store, timeout, type_slot, zw};
+use crate::exports::{at, attributes, code, load, status, store, timeout, type_slot, zw};
 use crate::{event, thread};
 use nt_abi::ob::UNICODE_STRING;
-use nt_abi::{Bytes, NtError, NtResult, NtStatus};
+use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::{Foreign, exports};
 use nt_ke::wait::WaitType;
 use nt_ke::{Frame, Mode};
 use nt_ob::types::ObjectType;
 use nt_ob::{Handle, object};
-
-fn status(result: NtResult<NtStatus>) -> u32 {
-    result.unwrap_or_else(NtError::status).0
-}
 
 fn wait_one(frame: &Frame, handle: u64, alertable: u8, at_most: u64) -> u32 {
     status(timeout(frame, at_most).and_then(|at_most| event::wait_for(frame, Handle(handle), alertable != 0, at_most)))

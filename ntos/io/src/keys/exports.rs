@@ -1,29 +1,14 @@
 //! The names of ntoskrnl.exe for keys and look-ups.
 //!
 //! Room: ntos/io. Called by: compiled drivers. IRQL: PASSIVE_LEVEL. Locks: none.
-#![expect(unsafe_code, reason = "entry points that take raw pointers: SOUNDNESS.md, S-3 and S-4")]
 
-use crate::exports::zw;
+use crate::exports::{at, bytes, status, zw};
 use crate::service::violation;
 use nt_abi::ob::{OBJECT_ATTRIBUTES, UNICODE_STRING};
-use nt_abi::{NtError, NtResult, NtStatus};
-use nt_cell::{Foreign, Region, exports};
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::exports;
 use nt_ke::Frame;
 use nt_ob::Handle;
-
-fn at<T>(address: u64) -> Option<Foreign<T>> {
-    // SAFETY: S-3: a driver's pointer is taken at its word here, once; what lies there is reached by atomics only.
-    unsafe { Foreign::from_raw(address) }
-}
-
-fn bytes(address: u64, length: usize) -> Region {
-    // SAFETY: S-3: the driver answers for the span by the routine's contract; accesses are guarded.
-    unsafe { Region::from_raw(address, length) }
-}
-
-fn status(result: NtResult<NtStatus>) -> u32 {
-    result.unwrap_or_else(NtError::status).0
-}
 
 fn open(frame: &Frame, out: u64, attributes: u64) -> NtResult<NtStatus> {
     let given = at::<OBJECT_ATTRIBUTES>(attributes).ok_or(NtStatus::INVALID_PARAMETER.error())?;

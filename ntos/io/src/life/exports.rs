@@ -2,20 +2,16 @@
 //!
 //! Room: ntos/io. Called by: compiled drivers, through the loader. Calls: [`crate::cancel`], [`crate::port`], [`super`].
 
-use crate::exports::{at, given, store, timeout, zw};
+use crate::exports::{at, given, status, store, timeout, zw};
 use crate::irp::IoStatus;
 use crate::port::{self, Packet};
 use crate::{cancel, life};
 use nt_abi::io::IRP;
 use nt_abi::ke::KSEMAPHORE;
-use nt_abi::{NtError, NtResult, NtStatus};
+use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Foreign, exports};
 use nt_ke::{Frame, Mode};
 use nt_ob::Handle;
-
-fn status(result: NtResult<NtStatus>) -> u32 {
-    result.unwrap_or_else(NtError::status).0
-}
 
 fn create_port(frame: &Frame, out: u64, access: u32) -> NtResult<NtStatus> {
     store::<u64>(frame, out, 0)?;

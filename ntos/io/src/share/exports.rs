@@ -2,22 +2,16 @@
 //!
 //! Room: ntos/io. Called by: compiled file systems, through the loader. Calls: [`super`]. IRQL: PASSIVE_LEVEL. Locks: the
 //! caller's. Source: wdm.h, the pages of the routines; rule NT-SHR-07.
-#![expect(unsafe_code, reason = "unsafe home 3: entry points take a driver's pointers")]
 
 use super::{Counts, Share};
+use crate::exports::{at, bytes};
 use nt_abi::NtStatus;
 use nt_abi::io::{FILE_OBJECT, SHARE_ACCESS};
-use nt_cell::{Foreign, Region, exports};
-
-fn at<T>(address: u64) -> Option<Foreign<T>> {
-    // SAFETY: S-3: the header declares a pointer to this structure; what lies there is reached by guarded words only.
-    unsafe { Foreign::from_raw(address) }
-}
+use nt_cell::{Foreign, exports};
 
 /// Marks the file object with the part of its open and returns it.
 fn part(access: u32, share: u32, file: Foreign<FILE_OBJECT>, permission: u64) -> Option<Share> {
-    // SAFETY: S-3: the header declares a pointer to a BOOLEAN, or NULL; the load is guarded.
-    let writes = permission == 0 || unsafe { Region::from_raw(permission, 1) }.load::<u8>(0) != Ok(0);
+    let writes = permission == 0 || bytes(permission, 1).load::<u8>(0) != Ok(0);
     let part = Share::new(access, share).map(|part| if writes { part } else { part.without_write_permission() });
     Share::mark(file, part);
     part
