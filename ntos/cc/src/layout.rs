@@ -3,16 +3,14 @@
 //! Room: ntos/cc. Source: ntifs.h (`CcGetFileSizePointer` reads FileSize behind SharedCacheMap) and the public symbols
 //! of ntoskrnl.exe for the rest. Drivers test the pointers against NULL; the members past the documented ones are ours.
 
+use nt_abi::Ptr;
 use nt_abi::io::FILE_OBJECT;
 use nt_abi::ke::{KEVENT, LIST_ENTRY};
-use nt_abi::{Bytes, Ptr};
 
 /// NodeTypeCode of a SHARED_CACHE_MAP.
 pub const NODE_SHARED: i16 = 0x2FF;
 /// NodeTypeCode of a PRIVATE_CACHE_MAP.
 pub const NODE_PRIVATE: i16 = 0x2FE;
-/// NodeTypeCode of a BCB.
-pub const NODE_BCB: i16 = 0x2FD;
 
 nt_abi::layout! {
     /// One for each cached stream.
@@ -74,22 +72,5 @@ nt_abi::layout! {
         Next @ 0x00: Ptr<CACHE_UNINITIALIZE_EVENT>;
         /// Set when the data is on the medium, or dropped.
         Event @ 0x08: KEVENT;
-    }
-    /// What CcMapData and CcPinRead return: the documented head, then ours.
-    pub struct PUBLIC_BCB: 0x30 {
-        /// [`NODE_BCB`].
-        NodeTypeCode @ 0x00: i16;
-        /// Its size.
-        NodeByteSize @ 0x02: i16;
-        /// How many bytes are mapped.
-        MappedLength @ 0x04: u32;
-        /// From where on.
-        MappedFileOffset @ 0x08: i64;
-        /// Ours: the key of the pinned range.
-        Key @ 0x10: u64;
-        /// Ours: who holds it.
-        Holders @ 0x18: i32;
-        /// Ours: where its bytes are.
-        Address @ 0x20: Ptr<Bytes>;
     }
 }

@@ -184,13 +184,6 @@ pub fn set_current_thread(thread: u64) -> u64 {
     was
 }
 
-/// Returns what `KeGetCurrentThread` answers here.
-#[inline(always)]
-#[must_use]
-pub fn current_thread() -> u64 {
-    current().get(CURRENT_THREAD)
-}
-
 /// Returns the processor number of this thread: no two living threads share one.
 #[inline(always)]
 #[must_use]

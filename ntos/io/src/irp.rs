@@ -31,8 +31,6 @@ nt_abi::layout! {
 pub const PREFIX_SERVICE: u32 = 1;
 /// Stage 2 waits for the service routine when the request was not pended (IRP_DEFER_IO_COMPLETION).
 pub const PREFIX_DEFER: u32 = 2;
-/// The file object's handle was not opened for synchronous I/O, but the service is always synchronous.
-pub const PREFIX_SYNC_API: u32 = 4;
 /// The status block is kernel memory of the caller's: stage 2 reports one that was freed meanwhile (KS-V-03).
 pub const PREFIX_CHECK_BLOCK: u32 = 8;
 /// The service's wait for a synchronous file is not alertable, whatever the file was opened with (KS-W-20, KS-S-16).

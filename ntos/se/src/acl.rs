@@ -58,13 +58,6 @@ impl Ace {
         self.body.first_chunk().map_or(0, |mask| u32::from_le_bytes(*mask))
     }
 
-    /// Sets the mask of a plain entry.
-    pub fn set_mask(&mut self, mask: u32) {
-        if let Some(bytes) = self.body.first_chunk_mut() {
-            *bytes = mask.to_le_bytes();
-        }
-    }
-
     /// Returns the SID of a plain entry.
     #[must_use]
     pub fn sid(&self) -> Option<Sid> {

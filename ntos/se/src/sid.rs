@@ -85,18 +85,6 @@ impl Sid {
         nt([21, 0x4E54, 0x494F, 0x2026, relative])
     }
 
-    /// A user of the host: S-1-22-1-uid, as Samba names them.
-    #[must_use]
-    pub const fn host_user(id: u32) -> Self {
-        Self::new(22, [1, id])
-    }
-
-    /// A group of the host: S-1-22-2-gid.
-    #[must_use]
-    pub const fn host_group(id: u32) -> Self {
-        Self::new(22, [2, id])
-    }
-
     /// Reads one from the start of `bytes`.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
@@ -203,7 +191,7 @@ mod tests {
 
     #[test]
     fn bytes_and_texts_come_back() {
-        for sid in [Sid::ADMINISTRATORS, Sid::EVERYONE, Sid::NT_AUTHORITY, Sid::account(500), Sid::host_user(1000)] {
+        for sid in [Sid::ADMINISTRATORS, Sid::EVERYONE, Sid::NT_AUTHORITY, Sid::account(500), Sid::new(22, [1, 1000])] {
             assert_eq!(Sid::parse(&sid.bytes()), Some(sid));
             assert_eq!(sid.to_string().parse(), Ok(sid));
         }
