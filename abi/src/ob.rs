@@ -11,6 +11,11 @@ layout! {
     pub struct ANSI_STRING: 0x10 {
         Length @ 0x0: u16; MaximumLength @ 0x2: u16; Buffer @ 0x8: Ptr<Bytes>;
     }
+    /// What RtlGenerate8dot3Name keeps between its calls for one name.
+    pub struct GENERATE_NAME_CONTEXT: 0x24 align 4 {
+        Checksum @ 0x0: u16; ChecksumInserted @ 0x2: u8; NameLength @ 0x3: u8; NameBuffer @ 0x4: [u16; 8];
+        ExtensionLength @ 0x14: u32; ExtensionBuffer @ 0x18: [u16; 4]; LastIndexValue @ 0x20: u32;
+    }
     pub struct OBJECT_ATTRIBUTES: 0x30 {
         Length @ 0x0: u32; RootDirectory @ 0x8: u64; ObjectName @ 0x10: Ptr<UNICODE_STRING>; Attributes @ 0x18: u32;
         SecurityDescriptor @ 0x20: Ptr<Bytes>; SecurityQualityOfService @ 0x28: Ptr<Bytes>;

@@ -71,6 +71,10 @@ agree! {
             StartVa = StartVa, ByteCount = ByteCount, ByteOffset = ByteOffset,
         }
         ob::UNICODE_STRING = w::UNICODE_STRING { MaximumLength = MaximumLength, Buffer = Buffer }
+        ob::GENERATE_NAME_CONTEXT = wfs::GENERATE_NAME_CONTEXT {
+            Checksum = Checksum, ChecksumInserted = ChecksumInserted, NameLength = NameLength, NameBuffer = NameBuffer,
+            ExtensionLength = ExtensionLength, ExtensionBuffer = ExtensionBuffer, LastIndexValue = LastIndexValue,
+        }
         ob::OBJECT_ATTRIBUTES = wf::OBJECT_ATTRIBUTES {
             RootDirectory = RootDirectory, ObjectName = ObjectName, Attributes = Attributes,
             SecurityDescriptor = SecurityDescriptor, SecurityQualityOfService = SecurityQualityOfService,

@@ -7,6 +7,7 @@
 
 use crate::node::{Node, Units};
 use crate::security::Security;
+use crate::shorts::Pair;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
 use std::sync::Arc;
@@ -151,6 +152,14 @@ pub(crate) trait Streams {
 pub(crate) trait Directory: Send + Sync {
     /// Finds a child: by its exact name, else, when case does not count, by a name that differs in case only.
     fn child(&self, name: &[u16], exact: bool) -> NtResult<Option<(Units, Arc<Node>)>>;
+    /// The short names that an earlier mount kept of names here: long and short; a later pair replaces an earlier one.
+    fn kept_shorts(&self) -> NtResult<Vec<Pair>> {
+        Ok(Vec::new())
+    }
+    /// Keeps short names for the next mount, besides those that are kept or, `anew`, in their place.
+    fn keep_shorts(&self, _pairs: &[Pair], _anew: bool) -> NtResult<()> {
+        Ok(())
+    }
     /// All names, in no order.
     fn names(&self) -> NtResult<Vec<Units>>;
     /// Tells of a name; `None` when it is gone.

@@ -100,7 +100,7 @@ fn names(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open) -> NtResult<u
     }
     let style = if matches!(link.mark(), Mark::Posix(_)) { POSIX_STYLE } else { 0 };
     let streams = notice::streams_of(&open.mount.changes, node);
-    if !naming::unlink(&open.mount, link, node)? {
+    if !naming::unlink(&open.mount, open, link)? {
         return gone();
     }
     crate::oplock::children(&link.parent());

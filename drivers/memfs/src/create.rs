@@ -24,7 +24,7 @@ use nt_io::share::Share;
 use nt_ke::Mutex;
 use nt_trace::rule;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 pub(crate) const READS: u32 = FILE_READ_DATA | FILE_EXECUTE;
 pub(crate) const WRITES: u32 = FILE_WRITE_DATA | FILE_APPEND_DATA;
@@ -46,6 +46,8 @@ struct Request<'a> {
     target: bool,
     /// A symbolic link ends the open.
     stops: bool,
+    /// Which components of the name are short ones ([`path::Place`]).
+    by_short: u32,
     allocation: i64,
     turn: &'a Turn,
 }
@@ -68,6 +70,7 @@ pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         exact: stack.get(IO_STACK_LOCATION::Flags) & SL_CASE_SENSITIVE != 0,
         target: stack.get(IO_STACK_LOCATION::Flags) & SL_OPEN_TARGET_DIRECTORY != 0,
         stops: stack.get(IO_STACK_LOCATION::Flags) & SL_STOP_ON_SYMLINK != 0,
+        by_short: 0,
         allocation: irp.irp().get(IRP::Overlay_AllocationSize),
     };
     let made = loop {
@@ -103,7 +106,8 @@ fn attempt(volume: &Volume, irp: &OwnedIrp, file: Foreign<FILE_OBJECT>, request:
         Some(related) => {
             let open = open_of(related)?;
             let stream = open.node.named.as_ref().map(|named| named.name());
-            Some(((Arc::clone(open.file()), open.link.clone()), stream))
+            let by_short = open.by_short.load(Ordering::Relaxed);
+            Some(Related { start: (Arc::clone(open.file()), open.link.clone()), stream, by_short })
         }
     };
     let _kept = oplock::Kept::begin();
@@ -121,6 +125,14 @@ fn attempt(volume: &Volume, irp: &OwnedIrp, file: Foreign<FILE_OBJECT>, request:
     made
 }
 
+/// What a name is relative to.
+struct Related {
+    start: Start,
+    /// The named stream that it is.
+    stream: Option<Units>,
+    by_short: u32,
+}
+
 /// How an open ended.
 enum Made {
     Open(IoStatus),
@@ -133,7 +145,7 @@ fn open_file(
     volume: &Volume,
     file: Foreign<FILE_OBJECT>,
     request: &Request<'_>,
-    related: Option<(Start, Option<Units>)>,
+    related: Option<Related>,
     name: &[u16],
     eas: Vec<Attribute>,
 ) -> NtResult<Made> {
@@ -143,7 +155,8 @@ fn open_file(
     if request.options & FILE_OPEN_BY_FILE_ID != 0 {
         return open_by_id(volume, file, request, name);
     }
-    let (related, beside) = related.map_or((None, None), |(start, stream)| (Some(start), stream));
+    let (related, beside, by_short) =
+        related.map_or((None, None, 0), |related| (Some(related.start), related.stream, related.by_short));
     let lost = related.as_ref().and_then(|(_, link)| link.as_ref()).is_some_and(|link| link.is_gone());
     if lost && !name.is_empty() {
         return NtStatus::DELETE_PENDING.fail(); // NT-DEL-17
@@ -168,10 +181,19 @@ fn open_file(
             [] => {}
         }
     }
-    let place = match path::walk(volume, related, name, request.exact)? {
+    let mut place = match path::walk(volume, related, name, request.exact)? {
         Walk::Place(place) => place,
         Walk::Through(node, rest) => return Ok(Made::Link(node, rest + behind)),
     };
+    let components = place.trail.len() + usize::from(place.parent.is_some());
+    let by_short = by_short.unbounded_shl(components as u32) | place.shorts;
+    let tunnelled = match (&place.found, &place.parent) {
+        (None, Some(parent)) if makes(request) => volume.mount.name_for(parent, &place.name)?,
+        _ => None,
+    };
+    let asked = tunnelled.map(|long| std::mem::replace(&mut place.name, long));
+    let by_short = by_short | u32::from(asked.is_some());
+    let request = &Request { by_short, ..*request };
     let trailing = name.last() == Some(&(b'\\' as u16)) && name.len() > 1;
     let up = volume.links.along(place.base, place.trail);
     if request.target {
@@ -206,7 +228,7 @@ fn open_file(
         }
         (None, Some(parent)) => {
             let (node, request) = make(parent, &place.name, request, trailing, eas)?;
-            volume.mount.name_came(parent, &place.name, &node);
+            volume.mount.name_came(parent, &place.name, asked.as_deref().unwrap_or(&place.name), &node);
             enter(volume, file, node, link, &request, FILE_CREATED, Vec::new())
         }
         (None, None) => NtStatus::OBJECT_NAME_INVALID.fail(),
@@ -242,6 +264,7 @@ fn open_stream(
         (Some(node), _) => (Arc::clone(node), None),
         (None, Some(parent)) => {
             let (node, request) = make(parent, name, request, false, eas)?;
+            volume.mount.name_came(parent, name, name, &node);
             (node, Some(request))
         }
         (None, None) => return NtStatus::OBJECT_NAME_INVALID.fail(),
@@ -265,6 +288,7 @@ fn open_stream(
     })();
     if let (Err(_), None, Some(parent)) = (&opened, found, parent) {
         parent.directory()?.remove(name, &owner)?;
+        volume.mount.shorts.went(parent, name);
         notice::removed(&volume.mount.changes, &owner, up.as_ref(), &[]);
     }
     opened
@@ -485,6 +509,11 @@ fn existing<'a>(
     Ok((Arc::clone(node), information, request.granted(granted)))
 }
 
+/// Does the disposition make what is not there?
+fn makes(request: &Request<'_>) -> bool {
+    !matches!(request.disposition, FILE_OPEN | FILE_OVERWRITE)
+}
+
 /// Makes the file: itself, the request with what is granted.
 fn make<'a>(
     parent: &Node,
@@ -493,7 +522,7 @@ fn make<'a>(
     trailing: bool,
     eas: Vec<Attribute>,
 ) -> NtResult<(Arc<Node>, Request<'a>)> {
-    if matches!(request.disposition, FILE_OPEN | FILE_OVERWRITE) {
+    if !makes(request) {
         rule!(NT_A_18);
         return NtStatus::OBJECT_NAME_NOT_FOUND.fail();
     }
@@ -577,6 +606,7 @@ fn attach(
     let open = Open {
         file: of,
         link,
+        by_short: AtomicU32::new(request.by_short),
         hinders: !request.exact,
         access: request.access,
         part,

@@ -1,12 +1,14 @@
 //! IRP_MJ_DIRECTORY_CONTROL: enumeration.
 //!
-//! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the open's scan, then the directory's children.
+//! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the open's scan, then the tree where short names are made, then the
+//! directory's children.
 //! Source: ZwQueryDirectoryFile; FSCC directory classes; rules NT-DIR-05 to NT-DIR-46. The caller's buffer is its own
 //! (neither I/O): every store is guarded, and nothing past Information is touched.
 
 use crate::backing::{Entry, Sizes};
 use crate::fileinfo::{bad, shown};
 use crate::node::{Open, Scan, Units, Volume, open_of, upcase};
+use crate::shorts::ShortNames;
 use crate::write::buffer;
 use nt_abi::io::{
     FILE_ATTRIBUTE_REPARSE_POINT, FILE_OBJECT, FO_OPENED_CASE_SENSITIVE, FO_VOLUME_OPEN, IO_STACK_LOCATION,
@@ -19,6 +21,7 @@ use nt_io::driver::OwnedIrp;
 use nt_io::irp::IoStatus;
 use nt_ke::WindowsVersion;
 use nt_rtl::expression::{has_wildcards, matches};
+use nt_rtl::unicode::bytes_of;
 use std::sync::Arc;
 
 /// Where a class keeps its parts; 0 for what it lacks.
@@ -27,25 +30,27 @@ struct Shape {
     ea: usize,
     tag: usize,
     id: usize,
+    /// ShortNameLength; ShortName follows at the next even offset.
+    short: usize,
 }
 
 const DOT: u16 = b'.' as u16;
 const NAMES: u32 = 12;
 
 const fn shape(class: u32) -> Option<Shape> {
-    const fn of(name: usize, ea: usize, tag: usize, id: usize) -> Shape {
-        Shape { name, ea, tag, id }
+    const fn of(name: usize, ea: usize, tag: usize, id: usize, short: usize) -> Shape {
+        Shape { name, ea, tag, id, short }
     }
     Some(match class {
-        1 => of(0x40, 0, 0, 0),
-        2 => of(0x44, 0x40, 0, 0),
-        3 => of(0x5E, 0x40, 0, 0),
-        NAMES => of(0x0C, 0, 0, 0),
-        37 => of(0x68, 0x40, 0, 0x60),
-        38 => of(0x50, 0x40, 0, 0x48),
-        50 => of(0x5C, 0, 0, 0x40),
-        60 => of(0x58, 0x40, 0x44, 0x48),
-        63 => of(0x72, 0x40, 0x44, 0x48),
+        1 => of(0x40, 0, 0, 0, 0),
+        2 => of(0x44, 0x40, 0, 0, 0),
+        3 => of(0x5E, 0x40, 0, 0, 0x44),
+        NAMES => of(0x0C, 0, 0, 0, 0),
+        37 => of(0x68, 0x40, 0, 0x60, 0x44),
+        38 => of(0x50, 0x40, 0, 0x48, 0),
+        50 => of(0x5C, 0, 0, 0x40, 0),
+        60 => of(0x58, 0x40, 0x44, 0x48, 0),
+        63 => of(0x72, 0x40, 0x44, 0x48, 0x58),
         _ => return None,
     })
 }
@@ -80,10 +85,12 @@ pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         let kept = scan.pattern.take();
         let pattern = if may_replace { asked.or(kept) } else { kept };
         let root = Arc::ptr_eq(&open.node, &volume.root);
-        *scan = Scan { started: true, dots: !root, names: snapshot(&open, root)?, at: 0, pattern };
+        *scan = Scan { started: true, dots: !root, names: snapshot(volume, &open, root)?, at: 0, pattern };
     }
+    let shorts = &volume.mount.shorts;
     let call = Call {
         open: &open,
+        shorts: shorts.is_on().then_some(shorts),
         class,
         shape,
         single: flags & SL_RETURN_SINGLE_ENTRY != 0,
@@ -104,6 +111,8 @@ pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
 
 struct Call<'a> {
     open: &'a Open,
+    /// Where the volume makes short names.
+    shorts: Option<&'a ShortNames>,
     class: u32,
     shape: Shape,
     single: bool,
@@ -119,8 +128,14 @@ enum Filled {
 
 /// The names as they are now: "." and ".." first, but in the root, then ascending by upper-cased units, names that differ
 /// in case only by their units (NT-DIR-10 to NT-DIR-12).
-fn snapshot(open: &Open, root: bool) -> NtResult<Vec<Units>> {
+fn snapshot(volume: &Volume, open: &Open, root: bool) -> NtResult<Vec<Units>> {
+    let shorts = &volume.mount.shorts;
+    let tree = shorts.is_on().then(|| volume.tree.lock());
     let mut names = open.node.directory()?.names()?;
+    if tree.is_some() {
+        shorts.update(&open.node, &names)?;
+    }
+    drop(tree);
     names.sort_by_cached_key(|name| (upcase(name), name.clone()));
     if !root {
         names.splice(0..0, [vec![DOT], vec![DOT, DOT]]);
@@ -141,15 +156,19 @@ fn told(open: &Open, name: &[u16], dots: bool) -> NtResult<Option<Entry>> {
     Ok(Some(Entry { id: node.id(), meta: node.object.meta()?, sizes: Sizes::default(), ea_size: 0 }))
 }
 
-/// Does the scan want this name? A pattern without wildcards is compared as a name (NT-DIR-22).
-fn wanted(call: &Call<'_>, scan: &Scan, name: &[u16], dots: bool) -> bool {
+/// Does the scan want this name? A pattern without wildcards is compared as a name (NT-DIR-22). The name is found by its
+/// short one too, but by who minds case (NT-DIR-23).
+fn wanted(call: &Call<'_>, scan: &Scan, name: &[u16], short: Option<&Units>, dots: bool) -> bool {
     let Some(pattern) = &scan.pattern else { return true };
     // NT-DIR-28: "." and ".." match together.
     let asked: &[u16] = if dots { &name[..1] } else { name };
     match (call.ignore_case, has_wildcards(pattern)) {
-        (true, true) => matches(&upcase(pattern), asked, true),
+        (true, wild) => {
+            let pattern = upcase(pattern);
+            let is = |name: &[u16]| if wild { matches(&pattern, name, true) } else { pattern == upcase(name) };
+            is(asked) || short.is_some_and(|short| is(short))
+        }
         (false, true) => matches(pattern, asked, false),
-        (true, false) => upcase(pattern) == upcase(asked),
         (false, false) => pattern == asked,
     }
 }
@@ -159,7 +178,9 @@ fn fill(call: &Call<'_>, scan: &mut Scan, out: Region) -> NtResult<Filled> {
     let mut last = None;
     while let Some(name) = scan.names.get(scan.at) {
         let dots = scan.dots && scan.at < 2;
-        let found = if wanted(call, scan, name, dots) { told(call.open, name, dots)? } else { None };
+        let short = call.shorts.filter(|_| !dots).and_then(|shorts| shorts.known(&call.open.node, name));
+        let wanted = wanted(call, scan, name, short.as_ref(), dots);
+        let found = if wanted { told(call.open, name, dots)? } else { None };
         if let Some(found) = found {
             let at = used.next_multiple_of(8);
             let room = out.len().saturating_sub(at);
@@ -167,7 +188,7 @@ fn fill(call: &Call<'_>, scan: &mut Scan, out: Region) -> NtResult<Filled> {
             if needed > room {
                 if last.is_none() {
                     let fits = (out.len() - call.shape.name) / 2;
-                    entry(call, &found, name, fits, out)?;
+                    entry(call, (&found, short.as_deref()), name, fits, out)?;
                     return Ok(Filled::Cut);
                 }
                 break; // NT-DIR-09: left for the next call
@@ -175,7 +196,7 @@ fn fill(call: &Call<'_>, scan: &mut Scan, out: Region) -> NtResult<Filled> {
             if let Some(previous) = last {
                 out.store::<u32>(previous, (at - previous) as u32).map_err(bad)?;
             }
-            entry(call, &found, name, name.len(), out.sub(at, needed))?;
+            entry(call, (&found, short.as_deref()), name, name.len(), out.sub(at, needed))?;
             last = Some(at);
             used = at + needed;
         }
@@ -188,7 +209,13 @@ fn fill(call: &Call<'_>, scan: &mut Scan, out: Region) -> NtResult<Filled> {
 }
 
 /// Writes an entry with the first `fits` units of its name; the length told is the full one.
-fn entry(call: &Call<'_>, found: &Entry, name: &[u16], fits: usize, out: Region) -> NtResult<()> {
+fn entry(
+    call: &Call<'_>,
+    (found, short): (&Entry, Option<&[u16]>),
+    name: &[u16],
+    fits: usize,
+    out: Region,
+) -> NtResult<()> {
     let shape = &call.shape;
     let mut fixed = vec![0_u8; shape.name];
     let mut put = |at: usize, bytes: &[u8]| fixed[at..at + bytes.len()].copy_from_slice(bytes);
@@ -212,11 +239,16 @@ fn entry(call: &Call<'_>, found: &Entry, name: &[u16], fits: usize, out: Region)
             (_, tag) if is_tag => put(tag, &found.ea_size.to_le_bytes()),
             (ea, _) => put(ea, &found.ea_size.to_le_bytes()),
         }
+        if let Some(short) = short.filter(|_| shape.short != 0) {
+            let bytes = bytes_of(short);
+            put(shape.short, &[bytes.len() as u8]);
+            put(shape.short + 2, &bytes);
+        }
         if shape.id != 0 {
             put(shape.id, &found.id.to_le_bytes());
         }
     }
     out.sub(0, fixed.len()).write_from(&fixed).map_err(bad)?;
-    let bytes: Vec<u8> = name.iter().take(fits).flat_map(|unit| unit.to_le_bytes()).collect();
+    let bytes = bytes_of(&name[..fits.min(name.len())]);
     out.sub(shape.name, bytes.len()).write_from(&bytes).map_err(bad)
 }

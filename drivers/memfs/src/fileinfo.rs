@@ -5,17 +5,20 @@
 
 use crate::backing::{Change, Meta};
 use crate::identity;
+use crate::link::Link;
 use crate::naming::{self, Kind, Target};
-use crate::node::{Node, Open, Volume, open_of};
+use crate::node::{Node, Open, Units, Volume, open_of};
 use crate::notice;
 use crate::oplock::Turn;
 use crate::sections;
+use crate::shorts;
 use crate::stream;
+use crate::volinfo;
 use nt_abi::io::{
     FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_HIDDEN, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_SYSTEM,
     FILE_ATTRIBUTE_TEMPORARY, FILE_NOTIFY_CHANGE_ATTRIBUTES, FILE_NOTIFY_CHANGE_CREATION,
     FILE_NOTIFY_CHANGE_LAST_ACCESS, FILE_NOTIFY_CHANGE_LAST_WRITE, FILE_OBJECT, FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED,
-    IO_STACK_LOCATION, IRP,
+    FO_OPENED_CASE_SENSITIVE, IO_STACK_LOCATION, IRP,
 };
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Fault, Foreign, Region};
@@ -54,7 +57,9 @@ pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             out.store::<u32>(0, crate::ea::size(&node.object.eas()?)).map_err(bad)?;
             4
         }
-        class::NAME | class::NORMALIZED_NAME => return name(&open, out),
+        class::NAME => return volinfo::text(out, 4, 0, &name(&open, true)),
+        class::NORMALIZED_NAME => return volinfo::text(out, 4, 0, &name(&open, false)),
+        class::ALTERNATE_NAME => return volinfo::text(out, 4, 0, &shorts::alternate(volume, &open)?),
         class::STREAM => return crate::stream::list(volume, &open, out),
         class::COMPRESSION => {
             // NT-QRY-29: the file's size, and no compression.
@@ -101,7 +106,7 @@ pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             standard(&open, out.sub(40, length - 40))?;
             out.store::<u64>(64, node.id()).map_err(bad)?;
             out.store::<u32>(72, crate::ea::size(&node.object.eas()?)).map_err(bad)?;
-            let named = name(&open, out.sub(96, length - 96))?;
+            let named = volinfo::text(out.sub(96, length - 96), 4, 0, &name(&open, true))?;
             return Ok(IoStatus::new(named.status, 96 + named.information));
         }
         _ => return NtStatus::INVALID_INFO_CLASS.fail(),
@@ -162,19 +167,22 @@ pub(crate) fn accessible(open: &Open) -> NtResult<u32> {
     Ok(file.object.links()?.saturating_sub(file.marked.load(Ordering::Relaxed)))
 }
 
-/// The path from the volume's root; BUFFER_OVERFLOW with what fits when it does not fit.
-fn name(open: &Open, out: Region) -> NtResult<IoStatus> {
-    let mut path = open.link.as_ref().map_or_else(|| vec![u16::from(b'\\')], |link| link.path());
+/// The path from the volume's root: the normalized one, or `as_opened`, with the short names that it was opened by.
+fn name(open: &Open, as_opened: bool) -> Units {
+    let by_short = if as_opened { open.by_short.load(Ordering::Relaxed) } else { 0 };
+    let shown = |link: &Arc<Link>| match by_short {
+        0 => link.path(),
+        _ => link.path_with(|depth, spot| {
+            let wanted = 1_u32.unbounded_shl(depth) & by_short != 0;
+            if wanted { open.mount.shorts.known(&spot.parent, &spot.name) } else { None }
+        }),
+    };
+    let mut path = open.link.as_ref().map_or_else(|| vec![u16::from(b'\\')], shown);
     if let Some(named) = &open.node.named {
         path.push(u16::from(b':')); // NT-STR-13
         path.extend(named.name());
     }
-    let bytes = nt_rtl::unicode::bytes_of(&path);
-    out.store::<u32>(0, bytes.len() as u32).map_err(bad)?;
-    let fits = bytes.len().min(out.len() - 4) & !1;
-    out.sub(4, fits).write_from(&bytes[..fits]).map_err(bad)?;
-    let status = if fits < bytes.len() { NtStatus::BUFFER_OVERFLOW } else { NtStatus::SUCCESS };
-    Ok(IoStatus::new(status, 4 + fits as u64))
+    path
 }
 
 pub(crate) fn set(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
@@ -212,6 +220,10 @@ fn set_once(volume: &Volume, irp: &OwnedIrp, turn: &Turn) -> NtResult<IoStatus> 
         }
         class::VALID_DATA_LENGTH => set_valid(&open, input.load::<i64>(0).map_err(bad)?)?,
         class::POSITION => file.set(FILE_OBJECT::CurrentByteOffset, input.load::<i64>(0).map_err(bad)?),
+        class::SHORT_NAME => {
+            let insensitive = file.get(FILE_OBJECT::Flags) & FO_OPENED_CASE_SENSITIVE == 0;
+            shorts::set(volume, &open, input, irp.from_user(), insensitive)?;
+        }
         class::DISPOSITION => {
             let delete = input.load::<u8>(0).map_err(bad)? != 0;
             naming::dispose(volume, file, &open, u32::from(delete))?;

@@ -34,6 +34,7 @@ mod read;
 mod reparse;
 mod sections;
 mod security;
+mod shorts;
 mod straight;
 mod stream;
 mod volinfo;
@@ -117,9 +118,16 @@ impl FileSystem {
 }
 
 impl MountedVolume {
-    /// Lets names be tunnelled, or no longer: a file whose name is made anew within 15 seconds keeps its creation time.
+    /// Lets names be tunnelled, or no longer: a file whose name is made anew within 15 seconds keeps its creation
+    /// time, and its short name.
     pub fn set_tunnelling(&self, on: bool) {
         self.volume.mount.set_tunnelling(on);
+    }
+
+    /// Lets names have short (8.3) names beside them, by which they are found too, or no longer. A `dir` volume keeps them in
+    /// its folder `.ntio` for the next mount.
+    pub fn set_short_names(&self, on: bool) {
+        self.volume.mount.shorts.set(on);
     }
 }
 

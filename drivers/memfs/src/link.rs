@@ -119,10 +119,19 @@ impl Link {
 
     /// The path from the root, with a backslash before each component.
     pub(crate) fn path(&self) -> Units {
-        let mut names = vec![self.spot.lock().name.clone()];
+        self.path_with(|_, _| None)
+    }
+
+    /// The same, where `other` may have another name for a component; it is told how far that is from the last one.
+    pub(crate) fn path_with(&self, other: impl Fn(u32, &Spot) -> Option<Units>) -> Units {
+        let shown = |depth, link: &Self| {
+            let spot = link.spot.lock();
+            other(depth, &spot).unwrap_or_else(|| spot.name.clone())
+        };
+        let mut names = vec![shown(0, self)];
         let mut up = self.up();
         while let Some(link) = up {
-            names.push(link.spot.lock().name.clone());
+            names.push(shown(names.len() as u32, &link));
             up = link.up();
         }
         names.iter().rev().flat_map(|name| std::iter::once(u16::from(b'\\')).chain(name.iter().copied())).collect()

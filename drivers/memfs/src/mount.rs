@@ -3,13 +3,15 @@
 //! Room: drivers/memfs. Locks: the holder's; taken under the tree's. Source: FSCTL_LOCK_VOLUME page; rules NT-S-02, NT-S-16.
 
 use crate::backing::Change;
-use crate::node::{Node, open_any};
+use crate::node::{Node, Units, open_any};
+use crate::shorts::ShortNames;
 use nt_abi::io::FILE_OBJECT;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
 use nt_fsrtl::notify::Notifier;
 use nt_fsrtl::tunnel::{Tunnel, Tunneled, now};
 use nt_ke::Mutex;
+use nt_rtl::cases;
 use nt_trace::rule;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -24,6 +26,8 @@ pub(crate) struct Mount {
     /// Whether names are tunnelled, and what of (NT-REN-37).
     tunnelling: AtomicBool,
     tunnel: Tunnel,
+    /// The short names beside the long ones, where there are any.
+    pub(crate) shorts: ShortNames,
 }
 
 #[derive(Default)]
@@ -45,11 +49,13 @@ impl Mount {
         tunnels.then(|| file.object.meta().ok())?.map(|meta| meta.created)
     }
 
-    /// The name has gone.
-    pub(crate) fn name_went(&self, remembered: Option<i64>, parent: &Node, name: &[u16]) {
+    /// The name has gone; `by_short`: whoever took it away had opened the file by its short name.
+    pub(crate) fn name_went(&self, remembered: Option<i64>, parent: &Node, name: &[u16], by_short: bool) {
+        let short = self.shorts.went(parent, name);
         if let Some(created) = remembered {
-            let what = Tunneled { short: Vec::new(), long: name.to_vec(), data: created.to_le_bytes().to_vec() };
-            self.tunnel.add(now(), parent.id(), false, what);
+            let by_short = by_short && short.is_some();
+            let (short, data) = (short.unwrap_or_default(), created.to_le_bytes().to_vec());
+            self.tunnel.add(now(), parent.id(), by_short, Tunneled { short, long: name.to_vec(), data });
         }
     }
 
@@ -57,19 +63,31 @@ impl Mount {
     pub(crate) fn directory_went(&self, directory: &Node) {
         if directory.is_directory() {
             self.tunnel.forget(directory.id());
+            self.shorts.forget(directory);
         }
     }
 
-    /// A file has a new name: the creation time of the one that lost this name a moment ago is its own now. Where the
-    /// volume cannot keep it the file is there all the same.
-    pub(crate) fn name_came(&self, parent: &Node, name: &[u16], file: &Node) {
-        if !self.tunnelling.load(Ordering::Relaxed) || file.is_directory() {
-            return;
+    /// The name that a file gets which is made as `asked`: where a file lost this short name a moment ago, its long one.
+    pub(crate) fn name_for(&self, parent: &Node, asked: &[u16]) -> NtResult<Option<Units>> {
+        if !self.shorts.is_on() || !self.tunnelling.load(Ordering::Relaxed) {
+            return Ok(None);
         }
-        let Some(found) = self.tunnel.find(now(), parent.id(), name) else { return };
-        rule!(NT_REN_37);
-        let created = found.data.first_chunk().map(|bytes| i64::from_le_bytes(*bytes));
-        let _file_is_there = file.object.change(&Change { created, ..Change::default() });
+        let found = self.tunnel.find(now(), parent.id(), asked).filter(|found| cases::equal(&found.short, asked, true));
+        let Some(found) = found else { return Ok(None) };
+        Ok(if parent.directory()?.child(&found.long, false)?.is_none() { Some(found.long) } else { None })
+    }
+
+    /// A file that was to be named as `asked` has a new name: creation time and short name of the one that lost it a moment
+    /// ago are its own now. Where the volume cannot keep them the file is there all the same.
+    pub(crate) fn name_came(&self, parent: &Node, name: &[u16], asked: &[u16], file: &Node) {
+        let tunnels = self.tunnelling.load(Ordering::Relaxed) && !file.is_directory();
+        let found = if tunnels { self.tunnel.find(now(), parent.id(), asked) } else { None };
+        if let Some(found) = &found {
+            rule!(NT_REN_37);
+            let created = found.data.first_chunk().map(|bytes| i64::from_le_bytes(*bytes));
+            let _file_is_there = file.object.change(&Change { created, ..Change::default() });
+        }
+        let _file_is_there = self.shorts.came(parent, name, found.as_ref().map(|found| found.short.as_slice()));
     }
 
     pub(crate) fn generation(&self) -> u64 {

@@ -51,7 +51,8 @@ fn gone(link: &Link, node: &Node) {
 }
 
 /// Takes an open's name out of its directory, unless it is a directory that filled up; tells whether it went.
-pub(crate) fn unlink(mount: &Mount, link: &Link, node: &Arc<Node>) -> NtResult<bool> {
+pub(crate) fn unlink(mount: &Mount, open: &Open, link: &Link) -> NtResult<bool> {
+    let node = open.file();
     if is_filled(node)? {
         mark(link, node, Mark::None); // NT-DEL-26
         return Ok(false);
@@ -59,7 +60,7 @@ pub(crate) fn unlink(mount: &Mount, link: &Link, node: &Arc<Node>) -> NtResult<b
     let spot = link.spot();
     let remembered = mount.remembered(node);
     spot.parent.directory()?.remove(&spot.name, node)?;
-    mount.name_went(remembered, &spot.parent, &spot.name);
+    mount.name_went(remembered, &spot.parent, &spot.name, open.is_by_short());
     mount.directory_went(node);
     gone(link, node);
     Ok(true)
@@ -168,7 +169,7 @@ pub(crate) fn rename(
     if source.is_pending() {
         return NtStatus::ACCESS_DENIED.fail(); // NT-REN-28, NT-LNK-10
     }
-    let target = target()?;
+    let mut target = target()?;
     check(&target.name)?; // NT-REN-29
     if target.link.as_ref().is_some_and(|link| link.is_pending()) {
         return NtStatus::DELETE_PENDING.fail();
@@ -184,8 +185,14 @@ pub(crate) fn rename(
         return NtStatus::ACCESS_DENIED.fail(); // NT-REN-23, NT-REN-26
     }
     let exact = file.get(FILE_OBJECT::Flags) & FO_OPENED_CASE_SENSITIVE != 0;
-    let found = target.directory.directory()?.child(&target.name, exact)?;
-    let step = Step { volume, open, source: &source, target, flags, from_user, turn };
+    let mount = &open.mount;
+    let found = mount.shorts.child(&target.directory, &target.name, exact)?.map(|found| (found.name, found.node));
+    let tunnelled = match (&found, kind) {
+        (None, Kind::Rename) => mount.name_for(&target.directory, &target.name)?,
+        _ => None,
+    };
+    let asked = tunnelled.map(|long| std::mem::replace(&mut target.name, long));
+    let step = Step { volume, open, source: &source, target, asked, flags, from_user, turn };
     let old = source.parent();
     let before = open.mount.changes.any().then(|| (source.path(), source.parent()));
     let taken = before.as_ref().and(found.clone());
@@ -209,6 +216,8 @@ struct Step<'a> {
     open: &'a Open,
     source: &'a Arc<Link>,
     target: Target,
+    /// The short name that was asked for, where the target's is the long one that is tunnelled for it.
+    asked: Option<Units>,
     flags: u32,
     from_user: bool,
     turn: &'a Turn,
@@ -262,7 +271,9 @@ impl Step<'_> {
     }
 
     fn link(&self, replaced: Option<&Arc<Node>>) -> NtResult<()> {
-        self.target.directory.directory()?.link(&self.target.name, self.open.file(), replaced)
+        let (to, file) = (&self.target, self.open.file());
+        to.directory.directory()?.link(&to.name, file, replaced)?;
+        self.open.mount.shorts.came(&to.directory, &to.name, None)
     }
 
     /// Moves the source to the free name; `replaced` gives its place up in the same step.
@@ -271,10 +282,12 @@ impl Step<'_> {
         let (mount, file) = (&self.open.mount, self.open.file());
         let remembered = mount.remembered(file);
         spot.parent.directory()?.rename(&spot.name, file, &to.directory, &to.name, replaced)?;
-        if replaced.is_none() {
-            mount.name_came(&to.directory, &to.name, file);
+        mount.name_went(remembered, &spot.parent, &spot.name, self.open.is_by_short());
+        match replaced {
+            None => mount.name_came(&to.directory, &to.name, self.asked.as_deref().unwrap_or(&to.name), file),
+            Some(_) => mount.shorts.came(&to.directory, &to.name, None)?,
         }
-        mount.name_went(remembered, &spot.parent, &spot.name);
+        self.open.by_short.fetch_and(!1, Ordering::Relaxed);
         let (parent, up) = (Arc::clone(&to.directory), to.link.clone());
         self.source.relocate(Spot { parent, name: to.name.clone(), up });
         Ok(())
@@ -303,6 +316,7 @@ impl Step<'_> {
         let same_case = self.target.name == name;
         if !same_case {
             directory.remove(name, node)?;
+            self.open.mount.shorts.went(&self.target.directory, name);
         }
         match kind {
             Kind::Link => self.link(same_case.then_some(node))?,
@@ -320,11 +334,14 @@ impl Step<'_> {
         let (spot, to) = (self.source.spot(), &self.target);
         if kind == Kind::Rename {
             spot.parent.directory()?.remove(&spot.name, self.open.file())?;
+            self.open.mount.shorts.went(&spot.parent, &spot.name);
             let (parent, up) = (Arc::clone(&to.directory), to.link.clone());
             self.source.relocate(Spot { parent, name: name.to_vec(), up });
         }
         if to.name != name {
             to.directory.directory()?.rename(name, self.open.file(), &to.directory, &to.name, None)?;
+            self.open.mount.shorts.went(&to.directory, name);
+            self.open.mount.shorts.came(&to.directory, &to.name, None)?;
         }
         Ok(())
     }

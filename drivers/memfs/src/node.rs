@@ -139,6 +139,8 @@ pub(crate) struct Open {
     pub(crate) file: Option<Arc<Node>>,
     /// The name by which it was opened; the root and the volume have none.
     pub(crate) link: Option<Arc<Link>>,
+    /// Which components of its name were short names when it was opened ([`crate::path::Place`]).
+    pub(crate) by_short: AtomicU32,
     /// It hinders a rename of a directory above it (NT-REN-23).
     pub(crate) hinders: bool,
     pub(crate) access: u32,
@@ -161,6 +163,11 @@ pub(crate) struct Open {
 }
 
 impl Open {
+    /// Was the file opened by its short name?
+    pub(crate) fn is_by_short(&self) -> bool {
+        self.by_short.load(Ordering::Relaxed) & 1 != 0
+    }
+
     /// Sets which times operations through this open leave alone.
     pub(crate) fn freeze(&self, times: u8) {
         let before = self.frozen.swap(times, Ordering::Relaxed);

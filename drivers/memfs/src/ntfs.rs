@@ -1,8 +1,8 @@
 //! Controls that only NTFS has: what filters ask to learn what they stand on.
 //!
 //! Room: drivers/memfs. Called by: `fsctl`. IRQL: PASSIVE_LEVEL. Locks: none. Source: NTFS_VOLUME_DATA_BUFFER, USN_RECORD_V2,
-//! FSCTL_QUERY_USN_JOURNAL pages; rule NT-VOL-20. There is no master file table and no journal: the former's numbers are made up
-//! and hold together, the latter says that it is not active.
+//! FSCTL_QUERY_USN_JOURNAL, FILE_FS_PERSISTENT_VOLUME_INFORMATION pages; rules NT-VOL-20, NT-NAM-26. There is no master file
+//! table and no journal: the former's numbers are made up and hold together, the latter says that it is not active.
 
 use crate::SECTOR;
 use crate::node::{Open, Volume, serial};
@@ -17,6 +17,7 @@ use nt_trace::rule;
 const GET_NTFS_VOLUME_DATA: u32 = 0x0009_0064;
 const READ_FILE_USN_DATA: u32 = 0x0009_00EB;
 const QUERY_USN_JOURNAL: u32 = 0x0009_00F4;
+const QUERY_PERSISTENT_VOLUME_STATE: u32 = 0x0009_023C;
 const CLUSTER: u64 = 4096;
 /// BytesPerFileRecordSegment.
 const RECORD: u64 = 1024;
@@ -32,8 +33,34 @@ pub(crate) fn control(volume: &Volume, open: &Open, irp: &OwnedIrp, code: u32) -
         GET_NTFS_VOLUME_DATA => volume_data(volume, irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, length)),
         READ_FILE_USN_DATA => crate::fsctl::output_of(irp, length).and_then(|out| usn_record(open, out)),
         QUERY_USN_JOURNAL => NtStatus::JOURNAL_NOT_ACTIVE.fail(),
+        QUERY_PERSISTENT_VOLUME_STATE => volume_state(volume, irp),
         _ => return None,
     })
+}
+
+/// FILE_FS_PERSISTENT_VOLUME_INFORMATION {VolumeFlags, FlagMask, Version, Reserved} of the flags in FlagMask (NT-NAM-26).
+fn volume_state(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
+    const SIZE: u32 = 16;
+    const VERSION: u32 = 1;
+    const SHORT_NAME_CREATION_DISABLED: u32 = 1;
+    let stack = irp.stack();
+    if stack.get(IO_STACK_LOCATION::DeviceIoControl_InputBufferLength) < SIZE {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    if stack.get(IO_STACK_LOCATION::DeviceIoControl_OutputBufferLength) < SIZE {
+        return NtStatus::BUFFER_TOO_SMALL.fail();
+    }
+    let buffer = irp.irp().region_at(IRP::AssociatedIrp_SystemBuffer, SIZE as usize);
+    let word = |at| buffer.load::<u32>(at).map_err(bad);
+    let (mask, version) = (word(4)?, word(8)?);
+    if version != VERSION {
+        return NtStatus::INVALID_PARAMETER.fail();
+    }
+    let flags = if volume.mount.shorts.is_on() { 0 } else { SHORT_NAME_CREATION_DISABLED };
+    for (at, word) in [flags & mask, mask, VERSION, 0].into_iter().enumerate() {
+        buffer.store::<u32>(at * 4, word).map_err(bad)?;
+    }
+    Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(SIZE)))
 }
 
 /// NTFS_VOLUME_DATA_BUFFER.

@@ -19,6 +19,8 @@ pub(crate) struct Place {
     /// The link that the walk started at, and the directories and names that it came by.
     pub(crate) base: Option<Arc<Link>>,
     pub(crate) trail: Vec<(Arc<Node>, Units)>,
+    /// Which components were short names: bit 0 the last one, bit 1 the one before.
+    pub(crate) shorts: u32,
 }
 
 /// Where a walk ended.
@@ -52,9 +54,9 @@ pub(crate) fn walk(volume: &Volume, start: Option<Start>, name: &[u16], exact: b
     let name = if name.starts_with(&[SEPARATOR; 2]) { &name[1..] } else { name }; // NT-NAM-02
     let name = name.strip_prefix(&[SEPARATOR]).unwrap_or(name);
     let name = name.strip_suffix(&[SEPARATOR]).unwrap_or(name);
-    let mut trail = Vec::new();
+    let (mut trail, mut shorts) = (Vec::new(), 0_u32);
     if name.is_empty() {
-        return Ok(Walk::Place(Place { parent: None, name: Vec::new(), found: Some(at), base, trail }));
+        return Ok(Walk::Place(Place { parent: None, name: Vec::new(), found: Some(at), base, trail, shorts }));
     }
     // Of the whole name: what stands in front of the first component.
     let mut walked = whole.len() - name.len() - usize::from(whole.len() > 1 && whole.ends_with(&[SEPARATOR]));
@@ -68,20 +70,21 @@ pub(crate) fn walk(volume: &Volume, start: Option<Start>, name: &[u16], exact: b
         if !at.is_directory() {
             return NtStatus::OBJECT_PATH_NOT_FOUND.fail();
         }
-        let found = at.directory()?.child(part, exact)?;
+        let found = volume.mount.shorts.child(&at, part, exact)?;
+        shorts = shorts << 1 | u32::from(found.as_ref().is_some_and(|found| found.short));
         if parts.peek().is_none() {
             let (name, found) = match found {
-                Some((name, node)) => (name, Some(node)),
+                Some(found) => (found.name, Some(found.node)),
                 None => (part.to_vec(), None),
             };
-            return Ok(Walk::Place(Place { parent: Some(at), name, found, base, trail }));
+            return Ok(Walk::Place(Place { parent: Some(at), name, found, base, trail, shorts }));
         }
         match found {
-            Some((_, node)) if is_link(&node)? => {
+            Some(found) if is_link(&found.node)? => {
                 rule!(NT_REP_20);
-                return Ok(Walk::Through(node, whole.len() - walked));
+                return Ok(Walk::Through(found.node, whole.len() - walked));
             }
-            Some((name, node)) => trail.push((std::mem::replace(&mut at, node), name)),
+            Some(found) => trail.push((std::mem::replace(&mut at, found.node), found.name)),
             None => return NtStatus::OBJECT_PATH_NOT_FOUND.fail(),
         }
         walked += 1;

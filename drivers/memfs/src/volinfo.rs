@@ -98,7 +98,8 @@ fn full_size_ex(volume: &Volume, out: Region) -> NtResult<u64> {
     Ok(96)
 }
 
-fn text(out: Region, at: usize, length_at: usize, text: &[u16]) -> NtResult<IoStatus> {
+/// A counted text; BUFFER_OVERFLOW with what fits when it does not fit.
+pub(crate) fn text(out: Region, at: usize, length_at: usize, text: &[u16]) -> NtResult<IoStatus> {
     let bytes = nt_rtl::unicode::bytes_of(text);
     out.store::<u32>(length_at, bytes.len() as u32).map_err(bad)?;
     let fits = bytes.len().min(out.len().saturating_sub(at)) & !1;

@@ -275,9 +275,12 @@ pub(crate) struct MachineArgs {
     /// When cached data goes down: before the call returns, or about a second later; each volume has its own default
     #[arg(long, value_enum)]
     pub(crate) cache: Option<Cache>,
-    /// A file whose name is made anew within 15 seconds keeps its creation time, as on NTFS
+    /// A file whose name is made anew within 15 seconds keeps its creation time and its short name, as on NTFS
     #[arg(long)]
     pub(crate) tunnel: bool,
+    /// Give names short ones (PROGRA~1) that drivers can open them by; a 'dir' volume keeps them in its folder .ntio
+    #[arg(long)]
+    pub(crate) short_names: bool,
     /// Start of what is chosen at random (not there yet)
     #[arg(long, value_name = "N")]
     seed: Option<u64>,

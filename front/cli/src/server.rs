@@ -239,7 +239,10 @@ fn machine(setup: &Setup, line: &Line, incoming: Incoming, supervisor: UnixStrea
     }
     let machine = builder.build().map_err(|error| Refusal::new(BROKEN, format!("no machine: {:?}", error.status())))?;
     let machine = Arc::new(machine);
-    machine.volumes().iter().for_each(|volume| volume.set_tunnelling(setup.tunnel));
+    for volume in machine.volumes() {
+        volume.set_tunnelling(setup.tunnel);
+        volume.set_short_names(setup.short_names);
+    }
     let mounted = match &setup.mount {
         None => None,
         Some(at) => {

@@ -160,6 +160,7 @@ fn setup(machine: &MachineArgs) -> Result<Setup, Failure> {
         windows: word(machine.windows.to_possible_value()),
         completion: word(machine.completion.and_then(|completion| completion.to_possible_value())),
         tunnel: machine.tunnel,
+        short_names: machine.short_names,
         cache: word(machine.cache.and_then(|cache| cache.to_possible_value())),
         allow_missing: machine.allow_missing,
         stubs: machine.stubs()?,

@@ -37,6 +37,8 @@ pub(crate) struct Setup {
     pub(crate) cache: String,
     #[serde(default)]
     pub(crate) tunnel: bool,
+    #[serde(default)]
+    pub(crate) short_names: bool,
     pub(crate) allow_missing: bool,
     pub(crate) stubs: Vec<(String, u64)>,
     pub(crate) registry: Vec<RegistryValue>,

@@ -66,6 +66,8 @@ pub mod class {
     pub const VOLUME_NAME: u32 = 58;
     /// FileCaseSensitiveInformation.
     pub const CASE_SENSITIVE: u32 = 71;
+    /// FileAlternateNameInformation.
+    pub const ALTERNATE_NAME: u32 = 21;
     /// FileStreamInformation.
     pub const STREAM: u32 = 22;
     /// FileCompletionInformation.
@@ -76,6 +78,8 @@ pub mod class {
     pub const ATTRIBUTE_TAG: u32 = 35;
     /// FileValidDataLengthInformation.
     pub const VALID_DATA_LENGTH: u32 = 39;
+    /// FileShortNameInformation.
+    pub const SHORT_NAME: u32 = 40;
     /// FileIoCompletionNotificationInformation.
     pub const IO_COMPLETION_NOTIFICATION: u32 = 41;
     /// FileHardLinkInformation.
@@ -114,7 +118,7 @@ const fn query_shape(class: u32) -> Option<Shape> {
         class::STANDARD => (24, 0),
         class::INTERNAL => (8, 0),
         class::EA | class::ACCESS | class::MODE | class::ALIGNMENT => (4, 0),
-        class::NAME | class::NORMALIZED_NAME => (8, 0),
+        class::NAME | class::NORMALIZED_NAME | class::ALTERNATE_NAME => (8, 0),
         class::STREAM => (32, 0),
         class::COMPRESSION => (16, 0),
         class::NUMA_NODE => (2, 0),
@@ -140,6 +144,7 @@ const fn set_shape(class: u32) -> Option<Shape> {
         class::BASIC => (40, FILE_WRITE_ATTRIBUTES),
         class::RENAME | class::RENAME_EX => (24, DELETE),
         class::LINK | class::LINK_EX => (24, 0),
+        class::SHORT_NAME => (8, DELETE),
         class::DISPOSITION => (1, DELETE),
         class::DISPOSITION_EX => (4, DELETE),
         class::CASE_SENSITIVE => (4, FILE_WRITE_ATTRIBUTES),

@@ -7,9 +7,9 @@
 
 use crate::format::{self, Varargs, Width};
 use crate::time::{self, TimeFields};
-use crate::{cases, expression, unicode};
+use crate::{cases, expression, short, unicode};
 use nt_abi::ke::TIME_FIELDS;
-use nt_abi::ob::{ANSI_STRING, UNICODE_STRING};
+use nt_abi::ob::{ANSI_STRING, GENERATE_NAME_CONTEXT, UNICODE_STRING};
 use nt_abi::{NtStatus, Word};
 use nt_cell::{Fault, Foreign, Region, exports, raise};
 
@@ -178,6 +178,34 @@ fn fields_to(addr: u64, fields: TimeFields) -> Result<(), Fault> {
     Ok(())
 }
 
+fn legal_short_name(name: u64, oem: u64, spaces: u64) -> Result<u8, Fault> {
+    let upper = short::oem(&units(name)?);
+    if oem != 0 {
+        let oem = at::<ANSI_STRING>(oem)?;
+        if upper.len() > usize::from(oem.get(ANSI_STRING::MaximumLength)) {
+            return Ok(0);
+        }
+        oem.region_at(ANSI_STRING::Buffer, upper.len()).write_from(&upper)?;
+        oem.set(ANSI_STRING::Length, upper.len() as u16);
+    }
+    let Some(legal) = short::legal(&upper) else { return Ok(0) };
+    if spaces != 0 {
+        store(spaces, u8::from(legal.spaces))?;
+    }
+    Ok(1)
+}
+
+fn next_short_name(name: u64, extended: bool, context: u64, to: u64) -> Result<NtStatus, Fault> {
+    let (name, context, to) = (units(name)?, at::<GENERATE_NAME_CONTEXT>(context)?, at::<UNICODE_STRING>(to)?);
+    let mut generator = short::Generator::load(context)?;
+    let Some(short) = generator.next(&name, extended) else { return Ok(NtStatus::FILE_SYSTEM_LIMITATION) };
+    generator.store(context)?;
+    let raw = unicode::bytes_of(&short);
+    to.region_at(UNICODE_STRING::Buffer, raw.len()).write_from(&raw)?;
+    to.set(UNICODE_STRING::Length, raw.len() as u16);
+    Ok(NtStatus::SUCCESS)
+}
+
 /// Orders ANSI strings by bytes; only ASCII letters have a case in this code page's single bytes.
 fn compare_ansi(a: &[u8], b: &[u8], ignore_case: bool) -> i32 {
     let map = |x: &u8| i32::from(if ignore_case { x.to_ascii_uppercase() } else { *x });
@@ -278,6 +306,10 @@ exports! { "ntoskrnl.exe" =>
     }
     Full raises FsRtlDoesNameContainWildCards(name: u64) -> u8 {
         raising(|| Ok(u8::from(expression::has_wildcards(&units(name)?))))
+    }
+    Full raises RtlIsNameLegalDOS8Dot3(name: u64, oem: u64, spaces: u64) -> u8 { raising(|| legal_short_name(name, oem, spaces)) }
+    Full raises RtlGenerate8dot3Name(name: u64, extended: u8, context: u64, to: u64) -> u32 {
+        raising(|| next_short_name(name, extended != 0, context, to).map(|status| status.0))
     }
     Partial("prints and goes on: there is no debugger to ask")
     code RtlAssert(claim: u64, file: u64, line: u32, message: u64) {
@@ -434,6 +466,33 @@ mod tests {
         assert_eq!((read(0), read(2)), (1, 2));
         init_unicode(header.addr(), 0).expect("mapped");
         assert_eq!((read(0), read(2)), (0, 0));
+    }
+
+    #[test]
+    fn nt_nam_21_a_context_counts_between_two_calls() {
+        let source = text(&unicode::bytes_of(&"A long name.text".encode_utf16().collect::<Vec<_>>()));
+        let name = slots(&[32 | 32 << 16, source.addr()]);
+        let context = UserBlock::new(size_of::<GENERATE_NAME_CONTEXT>()).expect("arena");
+        context.region().fill(0).expect("mapped");
+        let buffer = UserBlock::new(24).expect("arena");
+        let short = slots(&[24 << 16, buffer.addr()]);
+        let mut made = Vec::new();
+        for _ in 0..6 {
+            let status = next_short_name(name.addr(), false, context.addr(), short.addr());
+            assert_eq!(status, Ok(NtStatus::SUCCESS));
+            made.push(String::from_utf16_lossy(&units(short.addr()).expect("mapped")));
+        }
+        assert_eq!(made[..4], ["ALONGN~1.TEX", "ALONGN~2.TEX", "ALONGN~3.TEX", "ALONGN~4.TEX"]);
+        assert!(made[4].starts_with("AL") && made[4].ends_with("~1.TEX") && made[4] == made[5].replace('2', "1"));
+        assert_eq!(legal_short_name(short.addr(), 0, 0), Ok(1));
+        // The OEM string is given whatever it is worth, and the Boolean only with a legal name.
+        let (oem_buffer, spaces) = (UserBlock::new(16).expect("arena"), slots(&[2]));
+        let oem = slots(&[12 << 16, oem_buffer.addr()]);
+        assert_eq!(legal_short_name(name.addr(), oem.addr(), spaces.addr()), Ok(0), "no room");
+        name.region().store::<u16>(0, 12).expect("mapped");
+        assert_eq!(legal_short_name(name.addr(), oem.addr(), spaces.addr()), Ok(1), "A long");
+        assert_eq!(bytes(oem.addr()).expect("mapped"), b"A LONG");
+        assert_eq!(spaces.region().load::<u8>(0), Ok(1));
     }
 
     #[test]

@@ -114,7 +114,7 @@ mod tests {
         for none in ["\"", "\"\"", "\"\"\"", "* ", " *", "* *", "* .", "*. "] {
             assert_eq!(found(none), [""; 0], "{none}");
         }
-        // The table's `<` finds .a, ..a and .aa too, by short names, which a volume here has none of (NT-DIR-24).
+        // The table's `<` finds .a, ..a and .aa too, by their short names: a volume that has some shows it.
         assert_eq!(found("<"), ["ea", "a.", "a.."]);
     }
 

@@ -10,5 +10,6 @@ pub mod exports;
 pub mod expression;
 pub mod format;
 pub mod posix;
+pub mod short;
 pub mod time;
 pub mod unicode;

@@ -14,10 +14,13 @@ use nt_cell::exports;
 use nt_io::system::System;
 use nt_ob::Handle;
 
+fn data_at(callback_data: u64) -> NtResult<CallbackData> {
+    let block = at::<FLT_CALLBACK_DATA>(callback_data).and_then(data::block_of);
+    block.map(CallbackData::new).ok_or(NtStatus::INVALID_PARAMETER.error())
+}
+
 fn of_data(callback_data: u64, options: u32) -> NtResult<Name> {
-    let invalid = NtStatus::INVALID_PARAMETER.error();
-    let block = at::<FLT_CALLBACK_DATA>(callback_data).and_then(data::block_of).ok_or(invalid)?;
-    CallbackData::new(block).file_name(options)
+    data_at(callback_data)?.file_name(options)
 }
 
 fn of_file(file: u64, instance: u64, options: u32) -> NtResult<Name> {
@@ -38,6 +41,12 @@ fn destination(instance: u64, file: u64, root: u64, name: u64, length: u32, opti
     let raw = bytes(name, length as usize).to_vec().map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
     let name = nt_rtl::unicode::units_of(&raw);
     super::destination(&nt_ke::current(), &instance, file, Handle(root), &name, options)
+}
+
+fn tunneled(callback_data: u64, info: u64) -> NtResult<Option<Name>> {
+    let invalid = NtStatus::INVALID_PARAMETER.error();
+    let info = at(info).filter(|&info| super::is_name(info)).ok_or(invalid)?;
+    super::tunneled(&nt_ke::current(), data_at(callback_data)?, info)
 }
 
 fn give(out: u64, made: impl FnOnce() -> NtResult<Name>) -> u32 {
@@ -74,9 +83,15 @@ exports! { "fltmgr.sys" =>
             System::of(&frame.kernel).finding("FLT-V-09", "violation", "", &format!("{info:#x} was released, which is no name information or one that is gone"));
         }
     }
-    Partial("our volumes have no short names, by which alone a name is tunneled: there never is one") code FltGetTunneledName(data: u64, info: u64, out: u64) -> u32 {
+    Full code FltGetTunneledName(data: u64, info: u64, out: u64) -> u32 {
+        if out == 0 {
+            return NtStatus::INVALID_PARAMETER.0;
+        }
         store(out, 0);
-        if data == 0 || info == 0 || out == 0 { NtStatus::INVALID_PARAMETER.0 } else { NtStatus::SUCCESS.0 }
+        status(tunneled(data, info).map(|name| {
+            name.into_iter().for_each(|name| store(out, name.into_raw().addr()));
+            NtStatus::SUCCESS
+        }))
     }
     Full code FltGetFileNameFormat(options: u32) -> u32 { options & 0xFF }
 }

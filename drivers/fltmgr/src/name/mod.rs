@@ -10,7 +10,7 @@ mod parse;
 mod query;
 
 pub use parse::{Parts, parse};
-pub use query::{Source, destination, of_open_file, query};
+pub use query::{Source, destination, of_open_file, query, tunneled};
 
 use nt_abi::flt::*;
 use nt_abi::ob::UNICODE_STRING;
@@ -85,6 +85,11 @@ pub(crate) struct Cached {
 fn block_of(info: Info) -> Option<Foreign<NAME>> {
     let block = info.container(NAME::Info);
     (block.get(NAME::Mark) == MARK).then_some(block)
+}
+
+/// Is it a name of ours that lives?
+pub fn is_name(info: Info) -> bool {
+    block_of(info).is_some()
 }
 
 /// FltReferenceFileNameInformation.

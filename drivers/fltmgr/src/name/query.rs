@@ -2,7 +2,7 @@
 //!
 //! Room: drivers/fltmgr. IRQL: <= APC_LEVEL. Locks: none while a request is below. Rules FLT-N-01 to FLT-N-04, FLT-N-06.
 
-use super::{Cached, Name, make};
+use super::{Cached, Info, Name, make};
 use crate::calls::{self, Directory, Target};
 use crate::data::CallbackData;
 use crate::filter::Instance;
@@ -20,13 +20,12 @@ use nt_io::system::System;
 use nt_ke::{Frame, irql};
 use nt_ob::Handle;
 use nt_ob::types::ObjectType;
+use nt_rtl::short::is_short;
 use nt_rtl::unicode::units_of;
 use std::sync::Arc;
 
 const SEPARATOR: u16 = b'\\' as u16;
 const COLON: u16 = b':' as u16;
-/// FileAlternateNameInformation.
-const ALTERNATE_NAME: u32 = 21;
 /// FileBothDirectoryInformation: FileName at 94, its length at 60.
 const BOTH_DIRECTORY: u32 = 3;
 const BOTH_NAME: usize = 94;
@@ -122,10 +121,14 @@ pub fn query(frame: &Frame, source: Source<'_>, options: u32) -> NtResult<Name> 
 
 fn ask(frame: &Frame, volume: &Arc<Volume>, source: Source<'_>, format: u32) -> NtResult<Name> {
     if format == FLT_FILE_NAME_SHORT {
-        let units = name_query(frame, source.target(), ALTERNATE_NAME)?;
+        let units = name_query(frame, source.target(), class::ALTERNATE_NAME)?;
         return make(&units, 0, format);
     }
-    let mut path = if source.opening { opened_path(frame, source)? } else { own_path(frame, source.target())? };
+    let mut path = match format {
+        _ if source.opening => opened_path(frame, source)?,
+        FLT_FILE_NAME_NORMALIZED => normalized_path(frame, volume, source.target())?,
+        _ => own_path(frame, source.target())?,
+    };
     if source.parent {
         let end = path.iter().rposition(|&unit| unit == SEPARATOR).unwrap_or(0);
         path.truncate(end.max(1));
@@ -155,6 +158,31 @@ fn own_path(frame: &Frame, target: Target<'_>) -> NtResult<Vec<u16>> {
         return Ok(Vec::new());
     }
     name_query(frame, target, class::NAME)
+}
+
+/// The same with long names only: what the file system says, else what its directories say.
+fn normalized_path(frame: &Frame, volume: &Volume, target: Target<'_>) -> NtResult<Vec<u16>> {
+    if target.file.get(FILE_OBJECT::Flags) & FO_VOLUME_OPEN != 0 {
+        return Ok(Vec::new());
+    }
+    match name_query(frame, target, class::NORMALIZED_NAME) {
+        Err(error) if is_unknown(error.status()) => {
+            normalize(frame, target.instance, volume, &own_path(frame, target)?)
+        }
+        answer => answer,
+    }
+}
+
+/// Says that the file system does not know a class.
+fn is_unknown(status: NtStatus) -> bool {
+    matches!(
+        status,
+        NtStatus::INVALID_PARAMETER
+            | NtStatus::INVALID_INFO_CLASS
+            | NtStatus::INVALID_DEVICE_REQUEST
+            | NtStatus::NOT_SUPPORTED
+            | NtStatus::NOT_IMPLEMENTED
+    )
 }
 
 /// The path that a create asks for (FLT-N-04).
@@ -213,7 +241,7 @@ fn normalize(frame: &Frame, instance: &Arc<Instance>, volume: &Volume, path: &[u
     let (parent, last) = (&trimmed[..at.max(1)], &trimmed[at + 1..]);
     let parent = calls::create(frame, Some(instance), &spec(volume, parent))?;
     let target = Target { instance, file: parent.file() };
-    let mut whole = own_path(frame, target)?;
+    let mut whole = normalized_path(frame, volume, target)?;
     if whole.last() != Some(&SEPARATOR) {
         whole.push(SEPARATOR);
     }
@@ -335,6 +363,34 @@ pub fn destination(
     let prefix = units.len();
     units.append(&mut path);
     make(&units, prefix, format)
+}
+
+/// FltGetTunneledName: a name that was normalized before the operation, as it is now, where that is another (FLT-N-06).
+pub fn tunneled(frame: &Frame, data: CallbackData, info: Info) -> NtResult<Option<Name>> {
+    let format = info.get(FLT_FILE_NAME_INFORMATION::Format);
+    if format != FLT_FILE_NAME_NORMALIZED || data.status().status.is_error() {
+        return Ok(None);
+    }
+    let units = nt_rtl::unicode::units(info.at(FLT_FILE_NAME_INFORMATION::Name)).map_err(violation)?;
+    let prefix = usize::from(info.at(FLT_FILE_NAME_INFORMATION::Volume).get(UNICODE_STRING::Length)) / 2;
+    let path = units.get(prefix..).ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    let last = path.iter().rposition(|&unit| unit == SEPARATOR).map_or(path, |at| &path[at + 1..]);
+    let component = last.split(|&unit| unit == COLON).next().unwrap_or(last);
+    // A long name is made of a short one, and of nothing else.
+    if !is_short(component) {
+        return Ok(None);
+    }
+    let instance = data.target_instance().ok_or(NtStatus::INVALID_PARAMETER.error())?;
+    let source = Source::of_operation(&instance, data)?;
+    if source.unsafe_to_ask {
+        return NtStatus::FLT_INVALID_NAME_REQUEST.fail();
+    }
+    let volume = source.instance.volume.upgrade().ok_or(NtStatus::FLT_DELETING_OBJECT.error())?;
+    let now = normalize(frame, source.instance, &volume, path)?;
+    if now == path {
+        return Ok(None);
+    }
+    make(&[&units[..prefix], &now].concat(), prefix, format).map(Some)
 }
 
 impl CallbackData {

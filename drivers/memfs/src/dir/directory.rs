@@ -11,6 +11,7 @@ use super::status::error;
 use super::streams;
 use crate::backing::{Directory, Entry, New, Sizes};
 use crate::node::{Node, Units, upcase};
+use crate::shorts::Pair;
 use nt_abi::{NtResult, NtStatus};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags};
 use rustix::io::Errno;
@@ -97,6 +98,14 @@ impl Directory for DirObject {
             true
         })?;
         Ok(names)
+    }
+
+    fn kept_shorts(&self) -> NtResult<Vec<Pair>> {
+        super::shorts::kept(&self.0)
+    }
+
+    fn keep_shorts(&self, pairs: &[Pair], anew: bool) -> NtResult<()> {
+        super::shorts::keep(&self.0, pairs, anew)
     }
 
     fn entry(&self, units: &[u16]) -> NtResult<Option<Entry>> {

@@ -13,6 +13,7 @@ mod host;
 mod late;
 mod object;
 mod reparse;
+mod shorts;
 mod status;
 mod streams;
 

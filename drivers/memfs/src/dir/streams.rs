@@ -4,7 +4,7 @@
 //! Locks: a file's list of live streams, never across a host call. Source: house rule 8, NT-STR-18.
 //!
 //! `.ntio/INODE/` holds the streams of one file: `=NAME`, or `#HASH` with the name in an attribute where the host could not
-//! have it. The folder and the file carry the same mark, with the file's inode number in it: a folder that a file left
+//! have it. Beside them lie the short names of a directory (`shorts`). The folder and the file carry the same mark, with the file's inode number in it: a folder that a file left
 //! behind which the host deleted is nobody's, also when the number comes again, and a copy that the host made of a file has
 //! no streams. Bytes are written as those of any file here, so what a crash leaves is what it leaves of a file.
 
@@ -114,7 +114,7 @@ fn mark(spot: &Spot) -> NtResult<Option<Mark>> {
 }
 
 /// The folder of a file's streams, if it has any.
-fn folder(host: &Host) -> NtResult<Option<OwnedFd>> {
+pub(super) fn folder(host: &Host) -> NtResult<Option<OwnedFd>> {
     let Some(store) = host.shared.side.find()? else { return Ok(None) };
     let name = folder_name(host.id());
     let Some(folder) = folder_at(&store, name.as_bytes())? else { return Ok(None) };
@@ -123,7 +123,7 @@ fn folder(host: &Host) -> NtResult<Option<OwnedFd>> {
 }
 
 /// The folder of a file's streams, made if it has none.
-fn folder_made(host: &Host) -> NtResult<OwnedFd> {
+pub(super) fn folder_made(host: &Host) -> NtResult<OwnedFd> {
     if let Some(folder) = folder(host)? {
         return Ok(folder);
     }

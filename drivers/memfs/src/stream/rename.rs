@@ -12,7 +12,7 @@ use nt_cell::Foreign;
 use nt_fsrtl::filelock;
 use nt_ke::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 const COLON: u16 = b':' as u16;
 
@@ -124,6 +124,7 @@ fn hand_over(object: Foreign<FILE_OBJECT>, open: &Open, to: &Arc<Node>, file: Op
         node: Arc::clone(to),
         file: file.cloned(),
         link: open.link.clone(),
+        by_short: AtomicU32::new(open.by_short.load(Ordering::Relaxed)),
         hinders: open.hinders,
         access: open.access,
         part: open.part,

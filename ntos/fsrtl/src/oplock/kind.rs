@@ -12,7 +12,6 @@ use nt_io::irp::{self, Irp};
 
 const READ_CONTROL: u32 = 0x2_0000;
 const SYNCHRONIZE: u32 = 0x10_0000;
-const CLASS_SHORT_NAME: u32 = 40;
 
 /// What an oplock lets its holder do without asking.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -300,7 +299,7 @@ fn setting(class: u32, advance: bool, input: impl Fn(usize) -> Region) -> Option
     match class {
         class::END_OF_FILE if advance => None,
         class::END_OF_FILE | class::ALLOCATION | class::VALID_DATA_LENGTH => Some(Operation::Write),
-        class::RENAME | class::RENAME_EX | class::LINK | class::LINK_EX | CLASS_SHORT_NAME => Some(Operation::Name),
+        class::RENAME | class::RENAME_EX | class::LINK | class::LINK_EX | class::SHORT_NAME => Some(Operation::Name),
         class::DISPOSITION | class::DISPOSITION_EX => {
             (input(1).load::<u8>(0).ok()? & 1 != 0).then_some(Operation::Delete)
         }
