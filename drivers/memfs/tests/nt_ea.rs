@@ -21,38 +21,8 @@ const INCONSISTENT: NtStatus = NtStatus::EA_LIST_INCONSISTENT;
 
 type Entry = (String, Vec<u8>, u8);
 
-fn list(entries: &[(&[u8], &[u8], u8)]) -> Vec<u8> {
-    let mut list = Vec::new();
-    for (at, (name, value, flags)) in entries.iter().enumerate() {
-        let mut record = vec![0, 0, 0, 0, *flags, name.len() as u8];
-        record.extend_from_slice(&(value.len() as u16).to_le_bytes());
-        record.extend_from_slice(name);
-        record.push(0);
-        record.extend_from_slice(value);
-        if at + 1 != entries.len() {
-            record.resize(record.len().next_multiple_of(4), 0);
-            let next = (record.len() as u32).to_le_bytes();
-            record[..4].copy_from_slice(&next);
-        }
-        list.extend_from_slice(&record);
-    }
-    list
-}
-
 fn wanted(names: &[&[u8]]) -> Vec<u8> {
-    let mut list = Vec::new();
-    for (at, name) in names.iter().enumerate() {
-        let mut record = vec![0, 0, 0, 0, name.len() as u8];
-        record.extend_from_slice(name);
-        record.push(0);
-        if at + 1 != names.len() {
-            record.resize(record.len().next_multiple_of(4), 0);
-            let next = (record.len() as u32).to_le_bytes();
-            record[..4].copy_from_slice(&next);
-        }
-        list.extend_from_slice(&record);
-    }
-    list
+    chain(names.iter().map(|name| [&[0, 0, 0, 0, name.len() as u8], *name, &[0]].concat()).collect())
 }
 
 fn parse(bytes: &[u8]) -> Vec<Entry> {
@@ -116,7 +86,7 @@ fn all(file: &File<'_>) -> Vec<Entry> {
 
 fn three(world: &World) -> File<'_> {
     let file = world.sync_file("three");
-    let set = list(&[(b"ONE", b"1", 0), (b"TWO", b"22", 0), (b"THREE", b"333", 0)]);
+    let set = ea_list(&[(b"ONE", b"1", 0), (b"TWO", b"22", 0), (b"THREE", b"333", 0)]);
     assert_eq!(file.set_ea(&set), OK);
     file
 }
@@ -158,7 +128,7 @@ fn nt_ea_03_the_rights_to_read_and_write_them() {
         (world.open_file("three", READ_EA | SYNCHRONIZE, SYNC), world.open_file("three", WRITE_EA | SYNCHRONIZE, SYNC));
     assert_eq!(query(&reader, 4096, |_| {}).status, OK);
     assert_eq!(query(&writer, 4096, |_| {}).status, NtStatus::ACCESS_DENIED);
-    let set = list(&[(b"X", b"x", 0)]);
+    let set = ea_list(&[(b"X", b"x", 0)]);
     assert_eq!((reader.set_ea(&set), writer.set_ea(&set)), (NtStatus::ACCESS_DENIED, OK));
 }
 
@@ -261,8 +231,8 @@ fn nt_ea_10_lists_that_are_wrong() {
 fn nt_ea_11_names_are_folded() {
     let world = World::new();
     let file = world.sync_file("f");
-    assert_eq!(file.set_ea(&list(&[(b"Aname1", b"x", 0)])), OK);
-    assert_eq!(file.set_ea(&list(&[(b"aNAME1", b"y", 0)])), OK);
+    assert_eq!(file.set_ea(&ea_list(&[(b"Aname1", b"x", 0)])), OK);
+    assert_eq!(file.set_ea(&ea_list(&[(b"aNAME1", b"y", 0)])), OK);
     assert_eq!(all(&file), [entry("ANAME1", b"y")]);
 }
 
@@ -272,12 +242,12 @@ fn nt_ea_12_legal_names() {
     let file = world.sync_file("f");
     for byte in b"\\/:*?\"<>|,+=[];\x01\x1f" {
         let name = [b'a', *byte];
-        assert_eq!(file.set_ea(&list(&[(&name, b"x", 0)])), BAD_NAME, "{byte:#x}");
+        assert_eq!(file.set_ea(&ea_list(&[(&name, b"x", 0)])), BAD_NAME, "{byte:#x}");
     }
-    assert_eq!(file.set_ea(&list(&[(b"", b"x", 0)])), BAD_NAME);
-    assert_eq!(file.set_ea(&list(&[(&[b'a'; 255], b"x", 0)])), BAD_NAME);
+    assert_eq!(file.set_ea(&ea_list(&[(b"", b"x", 0)])), BAD_NAME);
+    assert_eq!(file.set_ea(&ea_list(&[(&[b'a'; 255], b"x", 0)])), BAD_NAME);
     let longest = if on_dir() { 100 } else { 254 };
-    assert_eq!(file.set_ea(&list(&[(&vec![b'A'; longest], b"x", 0), (b"WITH SPACE", b"y", 0)])), OK);
+    assert_eq!(file.set_ea(&ea_list(&[(&vec![b'A'; longest], b"x", 0), (b"WITH SPACE", b"y", 0)])), OK);
     assert_eq!(all(&file).len(), 2);
 }
 
@@ -285,7 +255,7 @@ fn nt_ea_12_legal_names() {
 fn nt_ea_13_replace_remove_and_leave() {
     let world = World::new();
     let file = three(&world);
-    assert_eq!(file.set_ea(&list(&[(b"TWO", b"new", 0), (b"ONE", b"", 0), (b"ABSENT", b"", 0)])), OK);
+    assert_eq!(file.set_ea(&ea_list(&[(b"TWO", b"new", 0), (b"ONE", b"", 0), (b"ABSENT", b"", 0)])), OK);
     let mut left = all(&file);
     left.sort();
     assert_eq!(left, [entry("THREE", b"333"), entry("TWO", b"new")]);
@@ -295,9 +265,9 @@ fn nt_ea_13_replace_remove_and_leave() {
 fn nt_ea_14_one_bad_name_and_nothing_is_applied() {
     let world = World::new();
     let file = three(&world);
-    assert_eq!(file.set_ea(&list(&[(b"ONE", b"changed", 0), (b"B*D", b"x", 0)])), BAD_NAME);
+    assert_eq!(file.set_ea(&ea_list(&[(b"ONE", b"changed", 0), (b"B*D", b"x", 0)])), BAD_NAME);
     for flags in [1, 0x40, 0x81] {
-        assert_eq!(file.set_ea(&list(&[(b"ONE", b"changed", flags)])), BAD_NAME, "{flags:#x}");
+        assert_eq!(file.set_ea(&ea_list(&[(b"ONE", b"changed", flags)])), BAD_NAME, "{flags:#x}");
     }
     assert!(all(&file).contains(&entry("ONE", b"1")));
 }
@@ -311,9 +281,9 @@ fn nt_ea_15_all_together_have_a_limit() {
     let file = three(&world);
     let before = all(&file);
     let big = vec![7; 40_000];
-    assert_eq!(file.set_ea(&list(&[(b"BIG", &big, 0), (b"BIGGER", &big, 0)])), NtStatus::EA_TOO_LARGE);
+    assert_eq!(file.set_ea(&ea_list(&[(b"BIG", &big, 0), (b"BIGGER", &big, 0)])), NtStatus::EA_TOO_LARGE);
     assert_eq!(all(&file), before, "undone");
-    assert_eq!(file.set_ea(&list(&[(b"BIG", &big, 0)])), OK);
+    assert_eq!(file.set_ea(&ea_list(&[(b"BIG", &big, 0)])), OK);
 }
 
 #[test]
@@ -321,7 +291,7 @@ fn nt_ea_16_the_size_is_the_packed_one() {
     let world = World::new();
     let file = world.sync_file("f");
     let bare = word(&file.query(class::EA, 4), 0);
-    assert_eq!(file.set_ea(&list(&[(b"ABC", b"abc", 0)])), OK);
+    assert_eq!(file.set_ea(&ea_list(&[(b"ABC", b"abc", 0)])), OK);
     let size = word(&file.query(class::EA, 4), 0);
     assert_eq!(size - bare, if bare == 0 { 15 } else { 11 });
     let entry = world.directory("").list(2, 512, 0, Some("f"));
@@ -334,7 +304,7 @@ fn nt_dir_32_one_small_attribute_has_a_small_size() {
         return; // owner and mode count there
     }
     let world = World::new();
-    assert_eq!(world.sync_file("f").set_ea(&list(&[(b"ABC", b"abc", 0)])), OK);
+    assert_eq!(world.sync_file("f").set_ea(&ea_list(&[(b"ABC", b"abc", 0)])), OK);
     let entry = world.directory("").list(2, 512, 0, Some("f"));
     assert!((8..=16).contains(&word(&entry.records(2)[0].bytes, 0x40)));
 }
@@ -346,13 +316,13 @@ fn nt_ea_17_an_attribute_that_must_be_known() {
     }
     let world = World::new();
     let file = world.sync_file("f");
-    assert_eq!(file.set_ea(&list(&[(b"NEEDED", b"x", 0x80)])), OK);
+    assert_eq!(file.set_ea(&ea_list(&[(b"NEEDED", b"x", 0x80)])), OK);
     assert_eq!(all(&file)[0].2, 0x80);
     let open =
         |options: u32| world.try_open("f", GENERIC_READ | SYNCHRONIZE, SYNC | options, 1).map(|(handle, _)| handle);
     assert_eq!(open(0x200), Err(NtStatus::ACCESS_DENIED), "NO_EA_KNOWLEDGE");
     drop(world.adopt(open(0).expect("with knowledge")));
-    assert_eq!(file.set_ea(&list(&[(b"NEEDED", b"x", 0)])), OK);
+    assert_eq!(file.set_ea(&ea_list(&[(b"NEEDED", b"x", 0)])), OK);
     drop(world.adopt(open(0x200).expect("nothing needed")));
 }
 
@@ -377,12 +347,12 @@ fn of(world: &World, name: &str) -> Vec<Entry> {
 #[test]
 fn nt_ea_18_attributes_at_the_creation() {
     let world = World::new();
-    let ea = || list(&[(b"Made", b"x", 0)]);
+    let ea = || ea_list(&[(b"Made", b"x", 0)]);
     assert_eq!(create_with(&world, "f", 2, 0, ea()), Ok(()), "no right to write them is asked for");
     assert_eq!(of(&world, "f"), [entry("MADE", b"x")]);
-    assert_eq!(create_with(&world, "f", 3, 0, list(&[(b"OTHER", b"y", 0)])), Ok(()));
+    assert_eq!(create_with(&world, "f", 3, 0, ea_list(&[(b"OTHER", b"y", 0)])), Ok(()));
     assert_eq!(of(&world, "f"), [entry("MADE", b"x")], "ignored by an open");
-    assert_eq!(create_with(&world, "bad", 2, 0, list(&[(b"B*D", b"x", 0)])), Err(BAD_NAME));
+    assert_eq!(create_with(&world, "bad", 2, 0, ea_list(&[(b"B*D", b"x", 0)])), Err(BAD_NAME));
     assert_eq!(world.absent("bad"), Some(NtStatus::OBJECT_NAME_NOT_FOUND), "and no file");
     assert_eq!(create_with(&world, "g", 2, 0x200, ea()), Err(NtStatus::ACCESS_DENIED));
 }
@@ -392,7 +362,7 @@ fn nt_ea_19_overwrite_and_supersede_keep_those_of_the_request() {
     let world = World::new();
     for disposition in [5, 0] {
         drop(three(&world));
-        assert_eq!(create_with(&world, "three", disposition, 0, list(&[(b"NEW", b"n", 0)])), Ok(()));
+        assert_eq!(create_with(&world, "three", disposition, 0, ea_list(&[(b"NEW", b"n", 0)])), Ok(()));
         assert_eq!(of(&world, "three"), [entry("NEW", b"n")], "{disposition}");
         drop(world.adopt(world.try_open("three", GENERIC_WRITE | SYNCHRONIZE, SYNC, disposition).expect("open").0));
         assert_eq!(of(&world, "three"), [], "{disposition}: none asked for");
@@ -402,11 +372,11 @@ fn nt_ea_19_overwrite_and_supersede_keep_those_of_the_request() {
 #[test]
 fn nt_ea_20_an_ill_formed_list_at_the_creation() {
     let world = World::new();
-    let mut bad = list(&[(b"ONE", b"1", 0), (b"TWO", b"2", 0)]);
+    let mut bad = ea_list(&[(b"ONE", b"1", 0), (b"TWO", b"2", 0)]);
     bad[0] = 9;
     assert_eq!(create_with(&world, "f", 2, 0, bad), Err(INCONSISTENT));
     assert_eq!(world.absent("f"), Some(NtStatus::OBJECT_NAME_NOT_FOUND));
-    let good = list(&[(b"ONE", b"1", 0)]);
+    let good = ea_list(&[(b"ONE", b"1", 0)]);
     assert_eq!(nt_io::ea::check_full(&good), Ok(()));
     assert_eq!(nt_io::ea::check_full(&good[..good.len() - 1]), Err(0));
 }
@@ -420,7 +390,7 @@ fn nt_ea_21_they_belong_to_the_file() {
     drop(world.directory("d"));
     for name in ["d", ""] {
         let dir = world.open_file(name, READ_EA | WRITE_EA | SYNCHRONIZE, SYNC | DIR);
-        assert_eq!(dir.set_ea(&list(&[(b"ON", b"dir", 0)])), OK, "{name:?}");
+        assert_eq!(dir.set_ea(&ea_list(&[(b"ON", b"dir", 0)])), OK, "{name:?}");
         assert_eq!(all(&dir), [entry("ON", b"dir")], "{name:?}");
     }
 }
@@ -435,7 +405,7 @@ fn nt_ea_22_what_a_set_moves() {
     file.set_attributes(0x80);
     let before = file.basic().0;
     world.pause();
-    assert_eq!(file.set_ea(&list(&[(b"X", b"x", 0)])), OK);
+    assert_eq!(file.set_ea(&ea_list(&[(b"X", b"x", 0)])), OK);
     let (after, attributes) = file.basic();
     assert!(after[3] > before[3]);
     assert_eq!((after[2], attributes), (before[2], 0x20), "not written to; to be archived");
@@ -448,10 +418,10 @@ fn nt_ea_23_kernel_names_are_not_for_users() {
     }
     let world = World::new();
     let file = world.sync_file("f");
-    assert_eq!(file.set_ea(&list(&[(b"$Kernel.Secret", b"x", 0), (b"PLAIN", b"p", 0)])), OK, "silently");
+    assert_eq!(file.set_ea(&ea_list(&[(b"$Kernel.Secret", b"x", 0), (b"PLAIN", b"p", 0)])), OK, "silently");
     assert_eq!(all(&file), [entry("PLAIN", b"p")]);
     let frame = world.frame();
-    let set = list(&[(b"$KERNEL.SECRET", b"x", 0)]);
+    let set = ea_list(&[(b"$KERNEL.SECRET", b"x", 0)]);
     assert_eq!(frame.with_mode(Mode::Kernel, || file.set_ea(&set)), OK);
     assert!(all(&file).contains(&entry("$KERNEL.SECRET", b"x")), "shown to all");
 }
@@ -462,7 +432,7 @@ fn nt_ea_26_a_set_in_between_upsets_the_cursor() {
     let file = three(&world);
     let other = world.sync_file("three");
     assert_eq!(query(&file, 4096, |args| args.single = true).status, OK);
-    assert_eq!(other.set_ea(&list(&[(b"NEW", b"x", 0)])), OK);
+    assert_eq!(other.set_ea(&ea_list(&[(b"NEW", b"x", 0)])), OK);
     assert_eq!(query(&file, 4096, |args| args.single = true).status, NtStatus::EA_CORRUPT_ERROR);
     assert_eq!(query(&file, 4096, |args| args.restart = true).status, OK);
 }

@@ -1,4 +1,4 @@
-//! What queries tell and what a set changes: nt-fs.md sections 12 and 13, rules NT-QRY and NT-VOL.
+//! What queries of a file tell and what a set changes: nt-fs.md section 12, rules NT-QRY.
 mod support;
 
 use nt_abi::NtStatus;
@@ -6,7 +6,7 @@ use nt_cell::Addr;
 use nt_cell::arena::UserBlock;
 use nt_io::byname::{Named, nt_query_full_attributes_file, nt_query_information_by_name};
 use nt_io::create::{self, CreateSpec};
-use nt_io::info::{InfoArguments, class, nt_query_volume_information_file, nt_set_volume_information_file};
+use nt_io::info::class;
 use nt_ob::Handle;
 use support::directory::{long, units, word};
 use support::names::*;
@@ -17,10 +17,6 @@ const SHORT: NtStatus = NtStatus::INFO_LENGTH_MISMATCH;
 const WRONG: NtStatus = NtStatus::INVALID_INFO_CLASS;
 const DENIED: NtStatus = NtStatus::ACCESS_DENIED;
 const ATTRIBUTES: u32 = 0x80;
-
-fn is(status: NtStatus, information: u64) -> Iosb {
-    Iosb::Is(status, information)
-}
 
 fn basic(times: [i64; 4], attributes: u32) -> Vec<u8> {
     let mut bytes: Vec<u8> = times.into_iter().flat_map(i64::to_le_bytes).collect();
@@ -78,11 +74,11 @@ fn nt_qry_03_a_name_that_does_not_fit_is_cut() {
         let (status, bytes, iosb) = file.try_query(class::NAME, length);
         let overflow = NtStatus::BUFFER_OVERFLOW;
         let fits = (length - 4) & !1;
-        assert_eq!((status, iosb), (overflow, is(overflow, 4 + fits as u64)), "{length}");
+        assert_eq!((status, iosb), (overflow, Iosb::Is(overflow, 4 + fits as u64)), "{length}");
         assert_eq!((word(&bytes, 0) as usize, &bytes[4..4 + fits]), (full.len(), &full[..fits]));
     }
     let (status, bytes, iosb) = file.try_query(class::NAME, 100);
-    assert_eq!((status, iosb), (OK, is(OK, 4 + full.len() as u64)));
+    assert_eq!((status, iosb), (OK, Iosb::Is(OK, 4 + full.len() as u64)));
     assert!(bytes[4 + full.len()..].iter().all(|&byte| byte == 0xEE), "no NUL");
 }
 
@@ -128,8 +124,8 @@ fn nt_qry_06_all_is_the_sum_of_the_parts() {
         assert_eq!(all[at..at + size], part[..size], "class {class}");
     }
     let (status, _, iosb) = file.try_query(class::ALL, 104);
-    assert_eq!((status, iosb), (NtStatus::BUFFER_OVERFLOW, is(NtStatus::BUFFER_OVERFLOW, 104)));
-    assert_eq!(file.try_query(class::ALL, 200).2, is(OK, 96 + 4 + 10));
+    assert_eq!((status, iosb), (NtStatus::BUFFER_OVERFLOW, Iosb::Is(NtStatus::BUFFER_OVERFLOW, 104)));
+    assert_eq!(file.try_query(class::ALL, 200).2, Iosb::Is(OK, 96 + 4 + 10));
     let blind = world.open_file("name", READ_DATA | SYNCHRONIZE, SYNC);
     assert_eq!(blind.try_query(class::ALL, 200).0, DENIED);
 }
@@ -450,7 +446,7 @@ fn nt_qry_24_network_open_information_by_handle_and_by_name() {
     world.put("f", &[1; 3000]);
     let file = world.open_file("f", ATTRIBUTES | SYNCHRONIZE, SYNC);
     let (status, told, iosb) = file.try_query(class::NETWORK_OPEN, 56);
-    assert_eq!((status, iosb), (OK, is(OK, 56)));
+    assert_eq!((status, iosb), (OK, Iosb::Is(OK, 56)));
     let (times, attributes) = file.basic();
     for (at, time) in times.into_iter().enumerate() {
         assert_eq!(long(&told, at * 8) as i64, time);
@@ -474,30 +470,12 @@ fn nt_qry_26_stat_is_one_view_of_it_all() {
     world.put("f", &[1; 3000]);
     let file = world.open_file("f", ATTRIBUTES | DELETE | SYNCHRONIZE, SYNC);
     let (status, stat, iosb) = file.try_query(class::STAT, 72);
-    assert_eq!((status, iosb), (OK, is(OK, 72)));
+    assert_eq!((status, iosb), (OK, Iosb::Is(OK, 72)));
     let told = file.query(class::NETWORK_OPEN, 56);
     assert_eq!((long(&stat, 0), &stat[8..40]), (file.id(), &told[..32]));
     assert_eq!((long(&stat, 0x28), long(&stat, 0x30)), (long(&told, 32), long(&told, 40)));
     let words: Vec<u32> = (0x38..0x48).step_by(4).map(|at| word(&stat, at)).collect();
     assert_eq!(words, [file.basic().1, 0, 1, 0x001F_01FF], "attributes, tag, links, effective access");
-}
-
-fn lx(entries: &[(&[u8], &[u8])]) -> Vec<u8> {
-    let mut list = Vec::new();
-    for (at, (name, value)) in entries.iter().enumerate() {
-        let mut record = vec![0, 0, 0, 0, 0, name.len() as u8];
-        record.extend_from_slice(&(value.len() as u16).to_le_bytes());
-        record.extend_from_slice(name);
-        record.push(0);
-        record.extend_from_slice(value);
-        if at + 1 != entries.len() {
-            record.resize(record.len().next_multiple_of(4), 0);
-            let next = (record.len() as u32).to_le_bytes();
-            record[..4].copy_from_slice(&next);
-        }
-        list.extend_from_slice(&record);
-    }
-    list
 }
 
 #[test]
@@ -509,10 +487,10 @@ fn nt_qry_27_stat_lx_reads_the_linux_attributes() {
     let file = world.sync_file("f");
     let flags = |bytes: &[u8]| (0x48..0x60).step_by(4).map(|at| word(bytes, at)).collect::<Vec<u32>>();
     assert_eq!(flags(&file.query(class::STAT_LX, 96)), [0; 6]);
-    let two = lx(&[(b"$LXUID", &[0xE8, 3, 0, 0]), (b"$LXMOD", &[0xA4, 0x81, 0, 0])]);
+    let two = ea_list(&[(b"$LXUID", &[0xE8, 3, 0, 0], 0), (b"$LXMOD", &[0xA4, 0x81, 0, 0], 0)]);
     assert_eq!(file.set_ea(&two), OK);
     assert_eq!(flags(&file.query(class::STAT_LX, 96)), [5, 1000, 0, 0x81A4, 0, 0]);
-    let more = lx(&[(b"$LXGID", &[0x64, 0, 0, 0]), (b"$LXDEV", &[8, 0, 0, 0, 1, 0, 0, 0])]);
+    let more = ea_list(&[(b"$LXGID", &[0x64, 0, 0, 0], 0), (b"$LXDEV", &[8, 0, 0, 0, 1, 0, 0, 0], 0)]);
     assert_eq!(file.set_ea(&more), OK);
     assert_eq!(flags(&file.query(class::STAT_LX, 96)), [15, 1000, 100, 0x81A4, 8, 1]);
     assert_eq!(file.query(class::STAT_LX, 96)[..0x38], file.query(class::STAT, 72)[..0x38]);
@@ -529,7 +507,7 @@ fn nt_qry_28_stat_by_name() {
         nt_query_information_by_name(&world.frame(), &named(name), iosb, buffer, length, class)
     };
     assert_eq!(query("f", 72, class::STAT), OK);
-    assert_eq!(iosb_at(&iosb), is(OK, 72));
+    assert_eq!(iosb_at(&iosb), Iosb::Is(OK, 72));
     let told = block.region().sub(0, 72).to_vec().expect("arena");
     assert_eq!(told, world.open_file("f", ATTRIBUTES | SYNCHRONIZE, SYNC).query(class::STAT, 72));
     assert_eq!(query("f", 96, class::STAT_LX), OK);
@@ -552,7 +530,7 @@ fn nt_qry_32_a_warning_is_told_with_its_data() {
     let world = World::new();
     let file = world.sync_file("quite_a_name");
     let (status, bytes, iosb) = file.try_query(class::NAME, 10);
-    assert_eq!((status, iosb), (NtStatus::BUFFER_OVERFLOW, is(NtStatus::BUFFER_OVERFLOW, 10)));
+    assert_eq!((status, iosb), (NtStatus::BUFFER_OVERFLOW, Iosb::Is(NtStatus::BUFFER_OVERFLOW, 10)));
     assert_eq!(&bytes[4..], &units("\\qu")[..6]);
 }
 
@@ -578,215 +556,4 @@ fn nt_qry_33_which_right_each_class_needs() {
         let able = world.open_file("f", ATTRIBUTES | SYNCHRONIZE, SYNC);
         assert_eq!(able.try_query(class, 256).0, OK, "class {class}");
     }
-}
-
-fn volume_call(world: &World, handle: Handle, iosb: Addr, buffer: Addr, length: u32, class: u32) -> NtStatus {
-    let args = InfoArguments { handle, iosb, buffer, length, class };
-    nt_query_volume_information_file(&world.frame(), &args)
-}
-
-#[test]
-fn nt_vol_01_class_then_length_then_addresses_then_the_handle() {
-    let world = World::new();
-    let (null, block) = (Addr::NULL, UserBlock::new(128).expect("arena"));
-    let at = Addr::user(block.addr());
-    for class in [0, 2, 15, 100, 0x8000_0000] {
-        assert_eq!(volume_call(&world, Handle::NULL, null, null, 0, class), WRONG, "class {class}");
-    }
-    for (class, size) in [(1, 24), (3, 24), (4, 8), (5, 16), (6, 48), (7, 32), (8, 64), (11, 28)] {
-        assert_eq!(volume_call(&world, Handle::NULL, null, null, size - 1, class), SHORT, "class {class}");
-        assert_eq!(volume_call(&world, Handle::NULL, null, at, size, class), NtStatus::ACCESS_VIOLATION);
-        assert_eq!(volume_call(&world, Handle::NULL, at, null, size, class), NtStatus::ACCESS_VIOLATION);
-        let odd = Addr::user(block.addr() + 2);
-        assert_eq!(volume_call(&world, Handle::NULL, at, odd, size, class), NtStatus::DATATYPE_MISALIGNMENT);
-        let data = Addr::user(block.addr() + 32);
-        assert_eq!(volume_call(&world, Handle::NULL, at, data, size, class), NtStatus::INVALID_HANDLE);
-        assert_eq!(volume_call(&world, Handle(u64::MAX), at, data, size, class), NtStatus::OBJECT_TYPE_MISMATCH);
-    }
-}
-
-#[test]
-fn nt_vol_02_a_label_that_does_not_fit_is_cut() {
-    let world = World::new();
-    let volume = world.volume(GENERIC_READ | GENERIC_WRITE);
-    assert_eq!(set_label(&world, volume.handle, "a longer label"), OK);
-    assert_eq!(volume.try_query_volume(1, 23).0, SHORT);
-    let (status, iosb, bytes) = volume.try_query_volume(1, 24);
-    assert_eq!((status, iosb), (NtStatus::BUFFER_OVERFLOW, is(NtStatus::BUFFER_OVERFLOW, 24)));
-    assert_eq!((word(&bytes, 12), &bytes[18..24]), (28, &units("a longer label")[..6]));
-}
-
-#[test]
-fn nt_vol_03_what_a_volume_tells() {
-    let world = World::new();
-    let (status, iosb, bytes) = world.volume(GENERIC_READ).try_query_volume(1, 128);
-    let label = word(&bytes, 12);
-    assert_eq!((status, iosb), (OK, is(OK, 18 + u64::from(label))));
-    assert!(long(&bytes, 0) != 0 && word(&bytes, 8) != 0);
-    assert_eq!((bytes[16], &bytes[18..18 + label as usize]), (1, &units("ntio")[..]));
-}
-
-#[test]
-fn nt_vol_04_any_handle_serves() {
-    let world = World::new();
-    world.put("f", b"");
-    let handles = [
-        world.open_file("f", SYNCHRONIZE, SYNC),
-        world.open_file("", SYNCHRONIZE, SYNC | DIR),
-        world.volume(SYNCHRONIZE),
-    ];
-    for file in &handles {
-        for class in [1, 3, 4, 5, 7] {
-            assert_eq!(file.try_query_volume(class, 128).0, OK, "class {class}");
-        }
-        assert_eq!(file.try_query_volume(6, 48).0, DENIED, "Control needs READ_DATA");
-    }
-    assert_eq!(world.volume(GENERIC_READ).try_query_volume(6, 48).0, OK);
-}
-
-#[test]
-fn nt_vol_05_the_file_system_names_itself() {
-    let world = World::new();
-    let (status, iosb, bytes) = world.volume(GENERIC_READ).try_query_volume(5, 64);
-    assert_eq!((status, iosb), (OK, is(OK, 0x14)));
-    assert_eq!(word(&bytes, 0) & 0x0100_0000, 0x0100_0000, "open by id");
-    assert_eq!((word(&bytes, 4), word(&bytes, 8), &bytes[12..20]), (255, 8, &units("NTFS")[..]));
-}
-
-#[test]
-fn nt_vol_06_a_name_that_does_not_fit_is_cut() {
-    let world = World::new();
-    let volume = world.volume(GENERIC_READ);
-    assert_eq!(volume.try_query_volume(5, 15).0, SHORT);
-    let (status, iosb, bytes) = volume.try_query_volume(5, 16);
-    assert_eq!((status, iosb), (NtStatus::BUFFER_OVERFLOW, is(NtStatus::BUFFER_OVERFLOW, 16)));
-    assert_eq!((word(&bytes, 8), &bytes[12..16]), (8, &units("NT")[..]));
-}
-
-#[test]
-fn nt_vol_09_sizes_agree() {
-    let world = World::new();
-    let volume = world.volume(GENERIC_READ);
-    let (size, full) = (volume.query_volume(3, 24).expect("size"), volume.query_volume(7, 32).expect("full size"));
-    assert_eq!(long(&size, 0), long(&full, 0));
-    assert!(long(&size, 8) > 0);
-    assert_eq!([word(&size, 16), word(&size, 20), word(&full, 24), word(&full, 28)], [8, 512, 8, 512]);
-}
-
-#[test]
-fn nt_vol_10_the_newer_sizes_add_up() {
-    let world = World::new();
-    world.put("f", &[1; 100_000]);
-    let volume = world.volume(GENERIC_READ);
-    let full = volume.query_volume(7, 32).expect("full size");
-    assert!(long(&full, 8) <= long(&full, 16));
-    let ex = volume.query_volume(14, 96).expect("full size ex");
-    let at = |index: usize| long(&ex, index * 8);
-    assert_eq!(at(0), at(1) + at(2) + at(6) + at(7), "actual");
-    assert_eq!(at(3), at(4) + at(5) + at(6) + at(7), "caller");
-    assert_eq!((at(0), at(2), at(5)), (long(&full, 0), 0, 0));
-    if !on_dir() {
-        assert_eq!((at(1), at(4)), (long(&full, 16), long(&full, 8)));
-    }
-}
-
-#[test]
-fn nt_vol_11_the_device_is_the_io_managers_to_tell() {
-    let world = World::new();
-    let volume = world.volume(SYNCHRONIZE);
-    assert_eq!(volume.try_query_volume(4, 7).0, SHORT);
-    let bytes = volume.query_volume(4, 8).expect("device");
-    assert_eq!((word(&bytes, 0), word(&bytes, 4) & 0x20), (7, 0x20));
-    assert_eq!(volume.try_query_volume(4, 64).1, is(OK, 8));
-}
-
-#[test]
-fn nt_vol_12_sector_sizes() {
-    let world = World::new();
-    let volume = world.volume(GENERIC_READ);
-    assert_eq!(volume.try_query_volume(11, 27).0, SHORT);
-    let bytes = volume.query_volume(11, 28).expect("sector size");
-    let words: Vec<u32> = (0..28).step_by(4).map(|at| word(&bytes, at)).collect();
-    assert_eq!(words, [512, 4096, 4096, 4096, 3, 0, 0]);
-}
-
-#[test]
-fn nt_vol_14_no_quotas_are_kept() {
-    let world = World::new();
-    let bytes = world.volume(GENERIC_READ).query_volume(6, 48).expect("control");
-    assert_eq!([long(&bytes, 24), long(&bytes, 32)], [u64::MAX; 2]);
-    assert_eq!(word(&bytes, 40), 0);
-}
-
-#[test]
-fn nt_vol_15_classes_that_the_volume_does_not_serve() {
-    let world = World::new();
-    let volume = world.volume(GENERIC_READ);
-    for class in [9, 10, 12, 13] {
-        assert_eq!(volume.try_query_volume(class, 256).0, NtStatus::INVALID_PARAMETER, "class {class}");
-    }
-}
-
-fn set_label(world: &World, handle: Handle, label: &str) -> NtStatus {
-    let mut bytes = (label.encode_utf16().count() as u32 * 2).to_le_bytes().to_vec();
-    bytes.extend(units(label));
-    bytes.resize(bytes.len().max(8), 0);
-    set_raw_label(world, handle, &bytes)
-}
-
-fn set_raw_label(world: &World, handle: Handle, bytes: &[u8]) -> NtStatus {
-    let block = UserBlock::new(bytes.len().max(8)).expect("arena");
-    block.region().sub(0, bytes.len()).write_from(bytes).expect("arena");
-    let iosb = pattern_block();
-    let (iosb, buffer) = (Addr::user(iosb.addr()), Addr::user(block.addr()));
-    let args = InfoArguments { handle, iosb, buffer, length: bytes.len() as u32, class: 2 };
-    nt_set_volume_information_file(&world.frame(), &args)
-}
-
-#[test]
-fn nt_vol_16_who_may_set_which_label() {
-    let world = World::new();
-    let volume = world.volume(GENERIC_READ | GENERIC_WRITE);
-    assert_eq!(set_raw_label(&world, volume.handle, &[0; 7]), SHORT);
-    for bad in [&[3, 0, 0, 0, b'a', 0, b'b', 0][..], &[66, 0, 0, 0, 0, 0, 0, 0], &[8, 0, 0, 0, b'a', 0, b'b', 0]] {
-        assert_eq!(set_raw_label(&world, volume.handle, bad), NtStatus::INVALID_VOLUME_LABEL, "{bad:?}");
-    }
-    assert_eq!(set_label(&world, volume.handle, &"x".repeat(33)), NtStatus::INVALID_VOLUME_LABEL);
-    assert_eq!(set_label(&world, volume.handle, &"x".repeat(32)), OK);
-    assert_eq!(set_label(&world, world.volume(GENERIC_READ).handle, "x"), DENIED);
-    assert_eq!(set_label(&world, world.sync_file("f").handle, "x"), DENIED, "not through a file");
-    let root = world.open_file("", 2 | SYNCHRONIZE, SYNC | DIR);
-    assert_eq!(set_label(&world, root.handle, "root"), OK);
-}
-
-#[test]
-fn nt_vol_17_a_new_label_shows() {
-    let world = World::new();
-    let volume = world.volume(GENERIC_READ | GENERIC_WRITE);
-    for label in ["work", ""] {
-        assert_eq!(set_label(&world, volume.handle, label), OK);
-        let bytes = world.volume(GENERIC_READ).query_volume(1, 64).expect("the volume");
-        assert_eq!(bytes[18..18 + word(&bytes, 12) as usize], units(label));
-        let vpb = world.volume.device.ptr(nt_abi::io::DEVICE_OBJECT::Vpb).expect("mounted");
-        assert_eq!(usize::from(vpb.get(nt_abi::io::VPB::VolumeLabelLength)), label.len() * 2);
-    }
-}
-
-#[test]
-fn nt_vol_18_a_class_that_is_none_is_told_first() {
-    let world = World::new();
-    for class in [0, 0x8000_0000] {
-        let args = InfoArguments { handle: Handle::NULL, iosb: Addr::NULL, buffer: Addr::NULL, length: 0, class };
-        assert_eq!(nt_set_volume_information_file(&world.frame(), &args), WRONG);
-    }
-}
-
-#[test]
-fn nt_vol_19_the_serial_number_is_one_and_the_same() {
-    let world = World::new();
-    let volume = world.volume(GENERIC_READ);
-    let serial = word(&volume.query_volume(1, 64).expect("the volume"), 8);
-    let vpb = world.volume.device.ptr(nt_abi::io::DEVICE_OBJECT::Vpb).expect("mounted");
-    assert_eq!(vpb.get(nt_abi::io::VPB::SerialNumber), serial);
-    assert_eq!(long(&world.sync_file("f").query(class::ID, 24), 0) as u32, serial);
 }

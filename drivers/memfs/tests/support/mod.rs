@@ -213,6 +213,26 @@ impl Drop for World {
     }
 }
 
+/// Records one behind the other, each with the offset of the next in its first word.
+pub fn chain(mut records: Vec<Vec<u8>>) -> Vec<u8> {
+    let last = records.len().saturating_sub(1);
+    for record in records.iter_mut().take(last) {
+        record.resize(record.len().next_multiple_of(4), 0);
+        let next = (record.len() as u32).to_le_bytes();
+        record[..4].copy_from_slice(&next);
+    }
+    records.concat()
+}
+
+/// FILE_FULL_EA_INFORMATION: {name, value, flags} of each.
+pub fn ea_list(entries: &[(&[u8], &[u8], u8)]) -> Vec<u8> {
+    let record = |&(name, value, flags): &(&[u8], &[u8], u8)| {
+        let head = [0, 0, 0, 0, flags, name.len() as u8, value.len() as u8, (value.len() >> 8) as u8];
+        [&head, name, &[0], value].concat()
+    };
+    chain(entries.iter().map(record).collect())
+}
+
 /// Leaves its blocks to a request that still waits when its test lets go of it: it ends with the handle, later, and writes there
 /// then; they would be another test's.
 pub fn leave(blocks: [&mut UserBlock; 2]) {
