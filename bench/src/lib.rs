@@ -5,17 +5,15 @@
 //! machines; nanoseconds do not.
 #![expect(unsafe_code, reason = "one call of the C model")]
 
-use nt_abi::ks::{
-    IOCTL_KS_WRITE_STREAM, KSSTATE_ACQUIRE, KSSTATE_PAUSE, KSSTATE_RUN, KSSTREAM_SYNCHRONOUS, KSSTREAM_WRITE,
-};
+use nt_abi::ks::{IOCTL_KS_WRITE_STREAM, KSSTATE_ACQUIRE, KSSTATE_PAUSE, KSSTATE_RUN, KSSTREAM_WRITE};
 use nt_cell::Addr;
 use nt_cell::arena::UserBlock;
 use nt_io::create::CreateSpec;
 use nt_io::event::LocalEvent;
 use nt_io::rw::Arguments;
 use nt_io::system::AsyncPolicy;
+use nt_ke::Frame;
 use nt_ke::dispatcher::EventType;
-use nt_ke::{Frame, Mode};
 use nt_ks::frames::FrameList;
 use nt_ks::streamio::{self, StreamRequest};
 use nt_machine::{KernelFile, KsSpec, Machine, VolumeSpec};
@@ -374,17 +372,7 @@ fn best(count: u32, rounds: u32, mut each: impl FnMut() -> Result<(), String>) -
 
 fn streams(frame: &Frame, pin: &KernelFile, frames: &FrameList, count: u32, rounds: u32) -> Result<f64, String> {
     let local = LocalEvent::new().ok_or("no pool")?;
-    let request = StreamRequest {
-        file: pin.object(),
-        event: Some(local.event()),
-        port_context: 0,
-        completion: None,
-        iosb: local.status_block(),
-        headers: frames.addr(),
-        length: frames.length(),
-        flags: KSSTREAM_WRITE | KSSTREAM_SYNCHRONOUS,
-        mode: Mode::Kernel,
-    };
+    let request = StreamRequest::of_kernel(pin.object(), frames, &local, KSSTREAM_WRITE);
     best(count, rounds, || match streamio::stream_io(frame, &request) {
         nt_abi::NtStatus::SUCCESS => Ok(()),
         status => Err(format!("KsStreamIo: {status}")),

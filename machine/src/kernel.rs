@@ -9,7 +9,7 @@ use nt_abi::io::FILE_OBJECT;
 use nt_abi::ke::{DISPATCHER_HEADER, KEVENT};
 use nt_abi::ks::{
     IOCTL_KS_PROPERTY, IOCTL_KS_READ_STREAM, IOCTL_KS_WRITE_STREAM, KSIDENTIFIER, KSPROPERTY_CONNECTION_STATE,
-    KSPROPERTY_TYPE_SET, KSPROPSETID_Connection, KSSTREAM_READ, KSSTREAM_SYNCHRONOUS, KSSTREAM_WRITE,
+    KSPROPERTY_TYPE_SET, KSPROPSETID_Connection, KSSTREAM_READ, KSSTREAM_WRITE,
 };
 use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::{Addr, Foreign, Region};
@@ -252,17 +252,7 @@ impl KernelFile {
 
     fn stream_io(&self, frames: &FrameList, flags: u32) -> NtResult<u64> {
         let local = local_event()?;
-        let request = StreamRequest {
-            file: self.object(),
-            event: Some(local.event()),
-            port_context: 0,
-            completion: None,
-            iosb: local.status_block(),
-            headers: frames.addr(),
-            length: frames.length(),
-            flags: flags | KSSTREAM_SYNCHRONOUS,
-            mode: Mode::Kernel,
-        };
+        let request = StreamRequest::of_kernel(self.object(), frames, &local, flags);
         self.client.call(|frame| {
             let status = streamio::stream_io(frame, &request);
             settle(frame, status, local.event(), &local)

@@ -4,6 +4,7 @@
 //! Source: KsStreamIo, KsSynchronousIoControlDevice pages; rules KS-S-01 to KS-S-33, KS-X-04 to KS-X-06.
 //! Nothing here looks at the headers, but for the MDLs of nonpaged data: the driver's KsProbeStreamIrp judges them (KS-S-05).
 
+use crate::frames::FrameList;
 use crate::object::ObjectCall;
 use crate::{dispatch, probe, verify};
 use nt_abi::io::{
@@ -19,6 +20,7 @@ use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Addr, CodePtr, Foreign};
 use nt_io::device::Device;
 use nt_io::driver::FastControl;
+use nt_io::event::LocalEvent;
 use nt_io::irp::{self, IoStatus, Irp, PREFIX_CHECK_BLOCK, PREFIX_NO_ALERT};
 use nt_io::observe::{self, Request, Scope};
 use nt_io::rw::Direction;
@@ -65,6 +67,21 @@ pub struct StreamRequest {
 }
 
 impl StreamRequest {
+    /// A synchronous request of kernel code for these frames, told by `local`; `flags` say which way.
+    #[must_use]
+    pub fn of_kernel(file: Foreign<FILE_OBJECT>, frames: &FrameList, local: &LocalEvent, flags: u32) -> Self {
+        Self {
+            file,
+            event: Some(local.event()),
+            port_context: 0,
+            completion: None,
+            iosb: local.status_block(),
+            headers: frames.addr(),
+            length: frames.length(),
+            flags: flags | KSSTREAM_SYNCHRONOUS,
+            mode: Mode::Kernel,
+        }
+    }
     /// KS-S-01, KS-S-02: one bit decides; without it the request is a read.
     fn direction(&self) -> Direction {
         if self.flags & KSSTREAM_WRITE != 0 { Direction::Write } else { Direction::Read }

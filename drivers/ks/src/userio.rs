@@ -83,13 +83,7 @@ pub fn synchronous_device_control(
     let result = match UserBlock::new(IO_STATUS_BLOCK::SIZE) {
         Some(block) => {
             let arguments = ControlArguments {
-                caller: Caller {
-                    handle,
-                    event: own,
-                    apc_routine: None,
-                    apc_context: 0,
-                    iosb: Addr::user(block.addr()),
-                },
+                caller: Caller { event: own, ..Caller::plain(handle, Addr::user(block.addr())) },
                 code,
                 input,
                 output,

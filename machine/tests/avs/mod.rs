@@ -285,17 +285,7 @@ impl Pending {
         if last {
             frames.header(count - 1).set(KSSTREAM_HEADER::OptionsFlags, KSSTREAM_HEADER_OPTIONSF_ENDOFSTREAM);
         }
-        let request = nt_ks::streamio::StreamRequest {
-            file: pin.object(),
-            event: Some(local.event()),
-            port_context: 0,
-            completion: None,
-            iosb: local.status_block(),
-            headers: frames.addr(),
-            length: frames.length(),
-            flags: KSSTREAM_WRITE | KSSTREAM_SYNCHRONOUS,
-            mode: nt_ke::Mode::Kernel,
-        };
+        let request = nt_ks::streamio::StreamRequest::of_kernel(pin.object(), &frames, &local, KSSTREAM_WRITE);
         let client = pin.client().clone();
         let packet = client.call(|frame| {
             let status = nt_ks::streamio::stream_io(frame, &request);

@@ -2,7 +2,7 @@
 //!
 //! Room: ntos/io. Called by: the services. IRQL: PASSIVE_LEVEL. Locks: the file object's, for synchronous files.
 //! Source: nt-io.md sections 3 and 7; rules NT-C table, NT-V-15, NT-DIR-41.
-//! Not here: NtReadFile and NtWriteFile (`rw`), controls (`control`), which came first and check in an order of their own.
+//! Not here: NtReadFile and NtWriteFile (`rw`), controls (`control`), whose checks have an order of their own.
 
 use crate::device::{self, Device};
 use crate::irp::{self, IoStatus, Irp, Stack};
