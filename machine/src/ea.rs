@@ -8,7 +8,8 @@ pub type Attribute = (Vec<u8>, Vec<u8>);
 /// Writes a list; names are at most 255 bytes, values at most 65,535. Longer ones give `None`.
 #[must_use]
 pub fn encode(attributes: &[(&[u8], &[u8])]) -> Option<Vec<u8>> {
-    let mut list = Vec::new();
+    let size = |&(name, value): &(&[u8], &[u8])| (9 + name.len() + value.len()).next_multiple_of(4);
+    let mut list = Vec::with_capacity(attributes.iter().map(size).sum());
     let mut last = None;
     for (name, value) in attributes {
         let at = list.len();

@@ -55,9 +55,11 @@ impl Nodes {
     /// Notes that the kernel was told about a node.
     pub(crate) fn found(&self, node: u64, parent: u64, name: &[u16]) {
         let mut table = self.table.lock();
-        table.add_name(node, parent, name);
-        if let Some(entry) = table.nodes.get_mut(&node) {
-            entry.lookups += 1;
+        let entry = table.nodes.entry(node).or_default();
+        entry.lookups += 1;
+        // Most often it is known, and by this name.
+        if !entry.names.last().is_some_and(|(at, there)| *at == parent && there == name) {
+            table.add_name(node, parent, name);
         }
     }
 
@@ -117,6 +119,11 @@ impl Nodes {
     /// Returns a path of the node from the volume's root, empty for the root; `None` when it has no name any more.
     #[must_use]
     pub(crate) fn path(&self, node: u64) -> Option<Vec<u16>> {
+        self.path_with(node, 0)
+    }
+
+    /// As `path`, with room for so many units more.
+    fn path_with(&self, node: u64, room: usize) -> Option<Vec<u16>> {
         let table = self.table.lock();
         let (mut at, mut parts) = (node, Vec::new());
         while at != ROOT {
@@ -127,7 +134,7 @@ impl Nodes {
                 return None;
             }
         }
-        let mut path = Vec::new();
+        let mut path = Vec::with_capacity(parts.iter().map(|part| part.len() + 1).sum::<usize>() + room);
         for part in parts.iter().rev() {
             path.push(SEPARATOR);
             path.extend_from_slice(part);
@@ -138,7 +145,7 @@ impl Nodes {
     /// Returns the path of a name in a directory.
     #[must_use]
     pub(crate) fn path_of(&self, parent: u64, name: &[u16]) -> Option<Vec<u16>> {
-        let mut path = self.path(parent)?;
+        let mut path = self.path_with(parent, name.len() + 1)?;
         path.push(SEPARATOR);
         path.extend_from_slice(name);
         Some(path)

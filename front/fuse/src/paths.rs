@@ -20,15 +20,10 @@ const HIDDEN: &[u8] = b".ntio-tmp-";
 /// Owner and mode for a new file, as the attributes that WSL uses.
 fn owner(ask: Ask, group: Option<u32>, mode: u32, device: Option<u32>) -> Option<Vec<u8>> {
     let (uid, gid, mode) = (ask.uid.to_le_bytes(), group.unwrap_or(ask.gid).to_le_bytes(), mode.to_le_bytes());
-    let mut list: Vec<(&[u8], &[u8])> = vec![(UID, &uid), (GID, &gid), (MODE, &mode)];
-    let numbers = device.map(|device| {
-        let device = u64::from(device);
-        [libc::major(device).to_le_bytes(), libc::minor(device).to_le_bytes()].concat()
-    });
-    if let Some(numbers) = &numbers {
-        list.push((DEVICE, numbers));
-    }
-    ea::encode(&list)
+    let numbers = device.map(u64::from).map(|device| [libc::major(device), libc::minor(device)].map(u32::to_le_bytes));
+    let numbers = numbers.as_ref().map_or(&[][..], |numbers| numbers.as_flattened());
+    let list: [(&[u8], &[u8]); 4] = [(UID, &uid), (GID, &gid), (MODE, &mode), (DEVICE, numbers)];
+    ea::encode(if device.is_some() { &list } else { &list[..3] })
 }
 
 /// What is to be made.

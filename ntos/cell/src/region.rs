@@ -237,6 +237,26 @@ impl Region {
         self.read_to(&mut bytes)?;
         Ok(bytes)
     }
+
+    /// Copies the span's UTF-16 units into a fresh vector; an odd last byte does not count.
+    pub fn to_units(self) -> Result<Vec<u16>, Fault> {
+        let mut units = vec![0_u16; self.len / 2];
+        let to = units.as_mut_ptr().expose_provenance() as u64;
+        fault::ensure();
+        // SAFETY: the vector is exclusively ours and its units take that many bytes, any of which make a unit; a fault on the
+        // span resumes in the leaf's `ret`.
+        judge(unsafe { guarded::ntcell_copy(to, self.addr, units.len() * 2) })?;
+        Ok(units)
+    }
+
+    /// Copies UTF-16 units, which take as much room, into the span; after a fault part of the span may have been written.
+    pub fn write_units(self, units: &[u16]) -> Result<(), Fault> {
+        assert_eq!(size_of_val(units), self.len, "a copy has two ends of one length");
+        fault::ensure();
+        // SAFETY: the units are as long as the span and only read; the span is no Rust object (invariant 1).
+        judge(unsafe { guarded::ntcell_copy(self.addr, units.as_ptr().expose_provenance() as u64, self.len) })?;
+        Ok(())
+    }
 }
 
 impl<T> Foreign<T> {

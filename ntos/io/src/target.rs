@@ -19,7 +19,6 @@ use nt_cell::{Foreign, Region};
 use nt_ke::Frame;
 use nt_ob::Handle;
 use nt_ob::access::SYNCHRONIZE;
-use nt_rtl::unicode::units_of;
 
 /// The open directory; it is closed with this value.
 pub struct Target(Option<FileObject>);
@@ -50,7 +49,7 @@ pub fn name_in(information: Region) -> NtResult<Vec<u16>> {
     if length == 0 || !length.is_multiple_of(2) || length > information.len() - 20 {
         return NtStatus::INVALID_PARAMETER.fail();
     }
-    Ok(units_of(&information.sub(20, length).to_vec().map_err(violation)?))
+    information.sub(20, length).to_units().map_err(violation)
 }
 
 /// Opens the target's directory; `None` for a simple rename, whose name stands beside the old one.

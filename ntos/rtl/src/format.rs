@@ -6,7 +6,6 @@
 //! three bytes that its number would take, and [`to_units`] turns those back, so wide text survives unchanged.
 //! Not here: floating-point conversions (kernel code may not use them without saving state); they print as `%f`.
 
-use crate::unicode::units_of;
 use nt_abi::ob::UNICODE_STRING;
 use nt_cell::{Fault, Region};
 
@@ -276,7 +275,7 @@ fn counted<A: Varargs>(spec: &Spec, args: &mut A, width: Width, out: &mut Vec<u8
         }
         Width::Wide => {
             let count = (length / 2).min(spec.precision.unwrap_or(length));
-            let units = units_of(&args.span(buffer, count * 2).to_vec()?);
+            let units = args.span(buffer, count * 2).to_units()?;
             pad(spec, units.len(), &to_bytes(&units), out);
         }
     }
@@ -308,7 +307,7 @@ pub fn wide_string(span: impl Fn(u64, usize) -> Region, addr: u64, limit: usize)
     while units.len() < limit {
         // A unit may straddle two pages when the string is misaligned: then take it alone.
         let count = ((0x1000 - (at & 0xFFF) as usize) / 2).max(1).min(limit - units.len());
-        let piece = units_of(&span(at, count * 2).to_vec()?);
+        let piece = span(at, count * 2).to_units()?;
         if let Some(end) = piece.iter().position(|u| *u == 0) {
             units.extend_from_slice(&piece[..end]);
             break;

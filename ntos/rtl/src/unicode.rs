@@ -32,7 +32,7 @@ pub fn bytes_of(units: &[u16]) -> Vec<u8> {
 /// Returns the units of a string.
 pub fn units(string: Foreign<UNICODE_STRING>) -> Result<Vec<u16>, Fault> {
     let length = usize::from(string.get(UNICODE_STRING::Length) & !1);
-    Ok(units_of(&string.region_at(UNICODE_STRING::Buffer, length).to_vec()?))
+    string.region_at(UNICODE_STRING::Buffer, length).to_units()
 }
 
 /// Reads a string for people: what is no UTF-16 becomes U+FFFD.
@@ -56,7 +56,7 @@ pub fn store_units(string: Foreign<UNICODE_STRING>, units: &[u16]) -> NtResult<(
     if units.len() * 2 > LONGEST {
         return NtStatus::NAME_TOO_LONG.fail();
     }
-    let buffer = copy_to_pool(&bytes_of(units), 2).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
+    let buffer = units_to_pool(units, 2).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
     release(string);
     describe(string, units.len() * 2, units.len() * 2 + 2, Some(buffer));
     Ok(())
@@ -92,9 +92,17 @@ fn describe(string: Foreign<UNICODE_STRING>, length: usize, maximum: usize, buff
 
 /// Copies bytes to a pool block of their own with `extra` zero bytes behind them.
 fn copy_to_pool(bytes: &[u8], extra: usize) -> Option<Foreign<Bytes>> {
-    let block = pool::allocate((bytes.len() + extra).max(1), pool::tag(b"Strg"), PoolKind::NonPaged)?;
-    let written = Region::pool(block, bytes.len()).write_from(bytes).is_ok();
-    written.then_some(block)
+    string_block(bytes.len(), extra).filter(|&block| Region::pool(block, bytes.len()).write_from(bytes).is_ok())
+}
+
+/// As [`copy_to_pool`], of units.
+fn units_to_pool(units: &[u16], extra: usize) -> Option<Foreign<Bytes>> {
+    let length = size_of_val(units);
+    string_block(length, extra).filter(|&block| Region::pool(block, length).write_units(units).is_ok())
+}
+
+fn string_block(length: usize, extra: usize) -> Option<Foreign<Bytes>> {
+    pool::allocate((length + extra).max(1), pool::tag(b"Strg"), PoolKind::NonPaged)
 }
 
 /// Writes units over the buffer's start, sets Length, and terminates the text where a NUL still fits.
@@ -144,14 +152,14 @@ pub fn mapped(
 ) -> Result<NtStatus, Fault> {
     let units: Vec<u16> = units(from)?.into_iter().map(map).collect();
     if fresh {
-        let Some(buffer) = copy_to_pool(&bytes_of(&units), 0) else { return Ok(NtStatus::NO_MEMORY) };
+        let Some(buffer) = units_to_pool(&units, 0) else { return Ok(NtStatus::NO_MEMORY) };
         describe(to, units.len() * 2, units.len() * 2, Some(buffer));
         return Ok(NtStatus::SUCCESS);
     }
     if units.len() * 2 > usize::from(to.get(UNICODE_STRING::MaximumLength)) {
         return Ok(NtStatus::BUFFER_OVERFLOW);
     }
-    to.region_at(UNICODE_STRING::Buffer, units.len() * 2).write_from(&bytes_of(&units))?;
+    to.region_at(UNICODE_STRING::Buffer, units.len() * 2).write_units(&units)?;
     to.set(UNICODE_STRING::Length, (units.len() * 2) as u16);
     Ok(NtStatus::SUCCESS)
 }
@@ -164,7 +172,7 @@ pub fn from_ansi(to: Foreign<UNICODE_STRING>, from: Foreign<ANSI_STRING>, fresh:
         return Ok(INVALID_PARAMETER_2);
     }
     if fresh {
-        let Some(buffer) = copy_to_pool(&bytes_of(&units), 2) else { return Ok(NtStatus::NO_MEMORY) };
+        let Some(buffer) = units_to_pool(&units, 2) else { return Ok(NtStatus::NO_MEMORY) };
         describe(to, units.len() * 2, needed, Some(buffer));
         return Ok(NtStatus::SUCCESS);
     }
