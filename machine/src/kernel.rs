@@ -11,9 +11,9 @@ use nt_abi::ks::{
     IOCTL_KS_PROPERTY, IOCTL_KS_READ_STREAM, IOCTL_KS_WRITE_STREAM, KSIDENTIFIER, KSPROPERTY_CONNECTION_STATE,
     KSPROPERTY_TYPE_SET, KSPROPSETID_Connection, KSSTREAM_READ, KSSTREAM_WRITE,
 };
-use nt_abi::{Bytes, NtResult, NtStatus};
-use nt_cell::{Addr, Foreign, Region};
-use nt_ex::pool;
+use nt_abi::{NtResult, NtStatus};
+use nt_cell::{Addr, Foreign};
+use nt_ex::pool::{self, Scratch};
 use nt_fltmgr::generated::{self, Transfer as FltTransfer};
 use nt_fltmgr::{FltMgr, Instance};
 use nt_io::create::CreateSpec;
@@ -39,31 +39,10 @@ pub struct KernelClient {
     one_host_thread: PhantomData<Cell<()>>,
 }
 
-/// A block of nonpaged pool for one call.
-struct Block {
-    at: Foreign<Bytes>,
-    length: usize,
-}
-
-impl Block {
-    fn of(bytes: &[u8]) -> NtResult<Self> {
-        let at = pool::allocate(bytes.len().max(1), pool::tag(b"KCli"), pool::PoolKind::NonPaged);
-        let block = Self { at: at.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?, length: bytes.len() };
-        block.region().write_from(bytes).map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
-        Ok(block)
-    }
-    fn region(&self) -> Region {
-        Region::pool(self.at, self.length)
-    }
-    fn length(&self) -> NtResult<u32> {
-        u32::try_from(self.length).map_err(|_| NtStatus::INVALID_PARAMETER.error())
-    }
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        pool::free(self.at);
-    }
+/// A copy of bytes for one call, and their length.
+fn block(bytes: &[u8]) -> NtResult<(Scratch, u32)> {
+    let length = u32::try_from(bytes.len()).map_err(|_| NtStatus::INVALID_PARAMETER.error())?;
+    Ok((Scratch::of(bytes, pool::tag(b"KCli"))?, length))
 }
 
 fn local_event() -> NtResult<LocalEvent> {
@@ -169,16 +148,17 @@ impl KernelFile {
 
     /// ZwWriteFile; `None` writes at the current position. Returns how many bytes were written.
     pub fn zw_write(&self, offset: Option<i64>, bytes: &[u8]) -> NtResult<u64> {
-        let (data, at, local) = (Block::of(bytes)?, Block::of(&offset.unwrap_or(0).to_le_bytes())?, local_event()?);
+        let ((data, length), (at, _)) = (block(bytes)?, block(&offset.unwrap_or(0).to_le_bytes())?);
+        let local = local_event()?;
         let arguments = Arguments {
             handle: self.handle,
             event: Handle::NULL,
             apc_routine: None,
             apc_context: 0,
             iosb: Addr::from(local.status_block()),
-            buffer: Addr::from(data.at),
-            length: data.length()?,
-            byte_offset: if offset.is_some() { Addr::from(at.at) } else { Addr::NULL },
+            buffer: Addr::from(data.block()),
+            length,
+            byte_offset: if offset.is_some() { Addr::from(at.block()) } else { Addr::NULL },
             key: Addr::NULL,
         };
         self.client.call(|frame| {
@@ -189,12 +169,12 @@ impl KernelFile {
 
     /// FltWriteFile below `instance`; `None` writes at the current position, which stays where it is.
     pub fn flt_write(&self, instance: &Arc<Instance>, offset: Option<i64>, bytes: &[u8]) -> NtResult<u64> {
-        let data = Block::of(bytes)?;
+        let (data, length) = block(bytes)?;
         let transfer = FltTransfer {
             file: self.object(),
             offset,
-            length: data.length()?,
-            buffer: Addr::from(data.at),
+            length,
+            buffer: Addr::from(data.block()),
             mdl: None,
             flags: nt_abi::flt::FLTFL_IO_OPERATION_DO_NOT_UPDATE_BYTE_OFFSET,
             key: 0,
@@ -206,14 +186,14 @@ impl KernelFile {
 
     /// KsWriteFile: plain data at the current position. Returns how many bytes were written.
     pub fn ks_write(&self, bytes: &[u8]) -> NtResult<u64> {
-        let (data, local) = (Block::of(bytes)?, local_event()?);
+        let ((data, length), local) = (block(bytes)?, local_event()?);
         let transfer = Transfer {
             file: self.object(),
             event: None,
             port_context: 0,
             iosb: local.status_block(),
-            buffer: Addr::from(data.at),
-            length: data.length()?,
+            buffer: Addr::from(data.block()),
+            length,
             key: 0,
             mode: Mode::Kernel,
             direction: Direction::Write,
@@ -238,9 +218,9 @@ impl KernelFile {
         property[..16].copy_from_slice(&KSPROPSETID_Connection.to_bytes());
         property[KSIDENTIFIER::Id.offset()..][..4].copy_from_slice(&KSPROPERTY_CONNECTION_STATE.to_le_bytes());
         property[KSIDENTIFIER::Flags.offset()..][..4].copy_from_slice(&KSPROPERTY_TYPE_SET.to_le_bytes());
-        let (property, value) = (Block::of(&property)?, Block::of(&state.to_le_bytes())?);
-        let input = (Addr::from(property.at), property.length()?);
-        self.control(IOCTL_KS_PROPERTY, input, (Addr::from(value.at), value.length()?)).map(|_| ())
+        let (property, value) = (block(&property)?, block(&state.to_le_bytes())?);
+        let named = |(data, length): &(Scratch, u32)| (Addr::from(data.block()), *length);
+        self.control(IOCTL_KS_PROPERTY, named(&property), named(&value)).map(|_| ())
     }
 
     /// KsSynchronousIoControlDevice; returns Information.

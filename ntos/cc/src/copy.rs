@@ -9,7 +9,7 @@ use crate::pages::{PAGE, Pages, View};
 use nt_abi::io::{FILE_OBJECT, IRP_MJ_WRITE};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Fault, Foreign, Region};
-use nt_ex::pool;
+use nt_ex::pool::{self, Scratch};
 use nt_io::irp::IoStatus;
 use nt_ke::work::WorkQueue;
 use std::sync::Arc;
@@ -131,21 +131,18 @@ fn zero_medium(file: Foreign<FILE_OBJECT>, start: u64, end: u64) -> NtResult<()>
     let end = end.next_multiple_of(sector);
     let frame = nt_ke::current();
     let size = (end - start).min(64 << 10) as usize;
-    let block = pool::allocate(size, pool::tag(b"CcZe"), pool::PoolKind::NonPaged);
-    let block = block.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
+    let block = Scratch::new(size, pool::tag(b"CcZe"))?;
     let mut at = start;
-    let mut result = Ok(());
-    while at < end && result.is_ok() {
-        let zeros = Region::pool(block, size).sub(0, (end - at).min(size as u64) as usize);
+    while at < end {
+        let zeros = block.region().sub(0, (end - at).min(size as u64) as usize);
         let flags = nt_io::paging::SYNCHRONOUS;
         let sent = nt_io::paging::transfer(&frame, file, IRP_MJ_WRITE, flags, at as i64, zeros);
         if sent.status.is_error() {
-            result = sent.status.fail();
+            return sent.status.fail();
         }
         at += zeros.len() as u64;
     }
-    pool::free(block);
-    result
+    Ok(())
 }
 
 impl CacheMap {

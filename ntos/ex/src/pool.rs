@@ -4,9 +4,9 @@
 //! Source: ExAllocatePool2, ExFreePoolWithTag pages. A caller that frees what it may not has broken the pool: that is
 //! bug check 0xC2, here a panic that names the tag.
 
-use nt_abi::Bytes;
-use nt_cell::Foreign;
+use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::pool::{self as memory, FreeError};
+use nt_cell::{Foreign, Region};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Which pool.
@@ -78,6 +78,49 @@ pub fn allocate_permanent(len: usize) -> Option<Foreign<Bytes>> {
 #[must_use]
 pub fn zeroed<T>(tag: u32) -> Option<Foreign<T>> {
     allocate(size_of::<T>(), tag, PoolKind::NonPaged).map(Foreign::view)
+}
+
+/// Zeroed nonpaged pool that is freed with this value: what a request or a driver's routine has for the time of one call.
+#[derive(Debug)]
+pub struct Scratch {
+    block: Foreign<Bytes>,
+    length: usize,
+}
+
+impl Scratch {
+    /// Makes one; length 0 has a block too.
+    ///
+    /// # Errors
+    /// INSUFFICIENT_RESOURCES.
+    pub fn new(length: usize, tag: u32) -> NtResult<Self> {
+        let block = allocate(length, tag, PoolKind::NonPaged).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
+        Ok(Self { block, length })
+    }
+    /// Makes a copy of bytes.
+    ///
+    /// # Errors
+    /// INSUFFICIENT_RESOURCES.
+    pub fn of(bytes: &[u8], tag: u32) -> NtResult<Self> {
+        let made = Self::new(bytes.len(), tag)?;
+        made.region().write_from(bytes).map_err(|_| NtStatus::ACCESS_VIOLATION.error())?;
+        Ok(made)
+    }
+    /// Returns the block.
+    #[must_use]
+    pub fn block(&self) -> Foreign<Bytes> {
+        self.block
+    }
+    /// Returns the bytes.
+    #[must_use]
+    pub fn region(&self) -> Region {
+        Region::pool(self.block, self.length)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        free(self.block);
+    }
 }
 
 /// Frees a block.

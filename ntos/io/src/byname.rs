@@ -5,7 +5,7 @@
 
 use crate::create::{self, CreateSpec};
 use crate::device;
-use crate::info::{SystemBuffer, class, exchange};
+use crate::info::{class, exchange, system_buffer};
 use crate::irp::IoStatus;
 use crate::service::{self, violation};
 use nt_abi::io::{FILE_OPEN, FILE_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES, IRP_MJ_QUERY_INFORMATION};
@@ -83,7 +83,7 @@ fn query(
     let (opened, _, _) = create::open(frame, &spec, None)?;
     let result = (|| {
         let top = device::related(*opened).ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
-        let data = SystemBuffer::new(length as usize)?;
+        let data = system_buffer(length as usize)?;
         let major = IRP_MJ_QUERY_INFORMATION;
         let end = exchange(frame, *opened, top, major, class, data.block(), length, |_| {}).result;
         if end.status.is_error() {

@@ -3,7 +3,7 @@
 //! Room: ntos/io. IRQL: PASSIVE_LEVEL. Locks: the file object's, for synchronous files.
 //! Source: ZwQueryEaFile, ZwSetEaFile, IoCheckEaBufferValidity pages; rules NT-EA. The cursor is the file system's.
 
-use crate::info::{Exchanged, SystemBuffer, exchange};
+use crate::info::{Exchanged, exchange, system_buffer};
 use crate::irp::IoStatus;
 use crate::service::{self, Opened, violation};
 use crate::{file, observe};
@@ -13,6 +13,7 @@ use nt_abi::io::{
 };
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Addr;
+use nt_ex::pool::Scratch;
 use nt_ke::{Frame, Mode};
 use nt_ob::Handle;
 
@@ -88,7 +89,7 @@ fn query(frame: &Frame, args: &EaArguments) -> NtResult<NtStatus> {
             if let Err(at) = check_get(list) {
                 return tell(frame, args.iosb, IoStatus::new(NtStatus::EA_LIST_INCONSISTENT, u64::from(at)));
             }
-            let block = SystemBuffer::new(list.len())?;
+            let block = system_buffer(list.len())?;
             block.region().write_from(list).map_err(violation)?;
             Some((block, list.len() as u32))
         }
@@ -97,7 +98,7 @@ fn query(frame: &Frame, args: &EaArguments) -> NtResult<NtStatus> {
     let flags = bit(args.restart, SL_RESTART_SCAN)
         | bit(args.single, SL_RETURN_SINGLE_ENTRY)
         | bit(args.index.is_some(), SL_INDEX_SPECIFIED);
-    let buffer = SystemBuffer::new(args.length as usize)?;
+    let buffer = system_buffer(args.length as usize)?;
     let end = send(frame, &opened, IRP_MJ_QUERY_EA, &buffer, args.length, |stack| {
         stack.set(IO_STACK_LOCATION::Flags, flags);
         stack.set(IO_STACK_LOCATION::QueryEa_EaIndex, args.index.unwrap_or(0));
@@ -132,7 +133,7 @@ fn set(frame: &Frame, handle: Handle, iosb: Addr, buffer: Addr, length: u32) -> 
     if let Err(at) = check_full(&list) {
         return tell(frame, iosb, IoStatus::new(NtStatus::EA_LIST_INCONSISTENT, u64::from(at)));
     }
-    let block = SystemBuffer::new(list.len())?;
+    let block = system_buffer(list.len())?;
     block.region().write_from(&list).map_err(violation)?;
     let end = send(frame, &opened, IRP_MJ_SET_EA, &block, length, |_| {});
     if end.result.status.is_error() {
@@ -145,7 +146,7 @@ fn send(
     frame: &Frame,
     opened: &Opened,
     major: u8,
-    buffer: &SystemBuffer,
+    buffer: &Scratch,
     length: u32,
     fill: impl FnOnce(crate::irp::Stack),
 ) -> Exchanged {

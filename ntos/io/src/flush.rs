@@ -50,7 +50,7 @@ fn flush(frame: &Frame, handle: Handle, iosb: Addr, minor: u8) -> NtResult<NtSta
     let top = device::related(*opened).ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
     let _lock = if file::is_synchronous(*opened) { file::lock(frame, *opened).ok() } else { None };
     dispatcher::clear_event(opened.at(FILE_OBJECT::Event));
-    let buffer = info::SystemBuffer::new(0)?;
+    let buffer = info::system_buffer(0)?;
     let end = info::exchange(frame, *opened, top, IRP_MJ_FLUSH_BUFFERS, 0, buffer.block(), 0, |stack| {
         stack.set(IO_STACK_LOCATION::MinorFunction, minor);
     });

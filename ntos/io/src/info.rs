@@ -20,7 +20,7 @@ use nt_abi::io::{
 use nt_abi::ob::DELETE;
 use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::{Addr, Foreign, Region};
-use nt_ex::pool;
+use nt_ex::pool::{self, Scratch};
 use nt_ke::{Frame, Mode, dispatcher};
 use nt_ob::types::ObjectType;
 use nt_ob::{Handle, ObjectRef};
@@ -250,34 +250,9 @@ pub fn exchange(
     Exchanged { result, pended }
 }
 
-/// A system buffer that is freed with this value.
-pub struct SystemBuffer {
-    block: Foreign<Bytes>,
-    length: usize,
-}
-
-impl SystemBuffer {
-    /// Makes a zeroed buffer; length 0 still has a block.
-    pub fn new(length: usize) -> NtResult<Self> {
-        let block = pool::allocate(length.max(8), pool::tag(b"IoIn"), pool::PoolKind::NonPaged);
-        Ok(Self { block: block.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?, length })
-    }
-    /// Returns the block.
-    #[must_use]
-    pub fn block(&self) -> Foreign<Bytes> {
-        self.block
-    }
-    /// Returns the bytes as a region.
-    #[must_use]
-    pub fn region(&self) -> Region {
-        Region::pool(self.block, self.length)
-    }
-}
-
-impl Drop for SystemBuffer {
-    fn drop(&mut self) {
-        pool::free(self.block);
-    }
+/// The system buffer of a request; zeroed, length 0 has a block too.
+pub fn system_buffer(length: usize) -> NtResult<Scratch> {
+    Scratch::new(length, pool::tag(b"IoIn"))
 }
 
 /// NtQueryInformationFile.
@@ -313,7 +288,7 @@ fn query(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
         )?,
         _ => {
             let _lock = if synchronous { file::lock(frame, *opened.file).ok() } else { None };
-            let buffer = SystemBuffer::new(args.length as usize)?;
+            let buffer = system_buffer(args.length as usize)?;
             begin(&opened, synchronous);
             let end = exchange(
                 frame,
@@ -354,7 +329,7 @@ fn volume_name(frame: &Frame, opened: &Opened, out: Region) -> NtResult<IoStatus
 }
 
 /// The parts of FileAllInformation that are the I/O manager's: access, position, mode, alignment.
-fn complete_all(opened: &Opened, buffer: &SystemBuffer) -> NtResult<()> {
+fn complete_all(opened: &Opened, buffer: &Scratch) -> NtResult<()> {
     let region = buffer.region();
     let position = opened.file.get(FILE_OBJECT::CurrentByteOffset);
     region.store::<u32>(76, opened.granted).map_err(violation)?;
@@ -444,7 +419,7 @@ fn set(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
         class::MODE => return NtStatus::NOT_SUPPORTED.fail(),
         _ => {
             let _lock = if synchronous { file::lock(frame, *opened.file).ok() } else { None };
-            let buffer = SystemBuffer::new(args.length as usize)?;
+            let buffer = system_buffer(args.length as usize)?;
             buffer.region().copy_from(input).map_err(violation)?;
             let target = match args.class {
                 class::RENAME | class::RENAME_EX | class::LINK | class::LINK_EX => {
@@ -570,7 +545,7 @@ fn volume(frame: &Frame, args: &InfoArguments, major: u8, query: bool) -> NtResu
     }
     let synchronous = opened.flags & FO_SYNCHRONOUS_IO != 0;
     let _lock = if synchronous { file::lock(frame, *opened.file).ok() } else { None };
-    let buffer = SystemBuffer::new(args.length as usize)?;
+    let buffer = system_buffer(args.length as usize)?;
     if !query {
         buffer.region().copy_from(region).map_err(violation)?;
     }

@@ -88,7 +88,7 @@ pub fn set_size(frame: &Frame, opened: Foreign<FILE_OBJECT>, size: i64) -> NtSta
 fn set_end(frame: &Frame, opened: Foreign<FILE_OBJECT>, end: i64, advance: bool) -> NtStatus {
     let flags = if advance { SYNCHRONOUS } else { IRP_SYNCHRONOUS_API };
     let Some(top) = device::related(opened) else { return NtStatus::INVALID_PARAMETER };
-    let Ok(buffer) = info::SystemBuffer::new(8) else { return NtStatus::INSUFFICIENT_RESOURCES };
+    let Ok(buffer) = info::system_buffer(8) else { return NtStatus::INSUFFICIENT_RESOURCES };
     let _own_memory = buffer.region().store::<i64>(0, end);
     let Ok(packet) = irp::allocate(top.get(DEVICE_OBJECT::StackSize)) else {
         return NtStatus::INSUFFICIENT_RESOURCES;

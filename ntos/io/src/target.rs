@@ -7,7 +7,6 @@
 use crate::create::{self, CreateSpec};
 use crate::device;
 use crate::file::FileObject;
-use crate::info::SystemBuffer;
 use crate::service::violation;
 use nt_abi::io::{
     FILE_ADD_FILE, FILE_OBJECT, FILE_OPEN, FILE_OPEN_FOR_BACKUP_INTENT, FILE_SHARE_READ, FILE_SHARE_WRITE,
@@ -16,6 +15,7 @@ use nt_abi::io::{
 use nt_abi::ob::OBJ_CASE_INSENSITIVE;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Foreign, Region};
+use nt_ex::pool::Scratch;
 use nt_ke::Frame;
 use nt_ob::Handle;
 use nt_ob::access::SYNCHRONIZE;
@@ -53,7 +53,7 @@ pub fn name_in(information: Region) -> NtResult<Vec<u16>> {
 }
 
 /// Opens the target's directory; `None` for a simple rename, whose name stands beside the old one.
-pub fn open(frame: &Frame, source: Foreign<FILE_OBJECT>, information: &SystemBuffer) -> NtResult<Option<Target>> {
+pub fn open(frame: &Frame, source: Foreign<FILE_OBJECT>, information: &Scratch) -> NtResult<Option<Target>> {
     const SEPARATOR: u16 = b'\\' as u16;
     let region = information.region();
     let root = Handle(region.load::<u64>(8).map_err(violation)?);

@@ -199,7 +199,7 @@ pub fn query_security(
 /// FltSetSecurityObject with a self-relative descriptor.
 #[must_use]
 pub fn set_security(frame: &Frame, target: Target<'_>, information: u32, descriptor: &[u8]) -> IoStatus {
-    let copy = match nt_io::info::SystemBuffer::new(descriptor.len()) {
+    let copy = match nt_io::info::system_buffer(descriptor.len()) {
         Ok(copy) => copy,
         Err(error) => return IoStatus::new(error.status(), 0),
     };
@@ -239,7 +239,7 @@ pub fn control(frame: &Frame, target: Target<'_>, control: &Control) -> IoStatus
     };
     let system = match size {
         0 => None,
-        _ => match nt_io::info::SystemBuffer::new(size) {
+        _ => match nt_io::info::system_buffer(size) {
             Ok(buffer) => Some(buffer),
             Err(error) => return IoStatus::new(error.status(), 0),
         },

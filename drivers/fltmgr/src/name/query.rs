@@ -11,8 +11,8 @@ use nt_abi::flt::*;
 use nt_abi::io::*;
 use nt_abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE, UNICODE_STRING};
 use nt_abi::{NtResult, NtStatus};
-use nt_cell::{Foreign, Region};
-use nt_ex::pool;
+use nt_cell::Foreign;
+use nt_ex::pool::{self, Scratch};
 use nt_io::create::CreateSpec;
 use nt_io::info::class;
 use nt_io::service::violation;
@@ -262,37 +262,29 @@ fn listed(frame: &Frame, target: Target<'_>, name: &[u16]) -> NtResult<Option<Ve
     if name.is_empty() {
         return Ok(None);
     }
+    let out = Scratch::new(LENGTH as usize, pool::tag(b"FMdi"))?;
     let pattern = pool::zeroed::<UNICODE_STRING>(pool::tag(b"FMpt")).ok_or(resources)?;
-    let stored = nt_rtl::unicode::store_units(pattern, name);
-    let out = pool::allocate(LENGTH as usize, pool::tag(b"FMdi"), pool::PoolKind::NonPaged);
-    let result = match (stored, out) {
-        (Err(error), _) => Err(error),
-        (_, None) => Err(resources),
-        (Ok(()), Some(out)) => {
-            let request = Directory {
-                out,
-                length: LENGTH,
-                class: BOTH_DIRECTORY,
-                single: true,
-                pattern: Some(pattern),
-                restart: true,
-            };
-            let answer = calls::query_directory(frame, target, &request);
-            let region = Region::pool(out, LENGTH as usize);
-            let length = region.load::<u32>(60).unwrap_or(0) as usize;
-            match answer.status {
-                status if status.is_error() => Ok(None),
-                NtStatus::NO_MORE_FILES => Ok(None),
-                _ => Ok(region.sub(BOTH_NAME, length.min(LENGTH as usize - BOTH_NAME)).to_vec().ok()),
-            }
-        }
-    };
+    let answer = nt_rtl::unicode::store_units(pattern, name).map(|()| {
+        let request = Directory {
+            out: out.block(),
+            length: LENGTH,
+            class: BOTH_DIRECTORY,
+            single: true,
+            pattern: Some(pattern),
+            restart: true,
+        };
+        calls::query_directory(frame, target, &request)
+    });
     nt_rtl::unicode::release(pattern);
     pool::free(pattern);
-    if let Some(out) = out {
-        pool::free(out);
+    let status = answer?.status;
+    if status.is_error() || status == NtStatus::NO_MORE_FILES {
+        return Ok(None);
     }
-    Ok(result?.map(|bytes| units_of(&bytes)))
+    let region = out.region();
+    let length = region.load::<u32>(60).unwrap_or(0) as usize;
+    let bytes = region.sub(BOTH_NAME, length.min(LENGTH as usize - BOTH_NAME)).to_vec().ok();
+    Ok(bytes.map(|bytes| units_of(&bytes)))
 }
 
 /// FltGetFileNameInformationUnsafe: of an open file, without callback data (FLT-N-07).

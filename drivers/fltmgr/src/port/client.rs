@@ -5,10 +5,9 @@
 
 use super::{End, Link, PORTS, Port, Server};
 use nt_abi::{Bytes, NtResult, NtStatus};
-use nt_cell::{Addr, Foreign, Region, UserBlock, callout};
-use nt_ex::pool;
+use nt_cell::{Addr, UserBlock, callout};
+use nt_ex::pool::{self, Scratch};
 use nt_io::event::LocalEvent;
-use nt_io::irp::u64word;
 use nt_io::service::violation;
 use nt_io::system::System;
 use nt_ke::{Frame, Mode, Mutex, dispatcher, wait};
@@ -41,22 +40,6 @@ pub struct Message {
     pub bytes: Vec<u8>,
 }
 
-/// Memory that a routine of the filter reads or writes, for the time of one call.
-struct Word(Foreign<u64word>);
-
-impl Word {
-    fn new() -> NtResult<Self> {
-        let word = pool::zeroed::<u64word>(pool::tag(b"FMpw"));
-        word.map(Self).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())
-    }
-}
-
-impl Drop for Word {
-    fn drop(&mut self) {
-        pool::free(self.0);
-    }
-}
-
 fn connect(frame: &Frame, server: &Arc<Server>, context: &[u8]) -> NtResult<Arc<Link>> {
     let resources = NtStatus::INSUFFICIENT_RESOURCES.error();
     let link = Arc::new(Link {
@@ -69,6 +52,8 @@ fn connect(frame: &Frame, server: &Arc<Server>, context: &[u8]) -> NtResult<Arc<
         arrived: LocalEvent::new().ok_or(resources)?,
         next: AtomicU64::new(0),
     });
+    let cookie = Scratch::new(8, pool::tag(b"FMpw"))?;
+    let copy = (!context.is_empty()).then(|| Scratch::of(context, pool::tag(b"FMpc"))).transpose()?;
     {
         let mut connections = server.connections.lock();
         if connections.len() >= usize::try_from(server.notify.most).unwrap_or(0) {
@@ -81,31 +66,20 @@ fn connect(frame: &Frame, server: &Arc<Server>, context: &[u8]) -> NtResult<Arc<
         super::unbind(&link.object);
         server.connections.lock().retain(|each| !Arc::ptr_eq(each, &link));
     };
-    let cookie = Word::new()?;
-    let copy = match context.len() {
-        0 => None,
-        length => Some(pool::allocate(length, pool::tag(b"FMpc"), pool::PoolKind::NonPaged).ok_or(resources)?),
-    };
-    if let Some(copy) = copy {
-        let _own = Region::pool(copy, context.len()).write_from(context);
-    }
     let arguments = [
         link.object.body().addr(),
         server.notify.cookie,
-        copy.map_or(0, Foreign::addr),
+        copy.as_ref().map_or(0, |copy| copy.block().addr()),
         context.len() as u64,
-        cookie.0.addr(),
+        cookie.block().addr(),
     ];
     let answer = frame.with_mode(Mode::Kernel, || callout::call(server.notify.connect, &arguments));
-    if let Some(copy) = copy {
-        pool::free(copy);
-    }
     let status = answer.map_or_else(|raised| raised.status, |status| NtStatus(status as u32));
     if !status.is_success() {
         forget();
         return status.fail(); // the filter's refusal is the program's (FLT-P-02)
     }
-    link.cookie.store(cookie.0.get(u64word::Value), Ordering::Release);
+    link.cookie.store(cookie.region().load::<u64>(0).map_err(violation)?, Ordering::Release);
     Ok(link)
 }
 
@@ -166,7 +140,7 @@ impl Connection {
         let given = UserBlock::new(input.len().max(1)).ok_or(resources)?;
         let room = UserBlock::new(output.max(1)).ok_or(resources)?;
         given.region().sub(0, input.len()).write_from(input).map_err(violation)?;
-        let returned = Word::new()?;
+        let returned = Scratch::new(8, pool::tag(b"FMpw"))?;
         let address = |block: &UserBlock, length: usize| if length == 0 { 0 } else { Addr::user(block.addr()).value() };
         let arguments = [
             self.link.cookie.load(Ordering::Acquire),
@@ -174,14 +148,14 @@ impl Connection {
             input.len() as u64,
             address(&room, output),
             output as u64,
-            returned.0.addr(),
+            returned.block().addr(),
         ];
         let answer = frame.with_mode(Mode::Kernel, || callout::call(routine, &arguments));
         let status = answer.map_or_else(|raised| raised.status, |status| NtStatus(status as u32));
         if !status.is_success() {
             return status.fail();
         }
-        let count = (returned.0.get(u64word::Value) & 0xFFFF_FFFF) as usize;
+        let count = returned.region().load::<u32>(0).map_err(violation)? as usize;
         room.region().sub(0, count.min(output)).to_vec().map_err(violation)
     }
 }

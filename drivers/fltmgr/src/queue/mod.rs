@@ -12,9 +12,10 @@ use nt_abi::flt::*;
 use nt_abi::io::{IO_CSQ_IRP_CONTEXT, IRP};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{CodePtr, Foreign, callout};
-use nt_ex::pool;
+use nt_ex::pool::{self, Scratch};
 use nt_io::cancelable::{self, Keeper, routine_of};
-use nt_io::irp::{self, Irp};
+use nt_io::irp::Irp;
+use nt_io::service::violation;
 
 /// A queue: the filter's memory.
 pub(crate) type Queue = Foreign<FLT_CALLBACK_DATA_QUEUE>;
@@ -65,10 +66,9 @@ struct Locked {
 }
 
 fn lock(queue: Queue) -> NtResult<Locked> {
-    let word = pool::zeroed::<irp::u64word>(pool::tag(b"FMcq")).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
-    call(queue, FLT_CALLBACK_DATA_QUEUE::Acquire, &[queue.addr(), word.addr()]);
-    let irql = word.get(irp::u64word::Value) & 0xFF;
-    pool::free(word);
+    let word = Scratch::new(8, pool::tag(b"FMcq"))?;
+    call(queue, FLT_CALLBACK_DATA_QUEUE::Acquire, &[queue.addr(), word.block().addr()]);
+    let irql = word.region().load::<u8>(0).map_err(violation)?.into();
     Ok(Locked { queue, irql })
 }
 

@@ -19,7 +19,7 @@ use nt_abi::io::{FILE_OBJECT, IO_STACK_LOCATION};
 use nt_abi::ks::*;
 use nt_abi::{Bytes, Code, Field, NtResult, NtStatus, Ptr};
 use nt_cell::{Foreign, Region};
-use nt_ex::pool;
+use nt_ex::pool::{self, Scratch};
 use nt_io::driver::{Answer, OwnedIrp};
 use nt_io::irp::{self, IoStatus, Irp};
 use nt_io::service::violation;
@@ -198,7 +198,7 @@ impl AvFilter {
             return NtStatus::INVALID_BUFFER_SIZE.fail();
         }
         let out = property::output(packet)?;
-        let scratch = Scratch::new(raw.len().next_multiple_of(16) + out.len() + 16)?;
+        let scratch = Scratch::new(raw.len().next_multiple_of(16) + out.len() + 16, pool::tag(b"KsSc"))?;
         scratch.region().sub(0, raw.len()).write_from(&raw).map_err(violation)?;
         let mut at = start;
         for _ in 0..count {
@@ -274,25 +274,6 @@ fn bare(range: Foreign<KSDATAFORMAT>, out: Region) -> IoStatus {
         _ => NtStatus::SUCCESS,
     };
     IoStatus::new(status, size as u64)
-}
-
-/// A block of pool for one call.
-struct Scratch(Foreign<Bytes>, usize);
-
-impl Scratch {
-    fn new(size: usize) -> NtResult<Self> {
-        let block = pool::allocate(size, pool::tag(b"KsSc"), pool::PoolKind::NonPaged);
-        block.map(|block| Self(block, size)).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())
-    }
-    fn region(&self) -> Region {
-        Region::pool(self.0, self.1)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        pool::free(self.0);
-    }
 }
 
 /// Whether two ranges have formats in common, wildcards on both sides (KS-PN-15).

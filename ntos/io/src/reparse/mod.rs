@@ -10,7 +10,7 @@ pub mod exports;
 
 use crate::create::{CreateSpec, Target};
 use crate::device;
-use crate::info::{SystemBuffer, class, exchange};
+use crate::info::{class, exchange, system_buffer};
 use crate::irp::IoStatus;
 use crate::system::System;
 use nt_abi::io::{
@@ -197,7 +197,7 @@ fn name_of(frame: &Frame, opened: Foreign<FILE_OBJECT>) -> NtResult<Vec<u16>> {
     const ROOM: usize = 4 + 0xFFFE;
     let bad = |_| NtStatus::IO_REPARSE_DATA_INVALID.error();
     let top = device::related(opened).ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
-    let buffer = SystemBuffer::new(ROOM)?;
+    let buffer = system_buffer(ROOM)?;
     let major = IRP_MJ_QUERY_INFORMATION;
     let end = exchange(frame, opened, top, major, class::NAME, buffer.block(), ROOM as u32, |_| {}).result;
     if end.status.is_error() {
@@ -236,7 +236,7 @@ impl Promise {
             return Ok(());
         }
         let top = device::related(opened).ok_or(NtStatus::INVALID_DEVICE_REQUEST.error())?;
-        let buffer = SystemBuffer::new(24)?;
+        let buffer = system_buffer(24)?;
         let end = exchange(frame, opened, top, IRP_MJ_QUERY_INFORMATION, class::STANDARD, buffer.block(), 24, |_| {});
         if end.result.status.is_error() {
             return Ok(()); // no file system: nothing that could be a directory

@@ -8,7 +8,7 @@
 pub mod exports;
 
 use crate::create::CreateSpec;
-use crate::info::SystemBuffer;
+use crate::info::system_buffer;
 use crate::irp;
 use crate::observe::Request;
 use crate::service::{self, Opened, violation};
@@ -246,7 +246,7 @@ fn set(frame: &Frame, handle: Handle, information: u32, descriptor: u64, read: R
         return NtStatus::INVALID_SECURITY_DESCR.fail();
     }
     let bytes = given.bytes();
-    let copy = SystemBuffer::new(bytes.len())?;
+    let copy = system_buffer(bytes.len())?;
     copy.region().write_from(&bytes).map_err(violation)?;
     let result = send(frame, &opened, IRP_MJ_SET_SECURITY, bytes.len() as u32, |_, stack| {
         stack.set(IO_STACK_LOCATION::SetSecurity_SecurityInformation, information);
