@@ -7,7 +7,7 @@ use nt_abi::io::*;
 use nt_cell::{Addr, Region};
 use nt_fltmgr::calls::{self, Control, Target, data};
 use nt_fltmgr::data::IOPB_WORDS;
-use nt_fltmgr::generated::{Transfer, transfer};
+use nt_fltmgr::generated::transfer;
 use nt_fltmgr::{CallbackData, PostOp, PreOp};
 use nt_io::info::class;
 use nt_io::irp::IoStatus;
@@ -20,16 +20,7 @@ const LIFE: &[u8] = &[IRP_MJ_CREATE, IRP_MJ_READ, IRP_MJ_WRITE, IRP_MJ_CLEANUP, 
 
 fn write(world: &World, target: Target<'_>, bytes: &[u8], at: i64) -> IoStatus {
     let block = pool_buffer(bytes);
-    let request = Transfer {
-        file: target.file,
-        offset: Some(at),
-        length: bytes.len() as u32,
-        buffer: block.into(),
-        mdl: None,
-        flags: 0,
-        key: 0,
-        write: true,
-    };
+    let request = plain_write(target.file, Some(at), block.into(), bytes.len() as u32);
     let result = transfer(&world.frame(), target.instance, &request, None).expect("sent");
     nt_ex::pool::free(block);
     result

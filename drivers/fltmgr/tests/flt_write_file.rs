@@ -42,16 +42,7 @@ fn write_object(
     flags: u32,
 ) -> Result<IoStatus, NtStatus> {
     let block = pool_buffer(data);
-    let request = Transfer {
-        file,
-        offset,
-        length: data.len() as u32,
-        buffer: Addr::from(block),
-        mdl: None,
-        flags,
-        key: 0,
-        write: true,
-    };
+    let request = Transfer { flags, ..plain_write(file, offset, Addr::from(block), data.len() as u32) };
     let frame = world.frame();
     let result = frame.with_mode(Mode::Kernel, || generated::transfer(&frame, from, &request, None));
     nt_ex::pool::free(block);
@@ -113,16 +104,7 @@ fn flt_w_05_a_file_of_another_volume_is_refused() {
     let kind = nt_ob::types::ObjectType::File;
     let (object, _) = nt_io::event::reference(&world.frame(), handle, kind, 0, Mode::Kernel).expect("file");
     let block = pool_buffer(b"x");
-    let request = Transfer {
-        file: object.body().view(),
-        offset: Some(0),
-        length: 1,
-        buffer: Addr::from(block),
-        mdl: None,
-        flags: 0,
-        key: 0,
-        write: true,
-    };
+    let request = plain_write(object.body().view(), Some(0), Addr::from(block), 1);
     let result = generated::transfer(&world.frame(), &from, &request, None).map_err(NtStatus::from);
     nt_ex::pool::free(block);
     assert_eq!(result, REFUSED);
@@ -330,7 +312,7 @@ fn flt_w_23_aligned_pool_is_good_for_every_device() {
                 let flags = FLTFL_IO_OPERATION_NON_CACHED;
                 let offset = Some(0);
                 let file = *file.object();
-                let request = Transfer { file, offset, length: 512, buffer, mdl: None, flags, key: 0, write: true };
+                let request = Transfer { flags, ..plain_write(file, offset, buffer, 512) };
                 let done = generated::transfer(&world.frame(), &from, &request, None).map_err(NtStatus::from);
                 assert_eq!(done, wrote(512));
             }
@@ -399,16 +381,7 @@ fn flt_w_29_with_a_callback_it_is_called_once_with_the_result() {
         world.policy(policy);
         let file = world.async_file("w29");
         let block = pool_buffer(b"abcd");
-        let request = Transfer {
-            file: *file.object(),
-            offset: Some(0),
-            length: 4,
-            buffer: Addr::from(block),
-            mdl: None,
-            flags: 0,
-            key: 0,
-            write: true,
-        };
+        let request = plain_write(*file.object(), Some(0), Addr::from(block), 4);
         let (sender, receiver) = std::sync::mpsc::channel();
         let seen = Arc::clone(&log);
         let callback: generated::Completed = Box::new(move |_data, result| {
@@ -427,16 +400,7 @@ fn flt_w_29_with_a_callback_it_is_called_once_with_the_result() {
 /// Where and when a completion callback ran.
 fn asynchronous(world: &World, from: &Arc<Instance>, file: &File<'_>) -> (bool, bool, u8) {
     let block = pool_buffer(b"abcd");
-    let request = Transfer {
-        file: *file.object(),
-        offset: Some(0),
-        length: 4,
-        buffer: Addr::from(block),
-        mdl: None,
-        flags: 0,
-        key: 0,
-        write: true,
-    };
+    let request = plain_write(*file.object(), Some(0), Addr::from(block), 4);
     let (sender, receiver) = std::sync::mpsc::channel();
     let gate = Arc::new(nt_ke::Mutex::new(false));
     let returned = Arc::clone(&gate);
@@ -501,14 +465,8 @@ fn flt_w_35_writing_the_same_file_from_its_own_pre_write_does_not_deadlock() {
             let instance = manager.volumes()[0].instances()[0].clone();
             let block = pool_buffer(b"zz");
             let request = Transfer {
-                file: data.file().expect("file"),
-                offset: Some(100),
-                length: 2,
-                buffer: Addr::from(block),
-                mdl: None,
                 flags: FLTFL_IO_OPERATION_DO_NOT_UPDATE_BYTE_OFFSET,
-                key: 0,
-                write: true,
+                ..plain_write(data.file().expect("file"), Some(100), Addr::from(block), 2)
             };
             let frame = nt_ke::current();
             let result = generated::transfer(&frame, &instance, &request, None).expect("inner write");
@@ -557,16 +515,7 @@ fn flt_w_42_flt_read_file_reads_below() {
     log.lock().clear();
     let block = pool_buffer(&[0; 8]);
     let read = |offset| {
-        let request = Transfer {
-            file: *file.object(),
-            offset,
-            length: 4,
-            buffer: Addr::from(block),
-            mdl: None,
-            flags: 0,
-            key: 0,
-            write: false,
-        };
+        let request = Transfer { write: false, ..plain_write(*file.object(), offset, Addr::from(block), 4) };
         generated::transfer(&world.frame(), &from, &request, None).map_err(NtStatus::from)
     };
     assert_eq!(read(Some(3)), wrote(4));

@@ -127,14 +127,8 @@ fn flt_n_02_not_after_cleanup_and_not_in_paging_requests() {
     let object = file.object();
     let block = pool_buffer(&[1; 512]);
     let request = nt_fltmgr::generated::Transfer {
-        file: *object,
-        offset: Some(0),
-        length: 512,
-        buffer: block.into(),
-        mdl: None,
         flags: FLTFL_IO_OPERATION_PAGING | FLTFL_IO_OPERATION_NON_CACHED,
-        key: 0,
-        write: true,
+        ..plain_write(*object, Some(0), block.into(), 512)
     };
     nt_fltmgr::generated::transfer(&world.frame(), &above.instance, &request, None).expect("sent");
     assert_eq!(take(&answers), [Err(NtStatus::FLT_INVALID_NAME_REQUEST)], "a paging write");

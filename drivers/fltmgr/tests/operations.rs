@@ -21,16 +21,7 @@ fn status<T>(result: nt_abi::NtResult<T>) -> NtStatus {
 fn own_write(world: &World, own: &Watching, file: &File<'_>, bytes: &[u8], at: i64, flags: u32) -> IoStatus {
     let block = pool_buffer(bytes);
     let object = file.object();
-    let request = Transfer {
-        file: *object,
-        offset: Some(at),
-        length: bytes.len() as u32,
-        buffer: block.into(),
-        mdl: None,
-        flags,
-        key: 0,
-        write: true,
-    };
+    let request = Transfer { flags, ..plain_write(*object, Some(at), block.into(), bytes.len() as u32) };
     let result = transfer(&world.frame(), &own.instance, &request, None).expect("sent");
     nt_ex::pool::free(block);
     result
@@ -423,16 +414,7 @@ fn flt_q_11_a_pended_write_blocks_its_handle_but_not_the_filters_own_requests() 
         }
         // The writer waits; a request of the filter's own for the same file object does not.
         let block = pool_buffer(b"OWN");
-        let request = Transfer {
-            file: seen.1,
-            offset: Some(4),
-            length: 3,
-            buffer: block.into(),
-            mdl: None,
-            flags: 0,
-            key: 0,
-            write: true,
-        };
+        let request = plain_write(seen.1, Some(4), block.into(), 3);
         let done = transfer(&nt_ke::current(), &seen.0, &request, None).expect("sent");
         mark.store(u32::from(done.status == NtStatus::SUCCESS && seen.1.get(FILE_OBJECT::Busy) != 0), Ordering::SeqCst);
         nt_ex::pool::free(block);
@@ -464,14 +446,8 @@ fn flt_tr_05_a_write_from_a_pre_callback_moves_no_position_and_does_not_deadlock
             let old = file.get(FILE_OBJECT::CurrentByteOffset);
             let block = pool_buffer(b"xx");
             let request = Transfer {
-                file,
-                offset: Some(100),
-                length: 2,
-                buffer: block.into(),
-                mdl: None,
                 flags: FLTFL_IO_OPERATION_DO_NOT_UPDATE_BYTE_OFFSET,
-                key: 0,
-                write: true,
+                ..plain_write(file, Some(100), block.into(), 2)
             };
             let instance = data.target_instance().expect("instance");
             transfer(&nt_ke::current(), &instance, &request, None).expect("sent");
@@ -516,16 +492,7 @@ fn flt_tr_09_an_asynchronous_own_write_calls_back_once_and_nobody_else() {
     world.policy(nt_io::system::AsyncPolicy::Worker);
     nt_ke::work::WorkQueue::queue(&world.kernel, move || {
         let block = pool_buffer(b"system");
-        let request = Transfer {
-            file: file_object,
-            offset: Some(0),
-            length: 6,
-            buffer: block.into(),
-            mdl: None,
-            flags: 0,
-            key: 0,
-            write: true,
-        };
+        let request = plain_write(file_object, Some(0), block.into(), 6);
         let done = Box::new(move |_, result| {
             nt_ex::pool::free(block);
             sink.lock().push(result);
@@ -619,16 +586,7 @@ fn flt_w_39_the_key_reaches_the_filters_and_the_file_system() {
     let object = file.object();
     let block = pool_buffer(b"key");
     for key in [0, 0x1234] {
-        let request = Transfer {
-            file: *object,
-            offset: Some(0),
-            length: 3,
-            buffer: block.into(),
-            mdl: None,
-            flags: 0,
-            key,
-            write: true,
-        };
+        let request = Transfer { key, ..plain_write(*object, Some(0), block.into(), 3) };
         assert_eq!(status(transfer(&world.frame(), &own.instance, &request, None)), NtStatus::SUCCESS);
     }
     nt_ex::pool::free(block);

@@ -6,7 +6,7 @@ use nt_abi::flt::*;
 use nt_abi::io::*;
 use nt_cell::Foreign;
 use nt_fltmgr::context::{self, Context, ContextSpec, Object};
-use nt_fltmgr::generated::{Transfer, complete_pended_post, complete_pended_pre, transfer};
+use nt_fltmgr::generated::{complete_pended_post, complete_pended_pre, transfer};
 use nt_fltmgr::{CallbackData, FltMgr, Instance, MiniFilter, PostOp, PreOp, register_native};
 use nt_io::irp::IoStatus;
 use nt_ke::Mutex;
@@ -200,16 +200,7 @@ fn flt_i_11_a_filter_may_write_through_its_instance_until_teardown_complete() {
         fn flush(&self) {
             let (instance, file) = (self.instance.lock().clone().expect("set"), self.file.lock().expect("set"));
             let block = pool_buffer(b"last");
-            let request = Transfer {
-                file,
-                offset: Some(0),
-                length: 4,
-                buffer: block.into(),
-                mdl: None,
-                flags: 0,
-                key: 0,
-                write: true,
-            };
+            let request = plain_write(file, Some(0), block.into(), 4);
             let done = transfer(&nt_ke::current(), &instance, &request, None);
             self.wrote.lock().push(done.map_or_else(NtStatus::from, |result| result.status));
             nt_ex::pool::free(block);

@@ -73,16 +73,7 @@ fn own_write(
     flags: u32,
 ) -> IoStatus {
     let block = pool_buffer(data);
-    let request = Transfer {
-        file: *file.object(),
-        offset: Some(at),
-        length: data.len() as u32,
-        buffer: Addr::from(block),
-        mdl: None,
-        flags,
-        key: 0,
-        write: true,
-    };
+    let request = Transfer { flags, ..plain_write(*file.object(), Some(at), Addr::from(block), data.len() as u32) };
     let done = generated::transfer(&scene.world.frame(), from, &request, None).map_err(NtStatus::from).expect("sent");
     nt_ex::pool::free(block);
     done

@@ -7,7 +7,9 @@ mod machine;
 pub use machine::*;
 use nt_abi::NtStatus;
 use nt_abi::io::{FILE_OBJECT, IRP_PAGING_IO};
+use nt_cell::{Addr, Foreign};
 use nt_fltmgr::context::{Context, ContextSpec};
+use nt_fltmgr::generated::Transfer;
 use nt_fltmgr::{CallbackData, FltMgr, MiniFilter, PostOp, PreOp};
 use nt_io::event;
 use nt_ke::{Mode, WindowsVersion};
@@ -188,6 +190,11 @@ pub fn pool_buffer(data: &[u8]) -> nt_cell::Foreign<nt_abi::Bytes> {
     let block = block.expect("pool");
     nt_cell::Region::pool(block, data.len()).write_from(data).expect("own block");
     block
+}
+
+/// A write that asks for nothing else.
+pub fn plain_write(file: Foreign<FILE_OBJECT>, offset: Option<i64>, buffer: Addr, length: u32) -> Transfer {
+    Transfer { file, offset, length, buffer, mdl: None, flags: 0, key: 0, write: true }
 }
 
 /// What a [`Watch`] does in its callbacks.
