@@ -195,16 +195,15 @@ fn descendants<'a>(command: Option<u32>, known: impl Iterator<Item = &'a u32>, m
     let own = std::process::id();
     let mut parents = Vec::new();
     let mut found: HashSet<u32> = known.copied().collect();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let Ok(status) = std::fs::read_to_string(entry.path().join("status")) else { continue };
+    for process in processes() {
+        let file = |name: &str| format!("/proc/{process}/{name}");
+        let Ok(status) = std::fs::read_to_string(file("status")) else { continue };
         let word = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         // What has ended and only waits to be asked for counts no more.
         if process == own || word("State:").is_some_and(|state| state.starts_with(['Z', 'X'])) {
             continue;
         }
-        let marked =
-            std::fs::read(entry.path().join("environ")).is_ok_and(|all| all.split(|&b| b == 0).any(|one| one == mark));
+        let marked = std::fs::read(file("environ")).is_ok_and(|all| all.split(|&b| b == 0).any(|one| one == mark));
         if marked {
             found.insert(process);
         }
@@ -271,29 +270,68 @@ pub(crate) fn resolved(at: &Path) -> PathBuf {
 
 /// What is mounted at a resolved path: the kinds of file system, the newest last.
 pub(crate) fn mounts(at: &Path) -> Vec<String> {
-    table().into_iter().filter(|(place, _)| place == at).map(|(_, kind)| kind).collect()
+    table("self").into_iter().filter(|mount| mount.at == at).map(|mount| mount.kind).collect()
+}
+
+/// The device number of ntio's volume at a resolved path, which all of its mounts have in common.
+pub(crate) fn device(at: &Path) -> Option<String> {
+    let ours = |mount: &Mount| mount.at == at && mount.kind.starts_with("fuse");
+    table("self").into_iter().rfind(ours).map(|mount| mount.device)
+}
+
+/// A process in whose mount namespace, not ours, a device is mounted: a container that was started meanwhile has copies of all
+/// mounts. Its number and its program; of each namespace one process is looked at.
+pub(crate) fn holder(device: &str) -> Option<(u32, String)> {
+    let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    let mut seen = HashSet::from([namespace("self")?]);
+    for process in processes() {
+        let name = process.to_string();
+        let another = namespace(&name).is_some_and(|its| seen.insert(its));
+        if another && table(&name).iter().any(|mount| mount.device == device) {
+            let program = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+            return Some((process, program.trim_end().to_owned()));
+        }
+    }
+    None
+}
+
+/// The processes of the host that this one sees.
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// Where something is mounted below a resolved path, each place once.
 pub(crate) fn mounts_below(at: &Path) -> Vec<PathBuf> {
     let mut below: Vec<PathBuf> =
-        table().into_iter().map(|(place, _)| place).filter(|place| place != at && place.starts_with(at)).collect();
+        table("self").into_iter().map(|mount| mount.at).filter(|place| place != at && place.starts_with(at)).collect();
     below.sort();
     below.dedup();
     below
 }
 
-/// The mounts of this process's namespace: where, and which kind of file system.
-fn table() -> Vec<(PathBuf, String)> {
-    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+/// A line of mountinfo, as proc_pid_mountinfo(5) tells it.
+#[derive(PartialEq, Eq, Debug)]
+struct Mount {
+    device: String,
+    at: PathBuf,
+    /// The kind of file system.
+    kind: String,
+}
+
+/// The mounts of a process's namespace.
+fn table(process: &str) -> Vec<Mount> {
+    let table = std::fs::read(format!("/proc/{process}/mountinfo")).unwrap_or_default();
     table.split(|&byte| byte == b'\n').filter_map(mount_of).collect()
 }
 
-fn mount_of(line: &[u8]) -> Option<(PathBuf, String)> {
+fn mount_of(line: &[u8]) -> Option<Mount> {
+    let text = |word: &[u8]| String::from_utf8_lossy(word).into_owned();
     let mut words = line.split(|&byte| byte == b' ');
-    let place = OsString::from_vec(unescape(words.nth(4)?));
-    let kind = words.skip_while(|word| *word != b"-").nth(1)?;
-    Some((place.into(), String::from_utf8_lossy(kind).into_owned()))
+    let device = text(words.nth(2)?);
+    let at = OsString::from_vec(unescape(words.nth(1)?)).into();
+    let kind = text(words.skip_while(|word| *word != b"-").nth(1)?);
+    Some(Mount { device, at, kind })
 }
 
 /// Space, tab, newline and backslash stand as three octal digits.
@@ -334,7 +372,8 @@ mod tests {
     #[test]
     fn a_mount_is_read_by_its_unescaped_name() {
         let line = b"36 35 0:31 / /mnt/a\\040b\\134c rw,nosuid shared:1 master:2 - fuse.ntio ntio:x rw";
-        assert_eq!(mount_of(line), Some(("/mnt/a b\\c".into(), "fuse.ntio".into())));
+        let expected = Mount { device: "0:31".into(), at: "/mnt/a b\\c".into(), kind: "fuse.ntio".into() };
+        assert_eq!(mount_of(line), Some(expected));
         assert_eq!(mount_of(b""), None);
         assert_eq!(unescape(b"a\\04"), b"a\\04");
     }

@@ -12,7 +12,7 @@ use nt_machine::driver::{Driver, DriverError, DriverOptions, Unloaded};
 use nt_machine::perfetto::{Jsonl, Perfetto, TraceSink};
 use nt_machine::report::Finding;
 use nt_machine::spec::FilterKind;
-use nt_machine::{CachePolicy, FilterSpec, KsSpec, Machine, Recorder, VolumeSpec, WindowsVersion};
+use nt_machine::{CachePolicy, FilterSpec, KsSpec, Machine, Recorder, Report, VolumeSpec, WindowsVersion};
 use std::io::BufWriter;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -113,9 +113,15 @@ fn alone(stream: &UnixStream, wait: bool) -> bool {
     }
 }
 
-/// What happens when the supervisor is killed: its keeper unmounts, which ends this process by the ordinary way. Where nobody
-/// does that, or a driver keeps us busy, what was written is flushed and this process ends all the same.
-fn watch(stream: UnixStream, machine: std::sync::Weak<Machine>, mounted: bool) -> Result<(), Refusal> {
+/// What happens when the supervisor is killed, or hangs up: somebody unmounts, which ends this process by the ordinary way. Where
+/// nobody does that, or a driver keeps us busy, what was written is flushed and this process ends all the same, after `conclude`,
+/// which is told whether that came to its end.
+fn watch(
+    stream: UnixStream,
+    machine: std::sync::Weak<Machine>,
+    mounted: bool,
+    conclude: impl FnOnce(bool) + Send + 'static,
+) -> Result<(), Refusal> {
     const BY_ITSELF: Duration = Duration::from_secs(8);
     const TO_FLUSH: Duration = Duration::from_secs(60);
     let watching = std::thread::Builder::new().name("ntio-watch".into()).spawn(move || {
@@ -129,15 +135,15 @@ fn watch(stream: UnixStream, machine: std::sync::Weak<Machine>, mounted: bool) -
         let flushing = std::thread::spawn(move || {
             match machine.upgrade() {
                 Some(machine) => {
-                    // What it says, nobody hears.
-                    let _flushed = machine.flush();
-                    let _late = done.send(());
+                    if machine.flush().is_ok() {
+                        let _late = done.send(());
+                    }
                 }
                 // It shuts down, which flushes too, and this process ends with it.
                 None => std::thread::sleep(TO_FLUSH),
             }
         });
-        let _late = flushed.recv_timeout(TO_FLUSH);
+        conclude(flushed.recv_timeout(TO_FLUSH).is_ok());
         drop(flushing);
         std::process::exit(BROKEN.into());
     });
@@ -260,7 +266,19 @@ fn machine(setup: &Setup, line: &Line, incoming: Incoming, supervisor: UnixStrea
         return Err(Refusal::new(BROKEN, "the supervisor is gone"));
     }
     let lockdown = lockdown::apply(&directories);
-    watch(supervisor, Arc::downgrade(&machine), mounted.is_some())?;
+    let (said, so_far) = (line.clone(), Arc::clone(&recorder));
+    let (windows, locked) = (setup.windows.clone(), lockdown.clone());
+    let conclude = move |flushed: bool| {
+        let text = if flushed {
+            "the machine was ended under way: what was written is flushed, and nobody looked for leaks"
+        } else {
+            "the machine was ended under way, and not all that was written could be flushed"
+        };
+        let severity = if flushed { "warning" } else { "error" };
+        so_far.add_finding(Finding { severity: severity.into(), message: text.into(), ..Finding::default() });
+        said.say(&Event::Report(Box::new(report(&so_far, &windows, locked))));
+    };
+    watch(supervisor, Arc::downgrade(&machine), mounted.is_some(), conclude)?;
     attach_built_in(&machine, &recorder, &built_in)?;
     let mut drivers = Vec::new();
     for each in pending {
@@ -278,11 +296,12 @@ fn machine(setup: &Setup, line: &Line, incoming: Incoming, supervisor: UnixStrea
     }
     let machine = Arc::into_inner(machine).ok_or_else(|| Refusal::new(BROKEN, "the machine is still in use"))?;
     leaks(&recorder, &machine.shutdown());
-    let mut report = recorder.report();
-    report.lockdown = lockdown;
-    report.windows.clone_from(&setup.windows);
-    line.say(&Event::Report(Box::new(report)));
+    line.say(&Event::Report(Box::new(report(&recorder, &setup.windows, lockdown))));
     Ok(())
+}
+
+fn report(recorder: &Recorder, windows: &str, lockdown: Vec<String>) -> Report {
+    Report { lockdown, windows: windows.to_owned(), ..recorder.report() }
 }
 
 /// Asks the supervisor who calls, one question at a time.

@@ -266,15 +266,37 @@ impl Server {
         }
     }
 
-    /// Hangs up on a server whose mount a program still uses: it flushes, and ends by itself.
-    fn hang_up(&mut self) -> Report {
+    /// Hangs up on a server whose mount is still in use, or that is late: it flushes, tells what it has counted, and ends by itself.
+    fn hang_up(&mut self) -> Result<Report, Failure> {
         const TO_FLUSH: Duration = Duration::from_secs(90);
         let _gone = self.line.shutdown(std::net::Shutdown::Write);
-        let end = Instant::now() + TO_FLUSH;
-        while Instant::now() < end && matches!(self.child.try_wait(), Ok(None)) {
-            std::thread::sleep(Duration::from_millis(20));
+        self.report(TO_FLUSH)
+    }
+
+    /// Waits for the report when the volume, which has this device number, is unmounted: the mount is over and the server ends,
+    /// unless another mount namespace has a copy of the mount.
+    fn report_of_unmounted(&mut self, device: Option<&str>) -> Result<Report, Failure> {
+        const SOON: Duration = Duration::from_secs(2);
+        const MOST: Duration = Duration::from_secs(30);
+        let mut step = self.next(Some(SOON), false);
+        let holder = device.filter(|_| step.is_none()).and_then(keeper::holder);
+        if holder.is_none() {
+            step = step.or_else(|| self.next(Some(MOST), false));
         }
-        Report::default()
+        if step.is_some() {
+            return self.end(step, MOST);
+        }
+        let mut report = self.hang_up()?;
+        let (severity, message) = match holder {
+            Some((process, program)) => ("warning", copied(process, &program)),
+            None => ("error", self.late(MOST)),
+        };
+        report.findings.push(Finding { severity: severity.into(), message, ..Finding::default() });
+        Ok(report)
+    }
+
+    fn late(&self, most: Duration) -> String {
+        format!("the machine did not end within {} s, with {}", most.as_secs(), self.with())
     }
 
     /// Waits for the report; a server that fell is a finding.
@@ -295,10 +317,7 @@ impl Server {
                     format!("the machine fell with {} ({ended}); what it said last is above", self.with()),
                 )
             }
-            None => fallen(
-                &self.drivers,
-                format!("the machine did not end within {} s, with {}", most.as_secs(), self.with()),
-            ),
+            None => fallen(&self.drivers, self.late(most)),
         };
         let mut prints = self.prints.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         prints.end();
@@ -310,6 +329,14 @@ impl Server {
         }
         Ok(report)
     }
+}
+
+/// What is said of a mount that lives on elsewhere.
+fn copied(process: u32, program: &str) -> String {
+    format!(
+        "the mount namespace of {program} (process {process}) has a copy of the mount, which kept the machine; what was written \
+         is flushed, and nobody answers at the copy any more: unmount it there first next time"
+    )
 }
 
 fn fallen(drivers: &str, message: String) -> Report {
@@ -442,9 +469,10 @@ fn run_in(args: &RunArgs, mut server: Server, at: &Path, keeper: &mut Keeper) ->
             if found { NOT_EXECUTABLE } else { NOT_FOUND }
         }
     };
+    let device = keeper::device(at);
     let unmounted = unmount(at, TO_LET_GO);
-    let limit = Duration::from_secs(30);
-    let mut report = if unmounted.is_err() { server.hang_up() } else { server.report(limit)? };
+    let mut report =
+        if unmounted.is_err() { server.hang_up()? } else { server.report_of_unmounted(device.as_deref())? };
     if let Err(why) = unmounted {
         let message = format!("the volume could not be unmounted: {why}");
         report.findings.push(Finding { severity: "error".into(), message, ..Finding::default() });
@@ -503,14 +531,14 @@ pub(crate) fn mount(args: &MountArgs) -> Result<u8, Failure> {
 fn mount_at(args: &MountArgs, mut server: Server, at: &Path) -> Result<u8, Failure> {
     server.ready(Duration::from_secs(60))?;
     say(&format!("ntio: C: is mounted at {}; unmount it, or interrupt, to end", at.display()));
+    let device = keeper::device(at);
     let ended = server.next(None, true);
     let stopped = ended.is_none();
     let unmounted = if stopped { unmount(at, TO_LET_GO) } else { Ok(()) };
-    let limit = Duration::from_secs(30);
     let mut report = match (stopped, &unmounted) {
-        (_, Err(_)) => server.hang_up(),
-        (true, Ok(())) => server.report(limit)?,
-        (false, Ok(())) => server.end(ended, limit)?,
+        (_, Err(_)) => server.hang_up()?,
+        (true, Ok(())) => server.report_of_unmounted(device.as_deref())?,
+        (false, Ok(())) => server.end(ended, Duration::ZERO)?,
     };
     if let Err(why) = unmounted {
         let message = format!("the volume could not be unmounted: {why}");
