@@ -44,6 +44,13 @@ pub(crate) struct Sizes {
     pub(crate) allocation: u64,
 }
 
+impl Sizes {
+    /// Is less allocated than the file is long: has it holes?
+    pub(crate) fn lack_room(self) -> bool {
+        self.allocation < self.eof
+    }
+}
+
 /// What a directory tells of a name without opening it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
@@ -82,6 +89,8 @@ pub(crate) trait Backing: Send + Sync {
     fn object_id(&self) -> Option<[u8; 16]> {
         None
     }
+    /// Whether holes in files take no room here (NT-SPA-05).
+    fn keeps_holes(&self) -> bool;
     /// The bytes of its sectors, where it has any.
     fn sectors(&self) -> Option<u64> {
         None
@@ -101,7 +110,10 @@ pub(crate) trait Object: Send + Sync {
     /// An open asks for the data: makes sure that it will be there.
     fn open(&self, read: bool, write: bool) -> NtResult<()>;
     fn meta(&self) -> NtResult<Meta>;
+    /// Sets times and attributes; whether it is sparse stays as it is (NT-SPA-04).
     fn change(&self, change: &Change) -> NtResult<()>;
+    /// Sets or clears FILE_ATTRIBUTE_SPARSE_FILE.
+    fn mark_sparse(&self, sparse: bool) -> NtResult<()>;
     /// The data changed through an open that now ends (NT-S-09); `late` when the cache has some of it yet.
     fn modified(&self, late: bool) -> NtResult<()>;
     fn eas(&self) -> NtResult<Vec<Attribute>>;
@@ -189,7 +201,9 @@ pub(crate) trait Directory: Send + Sync {
 pub(crate) trait Content: Send + Sync {
     /// May `[start, start + length)`, inside the file, be written with the lock held shared?
     fn holds(&self, start: u64, length: usize) -> bool;
-    /// Makes room for `[start, start + length)`.
+    /// Has a sparse stream room for `[start, end)`, which lies inside it, so that the cache may bring the bytes later?
+    fn has_room(&self, start: u64, end: u64) -> NtResult<bool>;
+    /// Makes memory for `[start, start + length)`.
     fn reserve(&mut self, start: u64, length: usize) -> NtResult<()>;
     /// Is there room for bytes that the cache will bring, `late` when nobody waits for them (NT-S-05)?
     fn promise(&mut self, _start: u64, _length: u64, _late: bool) -> NtResult<()> {
@@ -207,10 +221,24 @@ pub(crate) trait Content: Send + Sync {
     fn zero(&self, start: u64, end: u64) -> NtResult<()>;
     /// Sets the length: cuts, or adds zeroes.
     fn set_length(&mut self, end: u64) -> NtResult<()>;
-    /// A write or a new length needs room up to `end`; tells what is allocated then (NT-S-05).
-    fn grow(&mut self, end: u64) -> NtResult<u64>;
-    /// Sets what is allocated, and tells what that is; DISK_FULL when it does not fit.
-    fn allocate(&mut self, allocation: u64) -> NtResult<u64>;
+    /// A write of `[start, end)` needs room: of a sparse stream for these bytes, of any other for all before them too. Tells
+    /// what is allocated then; DISK_FULL, and nothing changed, when it does not fit (NT-S-05).
+    fn room(&mut self, start: u64, end: u64) -> NtResult<u64>;
+    /// Sets what is allocated for a stream of length `eof`, of a sparse one behind its end, and tells what that is;
+    /// DISK_FULL when it does not fit.
+    fn allocate(&mut self, allocation: u64, eof: u64) -> NtResult<u64>;
+    /// Makes the stream sparse, or fills its holes, and tells what is allocated then; DISK_FULL, and nothing changed, when
+    /// they do not fit (NT-SPA-02).
+    fn set_sparse(&mut self, sparse: bool, eof: u64) -> NtResult<u64>;
+    /// Zeroes `[start, end)` and keeps its room (NT-SPA-10).
+    fn blank(&self, start: u64, end: u64) -> NtResult<()> {
+        self.zero(start, end)
+    }
+    /// Zeroes `[start, end)` of a sparse stream of length `eof`, gives back the room of whole units (NT-SPA-11), and tells
+    /// what is allocated then.
+    fn punch(&mut self, start: u64, end: u64, eof: u64) -> NtResult<u64>;
+    /// The first part of `[start, end)`, inside a sparse stream, that is allocated.
+    fn allocated(&self, start: u64, end: u64) -> NtResult<Option<(u64, u64)>>;
     /// The lengths as they are outside, where others may change them.
     fn outside(&self) -> NtResult<Option<Sizes>>;
 }

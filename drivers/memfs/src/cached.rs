@@ -35,7 +35,7 @@ impl CacheClient for Client {
 }
 
 fn sizes(data: &Data) -> Sizes {
-    Sizes { allocation: data.allocation, file: data.eof, valid: data.valid }
+    Sizes { allocation: data.allocation.max(data.eof), file: data.eof, valid: data.valid }
 }
 
 impl Node {
@@ -148,7 +148,11 @@ impl Cached<'_> {
             let start = self.offset as u64;
             let end = end_of(start, length)?;
             let _main = self.node.main.shared_or(self.wait)?;
-            if end <= self.node.data.read().valid {
+            let inside = {
+                let data = self.node.data.read();
+                end <= data.valid && data.has_room(start, end)?
+            };
+            if inside {
                 may(start)?;
                 self.copy(start)?;
                 return Ok(Written { end, grew: false });
@@ -186,7 +190,7 @@ impl Cached<'_> {
         Ok(())
     }
 
-    /// Past the valid data: the end of file moves before the copy, the valid data length after it (NT-CC-10).
+    /// Past the valid data, or into a hole: the end of file moves before the copy, the valid data length after it (NT-CC-10).
     fn extend<R>(
         self,
         length: u64,
@@ -194,25 +198,25 @@ impl Cached<'_> {
         copy: impl FnOnce(u64) -> NtResult<R>,
     ) -> NtResult<(Written, R)> {
         let node = self.node;
-        let (at, end, eof, valid) = {
+        let (at, end, eof, valid, sparse) = {
             let mut data = node.data.write();
             if !node.is_dirty() {
                 data.refresh()?;
             }
             let (at, end) = place(&data, self.offset, length, may)?;
             let (eof, valid) = (data.eof, data.valid);
-            data.grow(end)?;
-            if end > eof {
+            data.make_room(at, end)?;
+            if end > valid || data.sparse {
                 data.content.promise(at, length, policy(node) == Policy::Behind)?;
-                data.eof = end;
             }
+            data.eof = eof.max(end);
             node.publish(&data);
-            (at, end, eof, valid)
+            (at, end, eof, valid, data.sparse)
         };
         if end > eof {
             node.tell_cache();
         }
-        let copied = start(self.file, node).and_then(|()| self.fill_gap(valid, at)).and_then(|()| copy(at));
+        let copied = start(self.file, node).and_then(|()| self.fill_gap(valid, at, sparse)).and_then(|()| copy(at));
         let mut data = node.data.write();
         let copied = match copied {
             Ok(copied) => copied,
@@ -235,13 +239,14 @@ impl Cached<'_> {
         Ok((Written { end, grew: end > eof }, copied))
     }
 
-    /// Bytes between the valid data and the write are zero (NT-CC-17): in the cache, or on the medium, which has them.
-    fn fill_gap(self, valid: u64, at: u64) -> NtResult<()> {
+    /// Bytes between the valid data and the write are zero (NT-CC-17): in the cache, or on the medium, which has them. The
+    /// cache would fill the holes of a sparse file (NT-SPA-17).
+    fn fill_gap(self, valid: u64, at: u64, sparse: bool) -> NtResult<()> {
         let from = valid.next_multiple_of(u64::from(SECTOR));
         if from >= at {
             return Ok(());
         }
-        if at - from <= LONG_GAP {
+        if at - from <= LONG_GAP && !sparse {
             return nt_cc::zero_data(self.file, from, at, true).map(|_waited| ());
         }
         let mut data = self.node.data.write();
@@ -288,13 +293,15 @@ pub(crate) fn read(file: Foreign<FILE_OBJECT>, node: &Node, at: u64, to: Region)
 /// caller holds the main lock exclusively until the medium is written. A page that cannot go, or that could not be written,
 /// is let be (NT-CC-57), but for a file in purge-failure mode (NT-N-07).
 pub(crate) fn make_way(node: &Node, start: u64, length: u64) -> NtResult<()> {
-    if !node.is_cached() {
-        return Ok(());
-    }
-    let purged = nt_cc::coherency_flush_and_purge(node.sections(), start, length, false);
-    if purged.status != NtStatus::SUCCESS && node.purge_failures.load(Ordering::Relaxed) != 0 {
+    if !leave_cache(node, start, length) && node.purge_failures.load(Ordering::Relaxed) != 0 {
         rule!(NT_N_07);
         return NtStatus::PURGE_FAILED.fail();
     }
     Ok(())
+}
+
+/// As [`make_way`]; tells whether the range has left the cache.
+pub(crate) fn leave_cache(node: &Node, start: u64, length: u64) -> bool {
+    !node.is_cached()
+        || nt_cc::coherency_flush_and_purge(node.sections(), start, length, false).status == NtStatus::SUCCESS
 }

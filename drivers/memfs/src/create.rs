@@ -504,6 +504,7 @@ fn existing<'a>(
         _ => FILE_OPENED,
     };
     node.temporary.store(attributes & FILE_ATTRIBUTE_TEMPORARY != 0, Ordering::Relaxed);
+    node.recall_sparse(attributes);
     node.forget();
     node.refresh()?;
     Ok((Arc::clone(node), information, request.granted(granted)))
@@ -545,6 +546,7 @@ fn make<'a>(
 }
 
 fn overwrite(node: &Node, request: &Request<'_>, eas: Vec<Attribute>) -> NtResult<()> {
+    let sparse = node.object.meta()?.attributes & FILE_ATTRIBUTE_SPARSE_FILE != 0;
     {
         // What the cache holds of the old data never reaches the medium (NT-CC-77).
         let _main = node.main.exclusive()?;
@@ -559,6 +561,9 @@ fn overwrite(node: &Node, request: &Request<'_>, eas: Vec<Attribute>) -> NtResul
     node.temporary.store(attributes & FILE_ATTRIBUTE_TEMPORARY != 0, Ordering::Relaxed);
     node.object.set_eas(eas, true)?;
     let created = (request.disposition == FILE_SUPERSEDE).then(|| nt_ke::current().kernel.clock.system_time());
+    if sparse {
+        node.object.mark_sparse(false)?; // NT-SPA-04
+    }
     node.object.change(&Change { attributes: Some(attributes), created, ..Change::default() })?; // NT-QRY-20
     node.object.modified(false)
 }

@@ -62,8 +62,9 @@ pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         class::ALTERNATE_NAME => return volinfo::text(out, 4, 0, &shorts::alternate(volume, &open)?),
         class::STREAM => return crate::stream::list(volume, &open, out),
         class::COMPRESSION => {
-            // NT-QRY-29: the file's size, and no compression.
-            out.store::<u64>(0, sizes(node).1).map_err(bad)?;
+            // NT-QRY-29: the file's size, of a sparse one what is allocated (NT-SPA-13), and no compression.
+            let (allocation, eof) = sizes(node);
+            out.store::<u64>(0, if node.sparse.load(Ordering::Relaxed) { allocation } else { eof }).map_err(bad)?;
             out.store::<u64>(8, 0).map_err(bad)?;
             16
         }
@@ -336,13 +337,13 @@ fn set_end(file: Foreign<FILE_OBJECT>, node: &Node, end: i64, advance: bool) -> 
         }
         let shorter = end < data.eof;
         sections::may_cut(node, shorter, end)?;
-        data.grow(end)?;
+        data.extend(end)?;
         data.content.set_length(end)?;
+        data.eof = end;
         if shorter {
             data.valid = data.valid.min(end);
             data.allocate(end)?;
         }
-        data.eof = end;
         node.publish(&data);
         drop(data);
         node.tell_cache();

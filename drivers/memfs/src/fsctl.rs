@@ -1,14 +1,14 @@
-//! IRP_MJ_FILE_SYSTEM_CONTROL: reparse points, zeroed and allocated ranges, purge-failure mode.
+//! IRP_MJ_FILE_SYSTEM_CONTROL: reparse points, sparse files, purge-failure mode.
 //!
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the tree. Source: FSCTL_SET_REPARSE_POINT and kin; rules
 //! NT-REP. Every other code is INVALID_DEVICE_REQUEST (TW-06); those about oplocks are `oplock`'s.
 
 use crate::fileinfo::bad;
-use crate::node::{Node, Volume, open_of};
-use crate::{dasd, reparse, zero};
+use crate::node::{Node, Open, Volume, open_of};
+use crate::{dasd, reparse, sparse};
 use nt_abi::io::{
     FILE_OBJECT, FO_FILE_MODIFIED, FSCTL_DELETE_REPARSE_POINT, FSCTL_GET_REPARSE_POINT, FSCTL_QUERY_ALLOCATED_RANGES,
-    FSCTL_SET_REPARSE_POINT, FSCTL_SET_REPARSE_POINT_EX, FSCTL_SET_ZERO_DATA, IO_STACK_LOCATION, IRP,
+    FSCTL_SET_REPARSE_POINT, FSCTL_SET_REPARSE_POINT_EX, FSCTL_SET_SPARSE, FSCTL_SET_ZERO_DATA, IO_STACK_LOCATION, IRP,
 };
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
@@ -43,12 +43,18 @@ pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         FSCTL_SET_REPARSE_POINT => reparse::set(volume, &open, region.sub(0, input), irp.from_user()),
         FSCTL_GET_REPARSE_POINT => reparse::get(&open, region.sub(0, output)),
         FSCTL_DELETE_REPARSE_POINT => reparse::delete(volume, &open, region.sub(0, input)),
+        FSCTL_SET_SPARSE => {
+            // Without a buffer it is as TRUE.
+            let sparse = input == 0 || region.load::<u8>(0).map_err(bad)? != 0;
+            sparse::set(volume, &open, sparse)?;
+            Ok(IoStatus::new(NtStatus::SUCCESS, 0))
+        }
         FSCTL_SET_ZERO_DATA => {
             if input < 16 {
                 return NtStatus::INVALID_PARAMETER.fail();
             }
             let (start, beyond) = (region.load::<i64>(0).map_err(bad)?, region.load::<i64>(8).map_err(bad)?);
-            zero::set_zero_data(&open.node, start, beyond)?;
+            open.keeping_times(|| sparse::set_zero_data(file, &open.node, start, beyond))?;
             file.or32(FILE_OBJECT::Flags, FO_FILE_MODIFIED);
             Ok(IoStatus::new(NtStatus::SUCCESS, 0))
         }
@@ -61,7 +67,7 @@ pub(crate) fn control(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             }
             set_purge_failure_mode(&open.node, region.load::<u32>(0).map_err(bad)?)
         }
-        FSCTL_QUERY_ALLOCATED_RANGES => allocated_ranges(&open.node, irp, input, output),
+        FSCTL_QUERY_ALLOCATED_RANGES => allocated_ranges(&open, irp, input, output),
         _ => NtStatus::INVALID_DEVICE_REQUEST.fail(),
     }
 }
@@ -96,19 +102,27 @@ fn input_of(irp: &OwnedIrp, length: usize) -> NtResult<Region> {
     Ok(region)
 }
 
-fn allocated_ranges(node: &Node, irp: &OwnedIrp, input: usize, output: usize) -> NtResult<IoStatus> {
-    if input < 16 {
+fn allocated_ranges(open: &Open, irp: &OwnedIrp, input: usize, output: usize) -> NtResult<IoStatus> {
+    const RANGE: usize = 16;
+    if input < RANGE {
         return NtStatus::INVALID_PARAMETER.fail();
     }
     let asked = input_of(irp, input)?;
     let (start, length) = (asked.load::<i64>(0).map_err(bad)?, asked.load::<i64>(8).map_err(bad)?);
-    let Some((start, length)) = zero::allocated_range(node, start, length)? else {
-        return Ok(IoStatus::new(NtStatus::SUCCESS, 0));
-    };
-    if output < 16 {
-        return NtStatus::BUFFER_TOO_SMALL.fail();
-    }
     let out = output_of(irp, output)?;
-    out.store::<i64>(0, start as i64).and_then(|()| out.store::<i64>(8, length as i64)).map_err(bad)?;
-    Ok(IoStatus::new(NtStatus::SUCCESS, 16))
+    let (mut used, mut more) = (0, false);
+    sparse::allocated_ranges(&open.node, start, length, |from, to| {
+        more = used + RANGE > output;
+        if !more {
+            out.store::<u64>(used, from).and_then(|()| out.store::<u64>(used + 8, to - from)).map_err(bad)?;
+            used += RANGE;
+        }
+        Ok(!more)
+    })?;
+    let status = match (more, used) {
+        (true, 0) => return NtStatus::BUFFER_TOO_SMALL.fail(),
+        (true, _) => NtStatus::BUFFER_OVERFLOW,
+        (false, _) => NtStatus::SUCCESS,
+    };
+    Ok(IoStatus::new(status, used as u64))
 }

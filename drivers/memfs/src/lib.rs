@@ -35,11 +35,11 @@ mod reparse;
 mod sections;
 mod security;
 mod shorts;
+mod sparse;
 mod straight;
 mod stream;
 mod volinfo;
 mod write;
-mod zero;
 
 use crate::deferred::Until;
 use nt_abi::io::{

@@ -32,8 +32,9 @@ pub(crate) fn tell(node: &Node) {
         node.header().set(FSRTL_ADVANCED_FCB_HEADER::IsFastIoPossible, FastIoIsNotPossible);
         return;
     }
-    let possible = match (node.is_directory(), filelock::any(node.lock()) || node.freezers.load(Ordering::Relaxed) != 0)
-    {
+    let asks =
+        filelock::any(node.lock()) || node.freezers.load(Ordering::Relaxed) != 0 || node.sparse.load(Ordering::Relaxed);
+    let possible = match (node.is_directory(), asks) {
         (true, _) => FastIoIsNotPossible,
         (false, true) => FastIoIsQuestionable,
         (false, false) => FastIoIsPossible,

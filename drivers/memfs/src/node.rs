@@ -82,6 +82,8 @@ pub(crate) struct Data {
     pub(crate) eof: u64,
     pub(crate) valid: u64,
     pub(crate) allocation: u64,
+    /// Not all before its end need be allocated (NT-SPA). A file of the host that ever lacked some stays so.
+    pub(crate) sparse: bool,
 }
 
 /// Who has the file open, by what they ask and allow (NT-A-13).
@@ -108,6 +110,8 @@ pub(crate) struct Node {
     pub(crate) ea_changes: AtomicU32,
     /// Opens that froze a time: the fast path asks them.
     pub(crate) freezers: AtomicU32,
+    /// It is sparse: the fast path asks for room first.
+    pub(crate) sparse: AtomicBool,
     /// It had FILE_ATTRIBUTE_TEMPORARY when it was last opened.
     pub(crate) temporary: AtomicBool,
     /// How often purge-failure mode was set and not taken back (NT-N-07).
@@ -268,7 +272,8 @@ impl Node {
         let (named, slot) = stream.unzip();
         contexts::setup(header, Some(slot.unwrap_or(fcb.at(FCB::FileContexts))));
         header.set(FSRTL_ADVANCED_FCB_HEADER::Version, FSRTL_FCB_HEADER_V2);
-        let data = Data { content, eof: sizes.eof, valid: sizes.eof, allocation: sizes.allocation };
+        let Sizes { eof, allocation } = sizes;
+        let data = Data { content, eof, valid: eof, allocation, sparse: sizes.lack_room() };
         let node = Self {
             object,
             main: Main::default(),
@@ -277,6 +282,7 @@ impl Node {
             marked: AtomicU32::new(0),
             ea_changes: AtomicU32::new(0),
             freezers: AtomicU32::new(0),
+            sparse: AtomicBool::new(false),
             temporary: AtomicBool::new(false),
             purge_failures: AtomicU32::new(0),
             sharing: Mutex::new(Sharing::default()),
@@ -284,9 +290,9 @@ impl Node {
             named,
             streamed: AtomicBool::new(false),
         };
-        node.publish(&node.data.read());
         filelock::initialize(node.lock(), None, None);
         oplock::initialize(node.oplock());
+        node.publish(&node.data.read());
         Ok(Arc::new(node))
     }
 
@@ -340,10 +346,14 @@ impl Node {
     /// Shows the sizes in the FCB header, where filters and the I/O manager look.
     pub(crate) fn publish(&self, data: &Data) {
         let header = self.fcb.at(FCB::Header);
-        // A sparse file of the host has less; here it must cover the file.
+        // A sparse file has less; here it must cover the file.
         header.set(FSRTL_ADVANCED_FCB_HEADER::AllocationSize, data.allocation.max(data.eof) as i64);
         header.set(FSRTL_ADVANCED_FCB_HEADER::FileSize, data.eof as i64);
         header.set(FSRTL_ADVANCED_FCB_HEADER::ValidDataLength, data.valid as i64);
+        if self.sparse.load(Ordering::Relaxed) != data.sparse {
+            self.sparse.store(data.sparse, Ordering::Relaxed);
+            crate::lock::tell(self);
+        }
     }
 
     /// Drops all bytes and their room; the caller holds `main`, and tells the cache (NT-CC-77).
@@ -353,6 +363,7 @@ impl Node {
         data.eof = 0;
         data.valid = 0;
         data.allocate(0)?;
+        data.set_sparse(false)?;
         self.publish(&data);
         Ok(())
     }
@@ -403,21 +414,39 @@ impl Data {
             }
             self.eof = sizes.eof;
             self.allocation = sizes.allocation;
+            self.sparse |= sizes.lack_room();
         }
         Ok(())
     }
 
-    /// Makes room up to `end`, DISK_FULL past the volume's size (NT-S-05).
-    pub(crate) fn grow(&mut self, end: u64) -> NtResult<()> {
-        if end > self.allocation {
-            self.allocation = self.content.grow(end)?;
+    /// Makes room for a write of `[start, end)`, DISK_FULL past the volume's size (NT-S-05, NT-SPA-14).
+    pub(crate) fn make_room(&mut self, start: u64, end: u64) -> NtResult<()> {
+        if self.sparse || end > self.allocation {
+            self.allocation = self.allocation.max(self.content.room(start, end)?);
         }
         Ok(())
+    }
+
+    /// Can the cache bring `[start, end)`, inside the file, without more room than there is?
+    pub(crate) fn has_room(&self, start: u64, end: u64) -> NtResult<bool> {
+        if self.sparse { self.content.has_room(start, end) } else { Ok(true) }
+    }
+
+    /// Makes room for a new length; a sparse file needs none (NT-SPA-13).
+    pub(crate) fn extend(&mut self, end: u64) -> NtResult<()> {
+        if self.sparse { Ok(()) } else { self.make_room(end, end) }
     }
 
     /// Sets what is allocated, DISK_FULL past the volume's size (NT-S-05).
     pub(crate) fn allocate(&mut self, allocation: u64) -> NtResult<()> {
-        self.allocation = self.content.allocate(allocation)?;
+        self.allocation = self.content.allocate(allocation, self.eof)?;
+        Ok(())
+    }
+
+    /// Makes it sparse, or fills its holes (NT-SPA-01, NT-SPA-02).
+    pub(crate) fn set_sparse(&mut self, sparse: bool) -> NtResult<()> {
+        self.allocation = self.content.set_sparse(sparse, self.eof)?;
+        self.sparse = sparse;
         Ok(())
     }
 }

@@ -168,7 +168,7 @@ impl Cached<'_> {
         data.refresh()?;
         let (start, end) = place(&data, self.offset, length, may)?;
         let eof = data.eof;
-        data.grow(end)?;
+        data.make_room(start, end)?;
         if let Err(error) = data.content.write(start, self.from) {
             rule!(NT_B_03);
             // The file must not grow by what the host took of it.

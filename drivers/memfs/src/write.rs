@@ -252,7 +252,7 @@ fn write_noncached(
     cached::make_way(node, start, length)?;
     let (eof, written) = {
         let mut data = node.data.write();
-        data.grow(end)?;
+        data.make_room(start, end)?;
         let eof = data.eof;
         data.eof = eof.max(end);
         node.publish(&data);
@@ -351,6 +351,7 @@ fn write_paging(node: &Node, offset: i64, from: Region, mapped: bool) -> NtResul
         rule!(NT_CC_37);
         return NtStatus::FILE_LOCK_CONFLICT.fail(); // a view's stores move the valid data, and only its own writer does
     }
+    data.make_room(start, start + length)?; // a view's stores have none yet in a hole (NT-SPA-19)
     data.content.reserve(start, length as usize)?;
     let bytes = from.sub(0, length as usize);
     if !mapped && node.is_dated() && !is_nested_in_write(node) {
@@ -409,7 +410,7 @@ fn fast_write_slowly(call: &FastCall, straight: bool) -> Option<IoStatus> {
     }
     let (valid, eof, allocation) = {
         let data = open.node.data.read();
-        (data.valid, data.eof, data.allocation)
+        (data.valid, data.eof, data.allocation.max(data.eof))
     };
     let start = if call.offset == APPEND { eof } else { call.offset as u64 };
     if start > valid.saturating_add(0x2000) || start.checked_add(call.length.into())? > allocation {

@@ -23,6 +23,10 @@ fn holds(operations: u64, volume: VolumeSpec, policy: AsyncPolicy) {
         ("read", NtStatus::FILE_LOCK_CONFLICT),
         ("rename", NtStatus::SUCCESS),
         ("rename", NtStatus::OBJECT_NAME_COLLISION),
+        ("sparse", NtStatus::SUCCESS),
+        ("zero", NtStatus::SUCCESS),
+        ("zero", NtStatus::FILE_LOCK_CONFLICT),
+        ("ranges", NtStatus::SUCCESS),
         ("lock", NtStatus::PENDING),
         ("lock", NtStatus::LOCK_NOT_GRANTED),
         ("unlock", NtStatus::SUCCESS),
@@ -64,7 +68,7 @@ fn a_seed_gives_the_same_operations_again_and_every_kind_of_them() {
         .flat_map(|episode| model::operations(model::episode_seed(seed, episode)))
         .map(|op| format!("{op:?}").split(' ').next().unwrap_or("").to_owned())
         .collect();
-    assert_eq!(kinds.len(), 12, "{kinds:?}");
+    assert_eq!(kinds.len(), 15, "{kinds:?}");
 }
 
 #[test]

@@ -9,8 +9,10 @@ use super::host::{Host, call};
 use super::status::{self, error};
 use crate::backing::{Attribute, Change, Meta};
 use crate::security::Security;
+use crate::sparse::UNIT;
 use nt_abi::io::{
     FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_REPARSE_POINT,
+    FILE_ATTRIBUTE_SPARSE_FILE,
 };
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::hostfile::{self, HostTime};
@@ -25,7 +27,7 @@ const CASE: &[u8] = b"user.ntio.case";
 const SECURITY: &[u8] = b"user.ntio.security";
 const OTHERS: &[u8] = b"user.ntio.ea.";
 /// Attributes that are kept for a file.
-const KEPT: u32 = 0x31A7 & !FILE_ATTRIBUTE_DIRECTORY & !FILE_ATTRIBUTE_NORMAL;
+const KEPT: u32 = 0x33A7 & !FILE_ATTRIBUTE_DIRECTORY & !FILE_ATTRIBUTE_NORMAL;
 /// 100 ns units between 1601 and 1970.
 const EPOCH: i64 = nt_ke::clock::UNIX_EPOCH_AS_FILETIME;
 const UID: &[u8] = b"$LXUID";
@@ -137,6 +139,10 @@ pub(super) fn meta(stat: &Statx, spot: &Spot) -> NtResult<Meta> {
     let kind = kind(stat);
     let record = record(kind, spot)?;
     let bits = match kind {
+        // Whoever made the hole: one that is too small to tell from how the host counts is not looked at (NT-SPA-09).
+        FileType::RegularFile if stat.stx_size.saturating_sub(stat.stx_blocks * 512) >= UNIT => {
+            FILE_ATTRIBUTE_SPARSE_FILE
+        }
         FileType::RegularFile => 0,
         FileType::Directory => FILE_ATTRIBUTE_DIRECTORY,
         _ => FILE_ATTRIBUTE_REPARSE_POINT,
@@ -152,6 +158,11 @@ pub(super) fn meta(stat: &Statx, spot: &Spot) -> NtResult<Meta> {
         attributes: record.attributes | bits,
         secured: record.secured,
     })
+}
+
+/// Does a file show that it is sparse?
+pub(super) fn is_sparse(host: &Host) -> NtResult<bool> {
+    Ok(meta(&host.stat()?, &Spot::open(host))?.attributes & FILE_ATTRIBUTE_SPARSE_FILE != 0)
 }
 
 /// Does a directory mind case?
@@ -179,16 +190,29 @@ pub(super) fn set_minds_case(host: &Host, minds: bool) -> NtResult<()> {
 
 /// Keeps attributes and creation time where they differ from what the host would show.
 pub(super) fn keep(host: &Host, attributes: Option<u32>, created: Option<i64>) -> NtResult<()> {
-    let (kind, spot) = (host.kind(), Spot::open(host));
+    rewrite(host, |old| {
+        let sparse = old.attributes & FILE_ATTRIBUTE_SPARSE_FILE;
+        Record {
+            attributes: attributes.map_or(old.attributes, |set| set & KEPT & !FILE_ATTRIBUTE_SPARSE_FILE | sparse),
+            created: created.unwrap_or(old.created),
+            secured: old.secured,
+        }
+    })
+}
+
+/// Keeps that a file was made sparse, or no longer.
+pub(super) fn mark_sparse(host: &Host, sparse: bool) -> NtResult<()> {
+    let bit = if sparse { FILE_ATTRIBUTE_SPARSE_FILE } else { 0 };
+    rewrite(host, |old| Record { attributes: old.attributes & !FILE_ATTRIBUTE_SPARSE_FILE | bit, ..old })
+}
+
+fn rewrite(host: &Host, new: impl FnOnce(Record) -> Record) -> NtResult<()> {
+    let kind = host.kind();
     if !has_room(kind) {
         return Ok(());
     }
-    let old = record(kind, &spot)?;
-    let new = Record {
-        attributes: attributes.map_or(old.attributes, |attributes| attributes & KEPT),
-        created: created.unwrap_or(old.created),
-        secured: old.secured,
-    };
+    let old = record(kind, &Spot::open(host))?;
+    let new = new(old);
     if new == old { Ok(()) } else { store(host, new) }
 }
 

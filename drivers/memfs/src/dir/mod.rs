@@ -19,10 +19,12 @@ mod streams;
 
 use crate::backing::{Backing, Space};
 use crate::node::Node;
+use crate::sparse::UNIT;
 use host::{Host, call};
 use nt_abi::NtResult;
 use nt_ke::Mutex;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, FallocateFlags, Mode, OFlags};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,6 +61,15 @@ impl Shared {
 pub(crate) struct Dir {
     host: Arc<Host>,
     root: Arc<Node>,
+    keeps_holes: bool,
+}
+
+/// Does the host give back the room of a hole here? Tried on a file without a name; where there can be none, it is taken to.
+fn keeps_holes(directory: &OwnedFd) -> bool {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let Ok(file) = call(|| rustix::fs::openat(directory, c".", flags, Mode::RUSR | Mode::WUSR)) else { return true };
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    call(|| rustix::fs::ftruncate(&file, UNIT)).is_ok() && call(|| rustix::fs::fallocate(&file, hole, 0, UNIT)).is_ok()
 }
 
 impl Dir {
@@ -79,7 +90,8 @@ impl Dir {
         });
         let host = Host::new(&shared, fd, host::Access::Read, &stat);
         let root = object::node(&host, &stat)?;
-        Ok(Self { host, root })
+        let keeps_holes = keeps_holes(&host.base());
+        Ok(Self { host, root, keeps_holes })
     }
 }
 
@@ -91,6 +103,9 @@ impl Backing for Dir {
         let there = call(|| rustix::fs::fstatvfs(self.host.base())).map_err(status::error)?;
         let unit = there.f_frsize;
         Ok(Space { total: there.f_blocks * unit, free: there.f_bfree * unit, available: there.f_bavail * unit })
+    }
+    fn keeps_holes(&self) -> bool {
+        self.keeps_holes
     }
     fn sync(&self) -> NtResult<()> {
         call(|| rustix::fs::syncfs(self.host.base())).map_err(status::error)

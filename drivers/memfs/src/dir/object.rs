@@ -89,6 +89,9 @@ impl Object for DirObject {
     fn change(&self, change: &Change) -> NtResult<()> {
         attributes::change(&self.0, change)
     }
+    fn mark_sparse(&self, sparse: bool) -> NtResult<()> {
+        attributes::mark_sparse(&self.0, sparse)
+    }
     fn modified(&self, late: bool) -> NtResult<()> {
         // The host dates its files itself, but not what it does not have yet.
         if late {

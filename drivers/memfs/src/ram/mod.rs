@@ -4,6 +4,7 @@
 //! Locks: a directory's children, a file's metadata; each innermost. A name keeps its node alive, so a file's space goes
 //! back when its last name and its last open are gone.
 
+mod runs;
 mod store;
 mod streams;
 
@@ -11,10 +12,12 @@ use crate::SECTOR;
 use crate::backing::{Attribute, Backing, Change, Content, Directory, Entry, Meta, New, Object, Sizes, Space, Streams};
 use crate::node::{Node, Units, now, upcase};
 use crate::security::Security;
-use nt_abi::io::{FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_REPARSE_POINT};
+use crate::sparse::UNIT;
+use nt_abi::io::{FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_REPARSE_POINT, FILE_ATTRIBUTE_SPARSE_FILE};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
 use nt_ke::{Kernel, Mutex, RwLock};
+use runs::Runs;
 use rustix::rand::GetRandomFlags;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -61,7 +64,10 @@ struct RamObject {
 /// The bytes of a file, and its part of the volume.
 struct RamContent {
     store: Store,
+    /// What of the volume's room it takes.
     allocation: u64,
+    /// The units that a sparse stream has: those that take room. Of any other it is all.
+    units: Option<Box<Runs>>,
     shared: Arc<Shared>,
 }
 
@@ -98,7 +104,7 @@ fn node(shared: &Arc<Shared>, id: u64, new: New) -> NtResult<Arc<Node>> {
         minds_case: AtomicBool::new(false),
         shared: Arc::clone(shared),
     };
-    let content = RamContent { store: Store::default(), allocation: 0, shared: Arc::clone(shared) };
+    let content = RamContent::new(shared);
     Node::new(Box::new(object), Box::new(content), Sizes::default())
 }
 
@@ -115,6 +121,9 @@ impl Backing for Ram {
     }
     fn sync(&self) -> NtResult<()> {
         Ok(())
+    }
+    fn keeps_holes(&self) -> bool {
+        true
     }
     fn sectors(&self) -> Option<u64> {
         Some(self.shared.size / u64::from(SECTOR) * u64::from(SECTOR))
@@ -170,12 +179,21 @@ impl Object for RamObject {
         meta.accessed = change.accessed.unwrap_or(meta.accessed);
         meta.written = change.written.unwrap_or(meta.written);
         meta.changed = change.changed.unwrap_or(now);
-        meta.attributes = change.attributes.unwrap_or(meta.attributes);
+        let kept = meta.attributes & FILE_ATTRIBUTE_SPARSE_FILE;
+        meta.attributes = change.attributes.map_or(meta.attributes, |set| set & !FILE_ATTRIBUTE_SPARSE_FILE | kept);
         Ok(())
     }
     fn modified(&self, _late: bool) -> NtResult<()> {
         self.touch();
         self.inner.lock().meta.attributes |= FILE_ATTRIBUTE_ARCHIVE;
+        Ok(())
+    }
+    fn mark_sparse(&self, sparse: bool) -> NtResult<()> {
+        let now = self.now();
+        let meta = &mut self.inner.lock().meta;
+        let bit = if sparse { FILE_ATTRIBUTE_SPARSE_FILE } else { 0 };
+        meta.attributes = meta.attributes & !FILE_ATTRIBUTE_SPARSE_FILE | bit;
+        meta.changed = now;
         Ok(())
     }
     fn eas(&self) -> NtResult<Vec<Attribute>> {
@@ -353,10 +371,66 @@ fn inside(top: &Arc<Node>, below: &Arc<Node>) -> bool {
     children.values().filter(|child| child.is_directory()).any(|child| inside(child, below))
 }
 
+/// The longest sparse stream: NTFS' longest file with clusters of 4 KiB. Any other ends where the volume does.
+const LONGEST: u64 = (1 << 44) - UNIT;
+
+/// The units that `[start, end)` touches.
+fn touched(start: u64, end: u64) -> (u64, u64) {
+    (start / UNIT, end.div_ceil(UNIT))
+}
+
+impl RamContent {
+    fn new(shared: &Arc<Shared>) -> Self {
+        Self { store: Store::default(), allocation: 0, units: None, shared: Arc::clone(shared) }
+    }
+
+    /// Takes room of the volume, or gives it back; DISK_FULL when there is not so much.
+    fn take(&mut self, allocation: u64) -> NtResult<u64> {
+        let used = &self.shared.used;
+        if allocation > self.allocation {
+            let more = allocation - self.allocation;
+            let before = used.fetch_add(more, Ordering::Relaxed);
+            if before.checked_add(more).is_none_or(|after| after > self.shared.size) {
+                used.fetch_sub(more, Ordering::Relaxed);
+                return NtStatus::DISK_FULL.fail();
+            }
+        } else {
+            used.fetch_sub(self.allocation - allocation, Ordering::Relaxed);
+        }
+        self.allocation = allocation;
+        Ok(allocation)
+    }
+
+    /// Gives the sparse stream units `[from, to)`.
+    fn add(&mut self, from: u64, to: u64) -> NtResult<u64> {
+        let Some(units) = &self.units else { return Ok(self.allocation) };
+        let (here, lacking) = (units.count(), units.lacking(from, to));
+        let allocation = here.checked_add(lacking).and_then(|count| count.checked_mul(UNIT));
+        let allocation = self.take(allocation.ok_or(NtStatus::DISK_FULL.error())?)?;
+        if let Some(units) = &mut self.units {
+            units.insert(from, to);
+        }
+        Ok(allocation)
+    }
+
+    /// Takes units `[from, to)` away from the sparse stream.
+    fn drop_units(&mut self, from: u64, to: u64) -> NtResult<u64> {
+        let Some(units) = self.units.as_mut().filter(|_| from < to) else { return Ok(self.allocation) };
+        units.remove(from, to);
+        let left = units.count() * UNIT;
+        self.store.free(from, to);
+        self.take(left)
+    }
+}
+
 impl Content for RamContent {
     fn holds(&self, start: u64, length: usize) -> bool {
-        // A hole inside the file has no memory yet: filling it changes the store.
+        // A hole inside the file has no memory yet: filling it changes the store. What has memory has a unit.
         self.store.holds(start, length)
+    }
+    fn has_room(&self, start: u64, end: u64) -> NtResult<bool> {
+        let (from, to) = touched(start, end);
+        Ok(self.units.as_ref().is_none_or(|units| units.hold(from, to)))
     }
     fn reserve(&mut self, start: u64, length: usize) -> NtResult<()> {
         self.store.reserve(start, length)
@@ -373,27 +447,58 @@ impl Content for RamContent {
         Ok(())
     }
     fn set_length(&mut self, end: u64) -> NtResult<()> {
+        if self.units.is_some() && end > LONGEST {
+            return NtStatus::DISK_FULL.fail(); // NT-SPA-13
+        }
         self.store.truncate(end);
         Ok(())
     }
-    fn grow(&mut self, end: u64) -> NtResult<u64> {
-        self.allocate(end)
-    }
-    fn allocate(&mut self, allocation: u64) -> NtResult<u64> {
-        let rounded = allocation.checked_next_multiple_of(4096).ok_or(NtStatus::DISK_FULL.error())?;
-        let used = &self.shared.used;
-        if rounded > self.allocation {
-            let more = rounded - self.allocation;
-            let before = used.fetch_add(more, Ordering::Relaxed);
-            if before.checked_add(more).is_none_or(|after| after > self.shared.size) {
-                used.fetch_sub(more, Ordering::Relaxed);
-                return NtStatus::DISK_FULL.fail();
+    fn room(&mut self, start: u64, end: u64) -> NtResult<u64> {
+        match self.units {
+            None => self.allocate(end, end),
+            Some(_) if end > LONGEST => NtStatus::DISK_FULL.fail(),
+            Some(_) => {
+                let (from, to) = touched(start, end);
+                self.add(from, to)
             }
-        } else {
-            used.fetch_sub(self.allocation - rounded, Ordering::Relaxed);
         }
-        self.allocation = rounded;
-        Ok(rounded)
+    }
+    fn allocate(&mut self, allocation: u64, eof: u64) -> NtResult<u64> {
+        if self.units.is_none() {
+            let rounded = allocation.checked_next_multiple_of(4096).ok_or(NtStatus::DISK_FULL.error())?;
+            return self.take(rounded);
+        }
+        // NT-SPA-16: holes stay; room past the end is kept, or given up.
+        let (from, to) = touched(eof.next_multiple_of(UNIT), allocation.max(eof));
+        self.drop_units(from.max(to), u64::MAX)?;
+        self.add(from, to)
+    }
+    fn set_sparse(&mut self, sparse: bool, eof: u64) -> NtResult<u64> {
+        match (&self.units, sparse) {
+            (None, true) => {
+                let mut units = Runs::default();
+                units.insert(0, self.allocation.div_ceil(UNIT));
+                self.take(units.count() * UNIT)?;
+                self.units = Some(Box::new(units));
+            }
+            (Some(units), false) => {
+                let end = (units.end() * UNIT).max(eof);
+                self.take(end.checked_next_multiple_of(4096).ok_or(NtStatus::DISK_FULL.error())?)?;
+                self.units = None;
+            }
+            _ => {}
+        }
+        Ok(self.allocation)
+    }
+    fn punch(&mut self, start: u64, end: u64, eof: u64) -> NtResult<u64> {
+        self.store.zero(start, end);
+        let to = if end >= eof { end.div_ceil(UNIT) } else { end / UNIT };
+        self.drop_units(start.div_ceil(UNIT), to)
+    }
+    fn allocated(&self, start: u64, end: u64) -> NtResult<Option<(u64, u64)>> {
+        let Some(units) = &self.units else { return Ok(Some((start, end))) };
+        let (from, to) = touched(start, end);
+        Ok(units.next(from, to).map(|(from, to)| ((from * UNIT).max(start), (to * UNIT).min(end))))
     }
     fn outside(&self) -> NtResult<Option<Sizes>> {
         Ok(None)

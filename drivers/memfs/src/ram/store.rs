@@ -1,14 +1,16 @@
 //! The bytes of one file: chunks of pool memory, reached by guarded copies only.
 //!
 //! Room: drivers/memfs. Locks: the caller holds the node's data lock.
-//! The first chunk grows by doubling so that a small file is small; later chunks have full size. A missing chunk is a
-//! hole and reads as zero (NT-R-06). Bytes between end of file and a chunk's end are always zero.
+//! The first chunk grows by doubling so that a small file is small; later chunks have full size. A missing chunk reads as
+//! zero (NT-R-06). Bytes between end of file and a chunk's end are always zero.
 
 use nt_abi::{Bytes, NtResult, NtStatus};
 use nt_cell::{Fault, Foreign, Region};
 use nt_ex::pool;
+use std::collections::BTreeMap;
 
-const CHUNK: usize = 64 << 10;
+/// A chunk is as long as a unit of a sparse stream: what is freed is whole chunks.
+const CHUNK: usize = crate::sparse::UNIT as usize;
 const SMALLEST: usize = 256;
 
 #[derive(Clone, Copy)]
@@ -20,7 +22,8 @@ struct Chunk {
 /// A file's data.
 #[derive(Default)]
 pub(crate) struct Store {
-    chunks: Vec<Option<Chunk>>,
+    /// By number; those of a stream that is full of holes may lie far apart.
+    chunks: BTreeMap<u64, Chunk>,
 }
 
 impl Chunk {
@@ -40,24 +43,20 @@ impl Store {
             return Ok(());
         }
         let end = start + length as u64;
-        let last = usize::try_from((end - 1) / CHUNK as u64).map_err(|_| NtStatus::DISK_FULL.error())?;
-        if self.chunks.len() <= last {
-            self.chunks.resize(last + 1, None);
-        }
-        let first = (start / CHUNK as u64) as usize;
+        let (first, last) = (start / CHUNK as u64, (end - 1) / CHUNK as u64);
         for index in first..=last {
-            let within = (end - index as u64 * CHUNK as u64).min(CHUNK as u64) as usize;
+            let within = (end - index * CHUNK as u64).min(CHUNK as u64) as usize;
             let needed = if index == 0 && last == 0 { within.next_power_of_two().max(SMALLEST) } else { CHUNK };
-            match self.chunks[index] {
-                Some(chunk) if chunk.size >= needed => {}
-                Some(old) => {
-                    let new = Chunk::new(needed)?;
-                    let copied = new.region().sub(0, old.size).copy_from(old.region());
-                    pool::free(old.block);
-                    self.chunks[index] = Some(new);
-                    copied.map_err(|_| NtStatus::UNSUCCESSFUL.error())?;
-                }
-                None => self.chunks[index] = Some(Chunk::new(needed)?),
+            let old = self.chunks.get(&index).copied();
+            if old.is_some_and(|chunk| chunk.size >= needed) {
+                continue;
+            }
+            let new = Chunk::new(needed)?;
+            self.chunks.insert(index, new);
+            if let Some(old) = old {
+                let copied = new.region().sub(0, old.size).copy_from(old.region());
+                pool::free(old.block);
+                copied.map_err(|_| NtStatus::UNSUCCESSFUL.error())?;
             }
         }
         Ok(())
@@ -70,9 +69,8 @@ impl Store {
                 return None;
             }
             let at = start + done as u64;
-            let index = (at / CHUNK as u64) as usize;
             let offset = (at % CHUNK as u64) as usize;
-            let chunk = self.chunks.get(index).copied().flatten();
+            let chunk = self.chunks.get(&(at / CHUNK as u64));
             let room = CHUNK - offset;
             let size = (length - done).min(room);
             let piece = match chunk {
@@ -115,22 +113,30 @@ impl Store {
 
     /// Zeroes `[start, end)` where memory exists.
     pub(crate) fn zero(&self, start: u64, end: u64) {
-        for (_, _, piece) in self.pieces(start, usize::try_from(end.saturating_sub(start)).unwrap_or(0)) {
-            if let Some(piece) = piece {
-                let _own_memory = piece.fill(0);
-            }
+        if start >= end {
+            return;
+        }
+        for (&index, chunk) in self.chunks.range(start / CHUNK as u64..=(end - 1) / CHUNK as u64) {
+            let first = index * CHUNK as u64;
+            let inside = |at: u64| (at.max(first) - first).min(chunk.size as u64) as usize;
+            let (from, to) = (inside(start), inside(end));
+            let _own_memory = chunk.region().sub(from, to - from).fill(0);
+        }
+    }
+
+    /// Gives back the memory of the chunks `[from, to)`.
+    pub(crate) fn free(&mut self, from: u64, to: u64) {
+        while let Some((&index, &chunk)) = self.chunks.range(from..to).next() {
+            self.chunks.remove(&index);
+            pool::free(chunk.block);
         }
     }
 
     /// Drops what lies at and past `end`, and zeroes the rest of the last chunk.
     pub(crate) fn truncate(&mut self, end: u64) {
-        let keep = usize::try_from(end.div_ceil(CHUNK as u64)).unwrap_or(usize::MAX);
-        while self.chunks.len() > keep {
-            if let Some(Some(chunk)) = self.chunks.pop() {
-                pool::free(chunk.block);
-            }
-        }
-        self.zero(end, self.chunks.len() as u64 * CHUNK as u64);
+        let keep = end.div_ceil(CHUNK as u64);
+        self.free(keep, u64::MAX);
+        self.zero(end, keep * CHUNK as u64);
     }
 }
 

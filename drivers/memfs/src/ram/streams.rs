@@ -50,7 +50,7 @@ impl Streams for RamObject {
         Ok(found.cloned())
     }
     fn make_stream(&self, file: &Arc<Node>, name: &[u16]) -> NtResult<Arc<Node>> {
-        let content = RamContent { store: super::Store::default(), allocation: 0, shared: Arc::clone(&self.shared) };
+        let content = RamContent::new(&self.shared);
         let stream = Node::new_stream(file, name, InMemory, Box::new(content), Sizes::default())?;
         self.inner.lock().streams.push(Arc::clone(&stream));
         Ok(stream)

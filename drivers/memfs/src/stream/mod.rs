@@ -169,6 +169,9 @@ impl<K: Kept> Object for StreamObject<K> {
         let attributes = change.attributes.map(|attributes| attributes | directory);
         file.object.change(&Change { attributes, ..*change })
     }
+    fn mark_sparse(&self, sparse: bool) -> NtResult<()> {
+        self.file()?.object.mark_sparse(sparse)
+    }
     fn modified(&self, _late: bool) -> NtResult<()> {
         touch(&*self.file()?)
     }

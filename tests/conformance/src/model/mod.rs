@@ -86,7 +86,7 @@ fn ended(expected: &Expect) -> Option<NtStatus> {
         | Expect::Error(status)
         | Expect::Created(status, _) => Some(*status),
         Expect::Waits => Some(NtStatus::PENDING),
-        Expect::Done(..) | Expect::Sizes(..) => Some(NtStatus::SUCCESS),
+        Expect::Done(..) | Expect::Sizes(..) | Expect::Ranges(..) => Some(NtStatus::SUCCESS),
     }
 }
 
@@ -181,6 +181,13 @@ fn agrees(expected: &Expect, seen: &Seen) -> bool {
         }
         (Expect::Sizes(end, pending, position), Seen::Sizes(seen, shown, stands)) => {
             (end, pending, position) == (seen, shown, stands)
+        }
+        (Expect::Ranges(bytes), Seen::Ranges(ranges)) => {
+            let ordered = ranges.windows(2).all(|pair| pair[0].1 < pair[1].0);
+            let inside = ranges.iter().all(|(start, end)| start < end && *end <= bytes.len() as u64);
+            let held = |at: u64| ranges.iter().any(|(start, end)| (*start..*end).contains(&at));
+            let mut holes = bytes.chunks(512).enumerate().filter(|(at, _)| !held(*at as u64 * 512));
+            ordered && inside && holes.all(|(_, part)| part.iter().all(|byte| *byte == 0))
         }
         _ => false,
     }

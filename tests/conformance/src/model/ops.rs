@@ -91,6 +91,25 @@ pub enum Op {
         /// The new end.
         end: i64,
     },
+    /// FSCTL_SET_SPARSE.
+    Sparse {
+        /// Which handle.
+        slot: usize,
+        /// SetSparse.
+        on: bool,
+    },
+    /// FSCTL_SET_ZERO_DATA.
+    Zero {
+        /// Which handle.
+        slot: usize,
+        /// FileOffset and BeyondFinalZero.
+        range: (i64, i64),
+    },
+    /// FSCTL_QUERY_ALLOCATED_RANGES of all of the file.
+    Ranges {
+        /// Which handle.
+        slot: usize,
+    },
     /// FilePositionInformation.
     Seek {
         /// Which handle.
@@ -181,7 +200,7 @@ fn offset(random: &mut Random) -> Option<i64> {
         9 => Some(-3 - random.below(3) as i64),
         10..=14 => Some(random.below(2_500) as i64),
         15 | 16 => Some(512 * random.below(20) as i64),
-        17 => Some(random.below(60_000) as i64),
+        17 => Some(random.below(150_000) as i64),
         18 => Some(random.one(&[0, 1, 4095, 4096, 8192, 12_288])),
         _ if random.chance(20) => Some(i64::MAX - random.below(600) as i64),
         _ => Some(random.below(200) as i64),
@@ -214,6 +233,9 @@ impl Op {
             Self::Write { .. } => "write",
             Self::Read { .. } => "read",
             Self::SetEnd { .. } => "set-end",
+            Self::Sparse { .. } => "sparse",
+            Self::Zero { .. } => "zero",
+            Self::Ranges { .. } => "ranges",
             Self::Seek { .. } => "seek",
             Self::Look { .. } => "look",
             Self::Rename { .. } => "rename",
@@ -229,7 +251,7 @@ impl Op {
 /// Draws one operation.
 pub fn draw(random: &mut Random) -> Op {
     let slot = random.below(SLOTS as u64) as usize;
-    match random.below(100) {
+    match random.below(106) {
         0..=5 => {
             let access = random.one(&RIGHTS) | 0x10_0000;
             let on_close = if random.chance(6) { 0x1000 } else { 0 };
@@ -266,7 +288,20 @@ pub fn draw(random: &mut Random) -> Op {
         81..=89 => Op::Lock { slot, range: range(random), exclusive: random.chance(60), at_once: random.chance(50) },
         90..=96 => Op::Unlock { slot, range: range(random) },
         97 | 98 => Op::Cancel { slot, ex: random.chance(50) },
-        _ => Op::Close { slot },
+        99 => Op::Close { slot },
+        100 => Op::Sparse { slot, on: random.chance(70) },
+        101..=103 => {
+            let bound = |random: &mut Random| match random.below(4) {
+                0 => 65_536 * random.below(4) as i64,
+                1 => 4096 * random.below(8) as i64,
+                2 => random.below(10_000) as i64,
+                _ => random.below(150_000) as i64 - 10,
+            };
+            let (one, two) = (bound(random), bound(random));
+            let range = if random.chance(95) { (one.min(two), one.max(two)) } else { (one, two) };
+            Op::Zero { slot, range }
+        }
+        _ => Op::Ranges { slot },
     }
 }
 

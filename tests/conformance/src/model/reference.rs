@@ -1,7 +1,7 @@
 //! The reference: files, handles and locks as the rules have them, in the plainest form.
 //!
 //! Room: tests/conformance. Called by: `model`. Source: rules NT-A-08 to NT-A-13, NT-A-18, NT-W, NT-O, NT-N-01 to NT-N-06, NT-R, NT-L,
-//! NT-I-04, NT-I-08, NT-DEL-02 to NT-DEL-05, NT-DEL-23 to NT-DEL-25, NT-REN-02 to NT-REN-06, NT-REN-15, NT-SHR-02, NT-X-01, NT-X-02, NT-Q-14.
+//! NT-I-04, NT-I-08, NT-SPA-03, NT-SPA-06, NT-SPA-10, NT-SPA-12, NT-DEL-02 to NT-DEL-05, NT-DEL-23 to NT-DEL-25, NT-REN-02 to NT-REN-06, NT-REN-15, NT-SHR-02, NT-X-01, NT-X-02, NT-Q-14.
 
 use super::ops::{NAMES, Op, SLOTS, bytes};
 use crate::door::{Done, pended, refused, success};
@@ -31,6 +31,8 @@ pub enum Expect {
     Waits,
     /// Standard information {end, delete pending}, position (`None`: ACCESS_DENIED).
     Sizes(u64, bool, Option<i64>),
+    /// Ranges in which all lies that is not zero of these bytes.
+    Ranges(Vec<u8>),
 }
 
 /// How a lock request that waited stands.
@@ -151,6 +153,13 @@ impl Reference {
                 }
                 Err(_) => S::INVALID_PARAMETER,
             }),
+            Op::Sparse { slot, .. } => self.set(slot, WRITE | APPEND, |_, _| S::SUCCESS),
+            Op::Zero { slot, range } => self.zero(slot, range),
+            Op::Ranges { slot } => match self.slots[slot] {
+                None => Expect::Nothing,
+                Some(handle) if handle.access & READ == 0 => Expect::Error(S::ACCESS_DENIED),
+                Some(handle) => Expect::Ranges(self.files[handle.file].data.clone()),
+            },
             Op::Seek { slot, to } => self.set(slot, READ | WRITE, |_, handle| {
                 handle.position = to;
                 S::SUCCESS
@@ -394,6 +403,23 @@ impl Reference {
             S::SUCCESS => Expect::Done(success(0), None),
             status => Expect::Error(status),
         }
+    }
+
+    fn zero(&mut self, slot: usize, (start, beyond): (i64, i64)) -> Expect {
+        self.set(slot, WRITE, |file, _| {
+            if start < 0 || start > beyond {
+                return S::INVALID_PARAMETER;
+            }
+            let end = (beyond as usize).min(file.data.len());
+            let start = (start as usize).min(end);
+            let range = (start as u64, (end - start) as u64, 0);
+            let refuses = |lock: &Lock| overlap(lock.range, range) && !(lock.exclusive && lock.owned(slot, 0));
+            if range.1 != 0 && file.locks.iter().any(refuses) {
+                return S::FILE_LOCK_CONFLICT;
+            }
+            file.data[start..end].fill(0);
+            S::SUCCESS
+        })
     }
 
     fn look(&self, slot: usize) -> Expect {

@@ -7,7 +7,9 @@ use super::ops::{NAMES, Op, SLOTS, bytes};
 use super::reference::Waiter;
 use crate::door::{Block, Create, Direction, Done, Door, Handle, Transfer, Word};
 use crate::doors::{NativeCalls, NtDoor};
+use nt_abi::io::{FSCTL_QUERY_ALLOCATED_RANGES, FSCTL_SET_SPARSE, FSCTL_SET_ZERO_DATA};
 use nt_cell::{Addr, UserBlock};
+use nt_io::control::ControlArguments;
 use nt_io::info::class;
 use nt_io::lock::LockArguments;
 use nt_io::service::Caller;
@@ -28,6 +30,8 @@ pub enum Seen {
     Created(NtStatus, u64),
     /// Standard information {end, delete pending}, position.
     Sizes(u64, bool, Option<i64>),
+    /// {start, end} of allocated ranges.
+    Ranges(Vec<(u64, u64)>),
 }
 
 /// The machine and what is open in it.
@@ -118,6 +122,9 @@ impl Subject {
         let (Op::Write { slot, .. }
         | Op::Read { slot, .. }
         | Op::SetEnd { slot, .. }
+        | Op::Sparse { slot, .. }
+        | Op::Zero { slot, .. }
+        | Op::Ranges { slot }
         | Op::Seek { slot, .. }
         | Op::Look { slot }
         | Op::Rename { slot, .. }
@@ -137,6 +144,23 @@ impl Subject {
             }
             Op::Read { at, length, key, .. } => self.transfer(slot, &Transfer::read(handle, at, length).key(key)),
             Op::SetEnd { end, .. } => set(class::END_OF_FILE, &end.to_le_bytes()),
+            Op::Sparse { on, .. } => {
+                Seen::Done(self.control(slot, handle, FSCTL_SET_SPARSE, &[u8::from(on)]).0, Vec::new())
+            }
+            Op::Zero { range: (start, beyond), .. } => {
+                let input = [start.to_le_bytes(), beyond.to_le_bytes()].concat();
+                Seen::Done(self.control(slot, handle, FSCTL_SET_ZERO_DATA, &input).0, Vec::new())
+            }
+            Op::Ranges { .. } => {
+                let input = [0_i64.to_le_bytes(), i64::MAX.to_le_bytes()].concat();
+                let (done, bytes) = self.control(slot, handle, FSCTL_QUERY_ALLOCATED_RANGES, &input);
+                if done.returned != Word::Status(NtStatus::SUCCESS) {
+                    return Seen::Done(done, Vec::new());
+                }
+                let long = |part: &[u8]| part.first_chunk().copied().map_or(0, u64::from_le_bytes);
+                let ranges = bytes.chunks_exact(16).map(|range| (long(range), long(range) + long(&range[8..])));
+                Seen::Ranges(ranges.collect())
+            }
             Op::Seek { to, .. } => set(class::POSITION, &to.to_le_bytes()),
             Op::Delete { on, .. } => set(class::DISPOSITION, &[u8::from(on)]),
             Op::Rename { name, replace, .. } => {
@@ -170,6 +194,25 @@ impl Subject {
                 Seen::Done(Done { returned, block }, Vec::new())
             }
         }
+    }
+
+    /// NtFsControlFile, and the bytes that it brought.
+    fn control(&self, slot: usize, handle: Handle, code: u32, input: &[u8]) -> (Done, Vec<u8>) {
+        Self::fresh(&self.argument);
+        let from = UserBlock::new(input.len()).expect("arena");
+        from.region().write_from(input).expect("arena");
+        let to = UserBlock::new(8192).expect("arena");
+        let arguments = ControlArguments {
+            caller: Caller::plain(nt_machine::Handle(handle.0), Addr::user(self.argument.addr())),
+            code,
+            input: (Addr::user(from.addr()), input.len() as u32),
+            output: (Addr::user(to.addr()), 8192),
+            file_system: true,
+        };
+        let returned = self.call(slot, |frame| nt_io::control::nt_control_file(frame, &arguments));
+        let block = self.block(0);
+        let count = if let Block::Is(_, count) = block { count as usize } else { 0 };
+        (Done { returned: Word::Status(returned), block }, to.region().sub(0, count.min(8192)).to_vec().expect("arena"))
     }
 
     fn transfer(&self, slot: usize, transfer: &Transfer) -> Seen {
