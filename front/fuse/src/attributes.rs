@@ -95,7 +95,7 @@ impl Operations {
             // An append-only handle may not set the size: its second one does.
             return Ok(self.on_open(&open, |client| {
                 let handle = self.writer(client, &open)?;
-                self.set_size(client, handle, size)?;
+                self.resize(client, handle, open.node, size)?;
                 if !owner.is_empty() || times != [0, 0] {
                     let other = self.door.second(client, &open, GENERIC_WRITE)?;
                     self.keep_type(client, other, &mut owner)?;
@@ -111,7 +111,7 @@ impl Operations {
         let caller = self.caller(ask)?;
         Ok(self.door.on_node(&caller, ask.node, access, |client, handle| {
             if let Some(size) = size {
-                self.set_size(client, handle, size)?;
+                self.resize(client, handle, ask.node, size)?;
             }
             self.keep_type(client, handle, &mut owner)?;
             self.apply(client, handle, &owner, times)?;
@@ -128,10 +128,6 @@ impl Operations {
             .map_or(0, |there| u32::from_le_bytes(there) & libc::S_IFMT);
         *value = (u32::from_le_bytes(*value) & 0o7777 | kind).to_le_bytes();
         Ok(())
-    }
-
-    pub(crate) fn set_size(&self, client: &Client, handle: Handle, size: u64) -> NtResult<()> {
-        client.set_information(handle, class::END_OF_FILE, &size.to_le_bytes())
     }
 
     pub(crate) fn apply(

@@ -10,11 +10,13 @@ use crate::dispatch::{Ask, Done, Failure, Operations};
 use crate::door::*;
 use crate::handle::{GONE, Open};
 use crate::protocol::Answer;
+use crate::space;
 use nt_cell::Region;
 use nt_io::info::class;
 use nt_machine::file::{GENERIC_READ, GENERIC_WRITE};
 use nt_machine::{Client, Handle, NtResult, NtStatus};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// FOPEN_DIRECT_IO.
 pub(crate) const DIRECT_IO: u32 = 1;
@@ -70,7 +72,9 @@ impl Operations {
             again: Default::default(),
             append: flags & libc::O_APPEND != 0 && flags & libc::O_DIRECT == 0,
             writable: flags & libc::O_ACCMODE != libc::O_RDONLY,
+            readable: flags & libc::O_ACCMODE != libc::O_WRONLY,
             direct: flags & libc::O_DIRECT != 0,
+            reach: self.door.nodes.reach(node),
             hidden,
             second: Default::default(),
             listing: Default::default(),
@@ -123,7 +127,18 @@ impl Operations {
                 (true, false) => (self.door.second(client, &open, GENERIC_WRITE)?, false),
                 (_, append) => (open.handle, append),
             };
-            client.write_region(handle, Some(if append { -1 } else { offset }), data)
+            if append {
+                return client.write_region(handle, Some(-1), data);
+            }
+            if space::is_gap(open.reach.load(Ordering::Relaxed), offset as u64) {
+                self.leave_gap(client, handle, &open, offset as u64)?;
+            }
+            let written = client.write_region(handle, Some(offset), data)?;
+            let end = offset as u64 + written;
+            if end > open.reach.load(Ordering::Relaxed) {
+                open.reach.fetch_max(end, Ordering::Relaxed);
+            }
+            Ok(written)
         })?;
         if how & DROP_PRIVILEGE_BITS != 0 {
             self.drop_privilege_bits(&open)?;

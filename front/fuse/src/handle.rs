@@ -35,8 +35,11 @@ pub(crate) struct Open {
     /// Opened with O_APPEND: the handle is append-only.
     pub(crate) append: bool,
     pub(crate) writable: bool,
+    pub(crate) readable: bool,
     /// Opened with O_DIRECT: noncached.
     pub(crate) direct: bool,
+    /// See `Nodes::reach`.
+    pub(crate) reach: Arc<AtomicU64>,
     /// The path of a file that has no name for programs (O_TMPFILE): it goes when the file is closed.
     pub(crate) hidden: Option<Vec<u16>>,
     /// For what an append-only or a read-only handle lacks; made when it is first asked for.

@@ -7,6 +7,8 @@
 use crate::attr::Attr;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The root's number.
 pub(crate) const ROOT: u64 = 1;
@@ -17,6 +19,8 @@ struct Node {
     names: Vec<(u64, Vec<u16>)>,
     /// What the kernel was last told of a directory.
     directory: Option<Box<Attr>>,
+    /// How far a file reaches, as far as this door knows: see `reach`.
+    reach: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -52,15 +56,22 @@ impl Table {
 }
 
 impl Nodes {
-    /// Notes that the kernel was told about a node.
-    pub(crate) fn found(&self, node: u64, parent: u64, name: &[u16]) {
+    /// Notes that the kernel was told about a node, and of which size it is.
+    pub(crate) fn found(&self, node: u64, size: u64, parent: u64, name: &[u16]) {
         let mut table = self.table.lock();
         let entry = table.nodes.entry(node).or_default();
         entry.lookups += 1;
+        entry.reach.store(size, Ordering::Relaxed);
         // Most often it is known, and by this name.
         if !entry.names.last().is_some_and(|(at, there)| *at == parent && there == name) {
             table.add_name(node, parent, name);
         }
+    }
+
+    /// Up to where a file is known to reach, for all who have it open: what the kernel was told, and what was written or set
+    /// since. Others may have made it longer, or cut it.
+    pub(crate) fn reach(&self, node: u64) -> Arc<AtomicU64> {
+        Arc::clone(&self.table.lock().nodes.entry(node).or_default().reach)
     }
 
     /// Notes what the kernel is told of a directory.
@@ -166,9 +177,9 @@ mod tests {
     #[test]
     fn paths_follow_renames_of_directories_and_lose_removed_names() {
         let nodes = Nodes::default();
-        nodes.found(20, ROOT, &units("d"));
-        nodes.found(21, 20, &units("f"));
-        nodes.found(21, ROOT, &units("hard"));
+        nodes.found(20, 0, ROOT, &units("d"));
+        nodes.found(21, 0, 20, &units("f"));
+        nodes.found(21, 0, ROOT, &units("hard"));
         assert_eq!(text(nodes.path(21)).as_deref(), Some("\\hard"));
         nodes.unnamed(ROOT, &units("hard"));
         assert_eq!(text(nodes.path(21)).as_deref(), Some("\\d\\f"));
@@ -184,7 +195,7 @@ mod tests {
     #[test]
     fn a_directory_that_lost_its_name_is_what_it_was_without_a_link() {
         let nodes = Nodes::default();
-        nodes.found(20, ROOT, &units("d"));
+        nodes.found(20, 0, ROOT, &units("d"));
         nodes.told(&Attr { node: 20, mode: libc::S_IFDIR | 0o2750, gid: 7, links: 1, ..Attr::default() });
         assert_eq!((nodes.given(20), nodes.gone(20).is_none()), (Some(7), true));
         nodes.unnamed(ROOT, &units("d"));

@@ -52,7 +52,7 @@ impl Operations {
 
     /// Notes a name and tells the kernel.
     fn found(&self, attr: &Attr, parent: u64, units: &[u16]) -> Done {
-        self.door.nodes.found(attr.node, parent, units);
+        self.door.nodes.found(attr.node, attr.size, parent, units);
         self.told(attr);
         Ok(Answer::entry(attr).done())
     }
@@ -223,7 +223,7 @@ impl Operations {
                 }
             }
         })?;
-        self.door.nodes.found(attr.node, ask.node, &units);
+        self.door.nodes.found(attr.node, attr.size, ask.node, &units);
         let fh = self.opened(caller, handle, attr.node, flags, hidden.then_some(path));
         Ok(Answer::entry(&attr).opened(fh, DIRECT_IO))
     }

@@ -5,10 +5,12 @@
 
 use crate::dispatch::{Ask, Done, Failure, Operations};
 use crate::door::*;
+use crate::handle::Open;
 use crate::protocol::Answer;
 use nt_abi::io::{FSCTL_QUERY_ALLOCATED_RANGES, FSCTL_SET_SPARSE, FSCTL_SET_ZERO_DATA};
 use nt_io::info::class;
 use nt_machine::{Client, Handle, NtResult, NtStatus};
+use std::sync::atomic::Ordering;
 
 fn long(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |part| u64::from_le_bytes(*part))
@@ -21,7 +23,41 @@ fn sizes(client: &Client, handle: Handle) -> NtResult<(u64, u64)> {
     Ok((long(&standard, 0), long(&standard, 8)))
 }
 
+/// What an NT volume allocates in a sparse file at a time.
+const UNIT: u64 = 64 << 10;
+
+/// Is there a whole unit between the end of a file and what comes behind it?
+pub(crate) fn is_gap(eof: u64, next: u64) -> bool {
+    eof.div_ceil(UNIT) < next / UNIT
+}
+
+/// Makes a file sparse (NT-SPA-21). A volume without sparse files, or a filter that lets none be made, has the zeros all the same.
+fn make_sparse(client: &Client, handle: Handle) {
+    let _the_gap_takes_room = client.control(handle, true, FSCTL_SET_SPARSE, &[], &mut []);
+}
+
 impl Operations {
+    /// A write at `offset` may leave a gap behind the end of file: if it does, the gap is to be a hole.
+    #[cold]
+    pub(crate) fn leave_gap(&self, client: &Client, handle: Handle, open: &Open, offset: u64) -> NtResult<()> {
+        let (_, eof) = sizes(client, handle)?;
+        open.reach.store(eof, Ordering::Relaxed);
+        if is_gap(eof, offset) {
+            make_sparse(client, handle);
+        }
+        Ok(())
+    }
+
+    /// Sets the length of a file; what it becomes longer by is a hole.
+    pub(crate) fn resize(&self, client: &Client, handle: Handle, node: u64, size: u64) -> NtResult<()> {
+        if is_gap(0, size) && is_gap(sizes(client, handle)?.1, size) {
+            make_sparse(client, handle);
+        }
+        client.set_information(handle, class::END_OF_FILE, &size.to_le_bytes())?;
+        self.door.nodes.reach(node).store(size, Ordering::Relaxed);
+        Ok(())
+    }
+
     pub(crate) fn fallocate(&self, ask: Ask) -> Done {
         let (offset, length, mode) = (ask.body.long(8), ask.body.long(16), ask.body.word(24) as i32);
         let keeps = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
@@ -41,14 +77,18 @@ impl Operations {
             let (allocated, eof) = sizes(client, handle)?;
             if zeroes && offset < eof {
                 if punches {
-                    match client.control(handle, true, FSCTL_SET_SPARSE, &[], &mut []) {
-                        // A volume without sparse files has the zeros all the same.
-                        Err(error) if error.status() == NtStatus::INVALID_DEVICE_REQUEST => {}
-                        other => drop(other?),
-                    }
+                    make_sparse(client, handle);
                 }
                 let range = [offset.to_le_bytes(), end.min(eof).to_le_bytes()].concat();
                 client.control(handle, true, FSCTL_SET_ZERO_DATA, &range, &mut [])?;
+            } else if !zeroes && offset < eof {
+                let all = self.on_readable(client, &open, |handle| holes(client, handle, offset, end.min(eof), eof))?;
+                match all {
+                    None => {}
+                    // NT can fill all holes of a file, and no single one.
+                    Some(false) => return NtStatus::NOT_SUPPORTED.fail(),
+                    Some(true) => drop(client.control(handle, true, FSCTL_SET_SPARSE, &[0], &mut [])?),
+                }
             }
             if punches {
                 return Ok(());
@@ -58,11 +98,20 @@ impl Operations {
                 client.set_information(handle, class::ALLOCATION, &end.to_le_bytes())?;
             }
             if !keeps && end > eof {
-                self.set_size(client, handle, end)?;
+                client.set_information(handle, class::END_OF_FILE, &end.to_le_bytes())?;
             }
             Ok(())
         })?;
         Ok(Vec::new())
+    }
+
+    /// Acts with a handle that may ask for ranges, which one that was opened to write only may not.
+    fn on_readable<R>(&self, client: &Client, open: &Open, act: impl FnOnce(Handle) -> NtResult<R>) -> NtResult<R> {
+        if open.readable {
+            return act(open.handle);
+        }
+        let path = self.door.nodes.path(open.node).ok_or(NtStatus::FILE_INVALID.error())?;
+        self.door.at_path(client, &path, READ_DATA, 0, act)
     }
 
     /// SEEK_DATA and SEEK_HOLE; the other kinds the kernel does itself.
@@ -77,7 +126,7 @@ impl Operations {
             if offset >= eof {
                 return Ok(None);
             }
-            seek(client, open.handle, offset, eof, whence)
+            self.on_readable(client, &open, |handle| seek(client, handle, offset, eof, whence))
         })?;
         Ok(Answer::new().long(found.ok_or(Failure::Host(libc::ENXIO))?).done())
     }
@@ -108,6 +157,18 @@ impl Operations {
         })?;
         Ok(Vec::new())
     }
+}
+
+/// Are there holes in `[start, end)` of a file, and are these all that it has?
+fn holes(client: &Client, handle: Handle, start: u64, end: u64, eof: u64) -> NtResult<Option<bool>> {
+    let holed = |from: u64, to: u64| {
+        let hole = seek(client, handle, from, to, libc::SEEK_HOLE)?;
+        Ok(hole.is_some_and(|at| at < to))
+    };
+    if !holed(start, end)? {
+        return Ok(None);
+    }
+    Ok(Some(!holed(0, start)? && !holed(end, eof)?))
 }
 
 /// Where data or a hole begins at or behind `offset`; a volume that does not tell has data all through.

@@ -9,6 +9,7 @@ mod plan;
 use nt_cell::HostMap;
 pub use plan::Plan;
 use plan::{Random, Step};
+use rustix::fs::SeekFrom;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -242,7 +243,28 @@ impl<'a> Runner<'a> {
         let mut bytes = vec![0; self.model.len() + 1];
         let got = read_full(&self.file, &mut bytes, 0)?;
         let asked = bytes.len();
-        self.compare("read", 0, &bytes[..got], asked)
+        self.compare("read", 0, &bytes[..got], asked)?;
+        self.check_holes()
+    }
+
+    /// What is said to be a hole has nothing in it.
+    fn check_holes(&self) -> io::Result<()> {
+        let (mut at, size) = (0, self.model.len());
+        while at < size {
+            let data = match rustix::fs::seek(&self.file, SeekFrom::Data(at as u64)) {
+                Err(rustix::io::Errno::NXIO) => size,
+                found => (found? as usize).min(size),
+            };
+            if let Some(place) = self.model[at..data].iter().position(|&byte| byte != 0) {
+                return Err(other(format!("the hole from {at} to {data} has bytes at {}", at + place)));
+            }
+            if data < size {
+                at = rustix::fs::seek(&self.file, SeekFrom::Hole(data as u64))? as usize;
+            } else {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
