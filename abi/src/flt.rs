@@ -64,6 +64,8 @@ layout! {
         FastIoCheckIfPossible_FileOffset @ 0x18: i64; FastIoCheckIfPossible_Length @ 0x20: u32;
         FastIoCheckIfPossible_LockKey @ 0x28: u32; FastIoCheckIfPossible_CheckForReadOperation @ 0x30: u8;
         NetworkQueryOpen_Irp @ 0x18: Ptr<IRP>; NetworkQueryOpen_NetworkInformation @ 0x20: Ptr<Bytes>;
+        QueryOpen_Irp @ 0x18: Ptr<IRP>; QueryOpen_FileInformation @ 0x20: Ptr<Bytes>; QueryOpen_Length @ 0x28: Ptr<Bytes>;
+        QueryOpen_FileInformationClass @ 0x30: u32;
         MdlRead_FileOffset @ 0x18: i64; MdlRead_Length @ 0x20: u32; MdlRead_Key @ 0x28: u32;
         MdlRead_MdlChain @ 0x30: Ptr<Bytes>; MdlReadComplete_MdlChain @ 0x18: Ptr<MDL>;
         PrepareMdlWrite_FileOffset @ 0x18: i64; PrepareMdlWrite_Length @ 0x20: u32; PrepareMdlWrite_Key @ 0x28: u32;

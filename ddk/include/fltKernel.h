@@ -189,6 +189,12 @@ typedef union _FLT_PARAMETERS {
         PFILE_NETWORK_OPEN_INFORMATION NetworkInformation;
     } NetworkQueryOpen;
     struct {
+        PIRP Irp;
+        PVOID FileInformation;
+        PULONG Length;
+        FILE_INFORMATION_CLASS FileInformationClass;
+    } QueryOpen;
+    struct {
         LARGE_INTEGER FileOffset;
         ULONG POINTER_ALIGNMENT Length;
         ULONG POINTER_ALIGNMENT Key;

@@ -357,37 +357,8 @@ fn path_of(file: Foreign<FILE_OBJECT>) -> String {
 /// Returns `IRP_MJ_WRITE` for 4.
 #[must_use]
 pub fn major_name(major: u8) -> String {
-    const NAMES: [&str; 28] = [
-        "CREATE",
-        "CREATE_NAMED_PIPE",
-        "CLOSE",
-        "READ",
-        "WRITE",
-        "QUERY_INFORMATION",
-        "SET_INFORMATION",
-        "QUERY_EA",
-        "SET_EA",
-        "FLUSH_BUFFERS",
-        "QUERY_VOLUME_INFORMATION",
-        "SET_VOLUME_INFORMATION",
-        "DIRECTORY_CONTROL",
-        "FILE_SYSTEM_CONTROL",
-        "DEVICE_CONTROL",
-        "INTERNAL_DEVICE_CONTROL",
-        "SHUTDOWN",
-        "LOCK_CONTROL",
-        "CLEANUP",
-        "CREATE_MAILSLOT",
-        "QUERY_SECURITY",
-        "SET_SECURITY",
-        "POWER",
-        "SYSTEM_CONTROL",
-        "DEVICE_CHANGE",
-        "QUERY_QUOTA",
-        "SET_QUOTA",
-        "PNP",
-    ];
-    NAMES.get(usize::from(major)).map_or_else(|| format!("IRP_MJ_{major:#04x}"), |name| format!("IRP_MJ_{name}"))
+    let name = nt_fltmgr::data::major_name(major).map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| format!("IRP_MJ_{major:#04x}"))
 }
 
 impl Observer for Recorder {

@@ -1,7 +1,7 @@
 //! Requests on their way through our device: packets and fast I/O.
 //!
 //! Room: drivers/fltmgr. IRQL: dispatch PASSIVE_LEVEL (paging <= APC_LEVEL), completion <= DISPATCH_LEVEL. Locks: none.
-//! Source: fltmgr.md sections 4 and 16; rules FLT-O-04, FLT-O-06, FLT-O-10, FLT-O-12, FLT-O-15, FLT-O-16, FLT-O-23.
+//! Source: fltmgr.md sections 4 and 16; rules FLT-O-02, FLT-O-04, FLT-O-06, FLT-O-10, FLT-O-12, FLT-O-15, FLT-O-16, FLT-O-23.
 
 use crate::data::{self, BLOCK};
 use crate::deferred;
@@ -10,8 +10,8 @@ use crate::parameters;
 use crate::volume::{self, Gate, Volume};
 use nt_abi::flt::*;
 use nt_abi::io::{
-    IO_STACK_LOCATION, IRP, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, IRP_MJ_SET_INFORMATION, SL_INVOKE_ON_CANCEL,
-    SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
+    FILE_OBJECT, IO_STACK_LOCATION, IRP, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, IRP_MJ_QUERY_INFORMATION,
+    IRP_MJ_SET_INFORMATION, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
 };
 use nt_abi::ke::KEVENT;
 use nt_abi::{Bytes, NtStatus};
@@ -19,6 +19,7 @@ use nt_cell::Foreign;
 use nt_ex::pool;
 use nt_io::device::Device;
 use nt_io::driver::{Answer, FastCall, FastControl, NativeDriver, OwnedIrp};
+use nt_io::fast::{FastQuery, QueryOpen};
 use nt_io::irp::{self, IoStatus, Irp};
 use nt_io::{complete, control, observe, rw, send};
 use nt_ke::{Mode, dispatcher, wait};
@@ -74,14 +75,20 @@ impl NativeDriver for FltDriver {
     fn has_fast_io(&self) -> bool {
         true
     }
-    fn fast_goes_to(&self, direction: rw::Direction) -> Option<Device> {
-        if self.gate.wants(direction.major()) { None } else { self.gate.lower() }
+    fn fast_goes_to(&self, major: u8) -> Option<Device> {
+        if self.gate.wants(major) { None } else { self.gate.lower() }
     }
     fn fast_write(&self, call: &FastCall) -> Option<IoStatus> {
-        fast(&self.gate, rw::Direction::Write, call)
+        transfer(&self.gate, rw::Direction::Write, call)
     }
     fn fast_read(&self, call: &FastCall) -> Option<IoStatus> {
-        fast(&self.gate, rw::Direction::Read, call)
+        transfer(&self.gate, rw::Direction::Read, call)
+    }
+    fn fast_query(&self, query: &FastQuery) -> Option<IoStatus> {
+        ask(&self.gate, query)
+    }
+    fn query_open(&self, query: &QueryOpen) -> Option<IoStatus> {
+        ask_by_name(&self.gate, query)
     }
     fn fast_device_control(&self, call: &FastControl) -> Option<IoStatus> {
         if self.gate.wants(IRP_MJ_DEVICE_CONTROL) {
@@ -281,46 +288,33 @@ pub(crate) fn resume_post(operation: &Arc<Operation>) {
     }
 }
 
-/// A fast read or write through the filters (FLT-O-04): `None` refuses it.
-fn fast(gate: &Gate, direction: rw::Direction, call: &FastCall) -> Option<IoStatus> {
-    let below = FastCall { device: gate.lower()?, ..*call };
-    let major = direction.major();
-    if !gate.wants(major) {
-        return rw::call_fast(direction, below);
-    }
-    let volume: Arc<Volume> = volume::of_device(call.device)?;
+/// A fast call through the filters (FLT-O-04): `None` refuses it. `fill` writes its parameters, `below` calls the drivers below
+/// with what the filters made of them.
+fn fast(
+    device: Device,
+    (major, kind): (u8, u32),
+    file: Foreign<FILE_OBJECT>,
+    fill: impl FnOnce(Foreign<BLOCK>),
+    below: impl FnOnce(&Operation, Foreign<FLT_IO_PARAMETER_BLOCK>) -> Option<IoStatus>,
+) -> Option<IoStatus> {
+    let volume: Arc<Volume> = volume::of_device(device)?;
     rule!(FLT_O_04);
     let frame = nt_ke::current();
     let span = observe::fast_span();
-    let made = Operation::new(&volume, &frame.kernel, Some(call.file), None, Origin::Fast, 0, span);
-    let operation = made.ok()?;
+    let origin = if kind == FLTFL_CALLBACK_DATA_FAST_IO_OPERATION { Origin::Fast } else { Origin::Notice };
+    let operation = Operation::new(&volume, &frame.kernel, Some(file), None, origin, 0, span).ok()?;
     let block = operation.block;
     let data = block.at(BLOCK::Data);
-    data.set(FLT_CALLBACK_DATA::Flags, FLTFL_CALLBACK_DATA_FAST_IO_OPERATION);
+    data.set(FLT_CALLBACK_DATA::Flags, kind);
     data.set(FLT_CALLBACK_DATA::RequestorMode, frame.mode() as u8);
     data.set_addr(FLT_CALLBACK_DATA::Thread, frame.thread.object());
     let iopb = block.at(BLOCK::Iopb);
     iopb.set(FLT_IO_PARAMETER_BLOCK::MajorFunction, major);
-    iopb.set(FLT_IO_PARAMETER_BLOCK::Write_Length, call.length);
-    iopb.set(FLT_IO_PARAMETER_BLOCK::Write_Key, call.key);
-    iopb.set(FLT_IO_PARAMETER_BLOCK::Write_ByteOffset, call.offset);
-    iopb.set_addr(FLT_IO_PARAMETER_BLOCK::Write_WriteBuffer, call.buffer.addr());
+    fill(block);
     operation.begin();
     let taken = match operation.run_pre() {
         PreEnd::Down => {
-            let below = if operation.changed() {
-                let length = iopb.get(FLT_IO_PARAMETER_BLOCK::Write_Length);
-                FastCall {
-                    offset: iopb.get(FLT_IO_PARAMETER_BLOCK::Write_ByteOffset),
-                    length,
-                    key: iopb.get(FLT_IO_PARAMETER_BLOCK::Write_Key),
-                    buffer: iopb.region_at(FLT_IO_PARAMETER_BLOCK::Write_WriteBuffer, length as usize),
-                    ..below
-                }
-            } else {
-                below
-            };
-            let taken = rw::call_fast(direction, below);
+            let taken = below(&operation, iopb);
             if taken.is_none() {
                 rule!(FLT_O_23); // shows as DISALLOW_FAST_IO in the posts
             }
@@ -333,5 +327,91 @@ fn fast(gate: &Gate, direction: rw::Direction, call: &FastCall) -> Option<IoStat
     let _done = operation.run_post();
     operation.retire();
     let result = data::status(block);
-    taken.then_some(result)
+    let withdrawn = kind == FLTFL_CALLBACK_DATA_FS_FILTER_OPERATION && result.status == NtStatus::FLT_DISALLOW_FAST_IO;
+    (taken && !withdrawn).then_some(result)
+}
+
+/// A fast read or write.
+fn transfer(gate: &Gate, direction: rw::Direction, call: &FastCall) -> Option<IoStatus> {
+    let below = FastCall { device: gate.lower()?, ..*call };
+    if !gate.wants(direction.major()) {
+        return rw::call_fast(direction, below);
+    }
+    let fill = |block: Foreign<BLOCK>| {
+        let iopb = block.at(BLOCK::Iopb);
+        iopb.set(FLT_IO_PARAMETER_BLOCK::Write_Length, call.length);
+        iopb.set(FLT_IO_PARAMETER_BLOCK::Write_Key, call.key);
+        iopb.set(FLT_IO_PARAMETER_BLOCK::Write_ByteOffset, call.offset);
+        iopb.set_addr(FLT_IO_PARAMETER_BLOCK::Write_WriteBuffer, call.buffer.addr());
+    };
+    let kind = (direction.major(), FLTFL_CALLBACK_DATA_FAST_IO_OPERATION);
+    fast(call.device, kind, call.file, fill, |operation, iopb| {
+        let below = if operation.changed() {
+            let length = iopb.get(FLT_IO_PARAMETER_BLOCK::Write_Length);
+            FastCall {
+                offset: iopb.get(FLT_IO_PARAMETER_BLOCK::Write_ByteOffset),
+                length,
+                key: iopb.get(FLT_IO_PARAMETER_BLOCK::Write_Key),
+                buffer: iopb.region_at(FLT_IO_PARAMETER_BLOCK::Write_WriteBuffer, length as usize),
+                ..below
+            }
+        } else {
+            below
+        };
+        rw::call_fast(direction, below)
+    })
+}
+
+/// A query of an open file by a fast routine (NT-QRY-25). A filter may ask for another class that has one, of another buffer.
+fn ask(gate: &Gate, query: &FastQuery) -> Option<IoStatus> {
+    let below = FastQuery { device: gate.lower()?, ..*query };
+    if !gate.wants(IRP_MJ_QUERY_INFORMATION) {
+        return nt_io::fast::query(below);
+    }
+    let fill = |block: Foreign<BLOCK>| {
+        let iopb = block.at(BLOCK::Iopb);
+        iopb.set(FLT_IO_PARAMETER_BLOCK::QueryFileInformation_Length, query.buffer.len() as u32);
+        iopb.set(FLT_IO_PARAMETER_BLOCK::QueryFileInformation_FileInformationClass, query.class);
+        iopb.set_addr(FLT_IO_PARAMETER_BLOCK::QueryFileInformation_InfoBuffer, query.buffer.addr());
+    };
+    let kind = (IRP_MJ_QUERY_INFORMATION, FLTFL_CALLBACK_DATA_FAST_IO_OPERATION);
+    fast(query.device, kind, query.file, fill, |_, iopb| {
+        let length = iopb.get(FLT_IO_PARAMETER_BLOCK::QueryFileInformation_Length);
+        let buffer = iopb.region_at(FLT_IO_PARAMETER_BLOCK::QueryFileInformation_InfoBuffer, length as usize);
+        let class = iopb.get(FLT_IO_PARAMETER_BLOCK::QueryFileInformation_FileInformationClass);
+        nt_io::fast::query(FastQuery { class, buffer, ..below })
+    })
+}
+
+/// A query of a name: IRP_MJ_NETWORK_QUERY_OPEN is fast I/O, IRP_MJ_QUERY_OPEN an FS-filter operation (FLT-O-02).
+fn ask_by_name(gate: &Gate, query: &QueryOpen) -> Option<IoStatus> {
+    let below = QueryOpen { device: gate.lower()?, ..*query };
+    let major = query.major();
+    if !gate.wants(major) {
+        return nt_io::fast::query_open(below);
+    }
+    let file = irp::current(query.packet).ptr(IO_STACK_LOCATION::FileObject)?;
+    let network = major == IRP_MJ_NETWORK_QUERY_OPEN;
+    let kind = if network { FLTFL_CALLBACK_DATA_FAST_IO_OPERATION } else { FLTFL_CALLBACK_DATA_FS_FILTER_OPERATION };
+    let fill = |block: Foreign<BLOCK>| {
+        let iopb = block.at(BLOCK::Iopb);
+        // The first two members are those of both unions.
+        iopb.set_ptr(FLT_IO_PARAMETER_BLOCK::QueryOpen_Irp, Some(query.packet));
+        iopb.set_addr(FLT_IO_PARAMETER_BLOCK::QueryOpen_FileInformation, query.buffer.addr());
+        if !network {
+            block.set(BLOCK::QueryLength, query.buffer.len() as u32);
+            iopb.set_addr(FLT_IO_PARAMETER_BLOCK::QueryOpen_Length, block.addr() + BLOCK::QueryLength.offset() as u64);
+            iopb.set(FLT_IO_PARAMETER_BLOCK::QueryOpen_FileInformationClass, query.class);
+        }
+    };
+    fast(query.device, (major, kind), file, fill, |_, iopb| {
+        let (class, length) = if network {
+            (query.class, query.buffer.len())
+        } else {
+            let length = iopb.region_at(FLT_IO_PARAMETER_BLOCK::QueryOpen_Length, 4).load::<u32>(0).ok()?;
+            (iopb.get(FLT_IO_PARAMETER_BLOCK::QueryOpen_FileInformationClass), length as usize)
+        };
+        let buffer = iopb.region_at(FLT_IO_PARAMETER_BLOCK::QueryOpen_FileInformation, length);
+        nt_io::fast::query_open(QueryOpen { class, buffer, ..below })
+    })
 }

@@ -363,19 +363,8 @@ pub fn allocate_aligned(
 
 /// FltCompletePendedPreOperation for filters written in Rust.
 pub fn complete_pended_pre(data: crate::data::CallbackData, answer: crate::native::PreOp) {
-    use crate::native::PreOp;
     let Some(operation) = crate::data::block_of(data.data()).and_then(crate::operation::of_block) else { return };
-    let (status, context) = match answer {
-        PreOp::WithCallback(context) => (FLT_PREOP_SUCCESS_WITH_CALLBACK, context),
-        PreOp::NoCallback => (FLT_PREOP_SUCCESS_NO_CALLBACK, 0),
-        PreOp::Complete(result) => {
-            data.set_status(result);
-            (FLT_PREOP_COMPLETE, 0)
-        }
-        PreOp::DisallowFastIo => (FLT_PREOP_DISALLOW_FASTIO, 0),
-        PreOp::Pending => (FLT_PREOP_PENDING, 0),
-        PreOp::Synchronize(_) => (FLT_PREOP_SYNCHRONIZE, 0),
-    };
+    let (status, context) = answer.told(data);
     dispatch::resume_pre(&operation, status, context);
 }
 

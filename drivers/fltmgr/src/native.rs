@@ -6,6 +6,7 @@ use crate::altitude::Altitude;
 use crate::context::{self, Context, ContextSpec};
 use crate::data::CallbackData;
 use crate::filter::{Filter, FltMgr, Instance, Operation, Registration, Routines};
+use nt_abi::flt::*;
 use nt_abi::{NtResult, NtStatus};
 use nt_io::irp::IoStatus;
 use nt_ke::Kernel;
@@ -22,6 +23,8 @@ pub enum PreOp {
     Complete(IoStatus),
     /// FLT_PREOP_DISALLOW_FASTIO.
     DisallowFastIo,
+    /// FLT_PREOP_DISALLOW_FSFILTER_IO, of IRP_MJ_QUERY_OPEN.
+    DisallowFsFilterIo,
     /// FLT_PREOP_PENDING: [`crate::generated::complete_pended_pre`] resumes.
     Pending,
     /// FLT_PREOP_SYNCHRONIZE.
@@ -35,6 +38,37 @@ pub enum PostOp {
     Finished,
     /// FLT_POSTOP_MORE_PROCESSING_REQUIRED: [`crate::generated::complete_pended_post`] resumes.
     MoreProcessing,
+    /// FLT_POSTOP_DISALLOW_FSFILTER_IO, of IRP_MJ_QUERY_OPEN.
+    DisallowFsFilterIo,
+}
+
+impl PreOp {
+    /// What a compiled filter's callback would return, and its completion context; a status goes into `data`.
+    pub(crate) fn told(self, data: CallbackData) -> (u32, u64) {
+        match self {
+            Self::WithCallback(context) => (FLT_PREOP_SUCCESS_WITH_CALLBACK, context),
+            Self::NoCallback => (FLT_PREOP_SUCCESS_NO_CALLBACK, 0),
+            Self::Complete(result) => {
+                data.set_status(result);
+                (FLT_PREOP_COMPLETE, 0)
+            }
+            Self::DisallowFastIo => (FLT_PREOP_DISALLOW_FASTIO, 0),
+            Self::DisallowFsFilterIo => (FLT_PREOP_DISALLOW_FSFILTER_IO, 0),
+            Self::Pending => (FLT_PREOP_PENDING, 0),
+            Self::Synchronize(context) => (FLT_PREOP_SYNCHRONIZE, context),
+        }
+    }
+}
+
+impl PostOp {
+    /// What a compiled filter's callback would return.
+    pub(crate) fn told(self) -> u32 {
+        match self {
+            Self::Finished => FLT_POSTOP_FINISHED_PROCESSING,
+            Self::MoreProcessing => FLT_POSTOP_MORE_PROCESSING_REQUIRED,
+            Self::DisallowFsFilterIo => FLT_POSTOP_DISALLOW_FSFILTER_IO,
+        }
+    }
 }
 
 /// A filter.

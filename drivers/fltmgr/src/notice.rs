@@ -20,9 +20,7 @@ impl Notices for Teller {
     fn notify(&self, file: Foreign<FILE_OBJECT>, notice: Notice) -> NtStatus {
         let (frame, major) = (nt_ke::current(), notice.major);
         let Some(volume) = Volume::of_file(&frame.kernel, file) else { return NtStatus::SUCCESS };
-        let asked =
-            |instance: &std::sync::Arc<crate::Instance>| instance.filter.operations[usize::from(major)].is_some();
-        if !volume.instances().iter().any(asked) {
+        if !volume.gate.wants(major) {
             return NtStatus::SUCCESS;
         }
         let made = Operation::new(&volume, &frame.kernel, Some(file), None, Origin::Notice, 0, 0);

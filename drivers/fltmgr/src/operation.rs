@@ -6,7 +6,6 @@
 use crate::data::{self, BLOCK, CallbackData, Snapshot};
 use crate::deferred::StatusRequest;
 use crate::filter::Instance;
-use crate::native::{PostOp, PreOp};
 use crate::teardown::Listed;
 use crate::volume::Volume;
 use nt_abi::flt::*;
@@ -225,6 +224,15 @@ impl Operation {
         matches!(self.origin, Origin::Fast)
     }
 
+    fn is_packet(&self) -> bool {
+        !matches!(self.origin, Origin::Fast | Origin::Notice)
+    }
+
+    /// Is it a query of a name that a filter may refuse by FLT_PREOP_DISALLOW_FSFILTER_IO?
+    fn is_query_open(&self) -> bool {
+        self.major() == IRP_MJ_QUERY_OPEN
+    }
+
     fn skipped(&self, flags: u32) -> bool {
         let data = self.data();
         let transfer = matches!(data.major(), IRP_MJ_READ | IRP_MJ_WRITE);
@@ -279,17 +287,7 @@ impl Operation {
         data.and32(FLT_CALLBACK_DATA::Flags, !FLTFL_CALLBACK_DATA_DIRTY);
         self.block.set(BLOCK::Context, 0);
         if let Some(native) = &instance.filter.native {
-            return match native.pre_operation(self.data()) {
-                PreOp::WithCallback(context) => (FLT_PREOP_SUCCESS_WITH_CALLBACK, context),
-                PreOp::NoCallback => (FLT_PREOP_SUCCESS_NO_CALLBACK, 0),
-                PreOp::Complete(result) => {
-                    data::set_status(self.block, result);
-                    (FLT_PREOP_COMPLETE, 0)
-                }
-                PreOp::DisallowFastIo => (FLT_PREOP_DISALLOW_FASTIO, 0),
-                PreOp::Pending => (FLT_PREOP_PENDING, 0),
-                PreOp::Synchronize(context) => (FLT_PREOP_SYNCHRONIZE, context),
-            };
+            return native.pre_operation(self.data()).told(self.data());
         }
         let Some(pre) = operation.pre else { return (FLT_PREOP_SUCCESS_WITH_CALLBACK, 0) };
         let arguments =
@@ -346,14 +344,21 @@ impl Operation {
         has_post: bool,
     ) -> Option<PreEnd> {
         let mut answer = answer;
-        let packet = !matches!(self.origin, Origin::Fast | Origin::Notice);
-        if !packet && answer == FLT_PREOP_PENDING {
+        if !self.is_packet() && answer == FLT_PREOP_PENDING {
             self.finding("FLT-O-09", instance, "FLT_PREOP_PENDING for an operation that is no IRP");
             data::set_status(self.block, IoStatus::new(NtStatus::INVALID_DEVICE_REQUEST, 0));
             answer = FLT_PREOP_COMPLETE;
         }
         if !self.is_fast() && answer == FLT_PREOP_DISALLOW_FASTIO {
-            self.finding("FLT-O-09", instance, "FLT_PREOP_DISALLOW_FASTIO for an IRP");
+            self.finding("FLT-O-09", instance, "FLT_PREOP_DISALLOW_FASTIO for an operation that is no fast I/O");
+            answer = FLT_PREOP_SUCCESS_NO_CALLBACK;
+        }
+        if !self.is_query_open() && answer == FLT_PREOP_DISALLOW_FSFILTER_IO {
+            self.finding(
+                "FLT-O-09",
+                instance,
+                "FLT_PREOP_DISALLOW_FSFILTER_IO for another operation than IRP_MJ_QUERY_OPEN",
+            );
             answer = FLT_PREOP_SUCCESS_NO_CALLBACK;
         }
         match answer {
@@ -398,7 +403,7 @@ impl Operation {
                 self.settle(seen);
                 Some(PreEnd::Completed)
             }
-            FLT_PREOP_DISALLOW_FASTIO => {
+            FLT_PREOP_DISALLOW_FASTIO | FLT_PREOP_DISALLOW_FSFILTER_IO => {
                 rule!(FLT_O_10);
                 data::set_status(self.block, IoStatus::new(NtStatus::FLT_DISALLOW_FAST_IO, 0));
                 Some(PreEnd::Disallowed)
@@ -542,10 +547,7 @@ impl Operation {
             let started = self.clock();
             let post = instance.filter.operations[major].and_then(|operation| operation.post);
             let answer = match (&instance.filter.native, post) {
-                (Some(native), _) => match native.post_operation(self.data(), passed.context) {
-                    PostOp::Finished => FLT_POSTOP_FINISHED_PROCESSING,
-                    PostOp::MoreProcessing => FLT_POSTOP_MORE_PROCESSING_REQUIRED,
-                },
+                (Some(native), _) => native.post_operation(self.data(), passed.context).told(),
                 (None, Some(post)) => {
                     let arguments = [data.addr(), self.block.at(BLOCK::Related).addr(), passed.context, 0];
                     match callout::call(post, &arguments) {
@@ -558,12 +560,15 @@ impl Operation {
                 }
                 (None, None) => FLT_POSTOP_FINISHED_PROCESSING,
             };
-            self.hop(instance, true, started, if answer == 1 { "MORE_PROCESSING_REQUIRED" } else { "FINISHED" });
-            let more = answer == FLT_POSTOP_MORE_PROCESSING_REQUIRED;
-            if more && self.is_fast() {
-                self.finding("FLT-O-17", instance, "MORE_PROCESSING_REQUIRED for fast I/O");
+            self.hop(instance, true, started, post_verdict(answer));
+            if answer == FLT_POSTOP_DISALLOW_FSFILTER_IO && self.is_query_open() {
+                data::set_status(self.block, IoStatus::new(NtStatus::FLT_DISALLOW_FAST_IO, 0));
             }
-            if !more || self.is_fast() {
+            let more = answer == FLT_POSTOP_MORE_PROCESSING_REQUIRED;
+            if more && !self.is_packet() {
+                self.finding("FLT-O-17", instance, "MORE_PROCESSING_REQUIRED for an operation that is no IRP");
+            }
+            if !more || !self.is_packet() {
                 instance.owed.fetch_sub(1, Ordering::AcqRel);
                 continue;
             }
@@ -604,12 +609,21 @@ impl Operation {
     }
 }
 
+fn post_verdict(answer: u32) -> &'static str {
+    match answer {
+        FLT_POSTOP_MORE_PROCESSING_REQUIRED => "MORE_PROCESSING_REQUIRED",
+        FLT_POSTOP_DISALLOW_FSFILTER_IO => "DISALLOW_FSFILTER_IO",
+        _ => "FINISHED",
+    }
+}
+
 fn verdict(answer: u32) -> &'static str {
     match answer {
         FLT_PREOP_SUCCESS_WITH_CALLBACK => "SUCCESS_WITH_CALLBACK",
         FLT_PREOP_SUCCESS_NO_CALLBACK => "SUCCESS_NO_CALLBACK",
         FLT_PREOP_PENDING => "PENDING",
         FLT_PREOP_DISALLOW_FASTIO => "DISALLOW_FASTIO",
+        FLT_PREOP_DISALLOW_FSFILTER_IO => "DISALLOW_FSFILTER_IO",
         FLT_PREOP_COMPLETE => "COMPLETE",
         FLT_PREOP_SYNCHRONIZE => "SYNCHRONIZE",
         _ => "INVALID",

@@ -4,6 +4,7 @@
 
 use crate::data::CallbackData;
 use crate::native::{MiniFilter, PostOp, PreOp};
+use nt_abi::flt::{IRP_MJ_NETWORK_QUERY_OPEN, IRP_MJ_QUERY_OPEN};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The built-in filter.
@@ -36,7 +37,8 @@ impl MiniFilter for Spy {
         &self.altitude
     }
     fn operations(&self) -> Vec<(u8, u32)> {
-        (0..28).filter(|major| !matches!(major, 0x10 | 0x16 | 0x18)).map(|major| (major, 0)).collect()
+        let packets = (0..28).filter(|major| !matches!(major, 0x10 | 0x16 | 0x18));
+        packets.chain([IRP_MJ_NETWORK_QUERY_OPEN, IRP_MJ_QUERY_OPEN]).map(|major| (major, 0)).collect()
     }
     fn pre_operation(&self, _data: CallbackData) -> PreOp {
         PreOp::WithCallback(0)

@@ -9,7 +9,6 @@ use crate::context;
 use crate::data::{self, BLOCK, CallbackData};
 use crate::dispatch;
 use crate::filter::{Filter, FltMgr, Instance, related, unbind};
-use crate::native::PostOp;
 use crate::operation::{Held, Operation, Parked, Passed};
 use crate::volume::Volume;
 use nt_abi::flt::*;
@@ -96,10 +95,7 @@ impl Operation {
                 self.show_on(copy, instance);
                 let operation = instance.filter.operations[usize::from(self.major())];
                 let answer = match (&instance.filter.native, operation.and_then(|operation| operation.post)) {
-                    (Some(native), _) => match native.post_operation(CallbackData::new(copy), passed.context) {
-                        PostOp::Finished => FLT_POSTOP_FINISHED_PROCESSING,
-                        PostOp::MoreProcessing => FLT_POSTOP_MORE_PROCESSING_REQUIRED,
-                    },
+                    (Some(native), _) => native.post_operation(CallbackData::new(copy), passed.context).told(),
                     (None, Some(post)) => {
                         let data = copy.at(BLOCK::Data).addr();
                         let related = copy.at(BLOCK::Related).addr();

@@ -18,13 +18,19 @@ use nt_io::driver;
 use nt_ke::{Kernel, Mutex};
 use nt_ob::ObjectRef;
 use nt_ob::object;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock, Weak};
+
+/// A major among all: those of packets stand first, the others (0xEC and up) behind them; only OPERATION_END (0x80), which nobody
+/// calls, shares a bit.
+const fn bit(major: u8) -> u64 {
+    1 << (major & 63)
+}
 
 /// What a request needs to pass a volume that no filter looks at: read without a count and without a lock.
 pub(crate) struct Gate {
     lower: OnceLock<Device>,
-    majors: AtomicU32,
+    majors: AtomicU64,
     /// Whether some instance registered for paging reads or writes.
     paging: AtomicBool,
     /// What is remembered of file objects.
@@ -53,7 +59,7 @@ impl Gate {
     /// Returns whether some instance registered for a major.
     #[inline]
     pub(crate) fn wants(&self, major: u8) -> bool {
-        self.majors.load(Ordering::Relaxed) & (1 << (major & 31)) != 0
+        self.majors.load(Ordering::Relaxed) & bit(major) != 0
     }
 }
 
@@ -88,7 +94,7 @@ impl Volume {
         let driver_name = format!("\\FileSystem\\FltMgr{}", name.rsplit('\\').next().unwrap_or(name));
         let gate = Arc::new(Gate {
             lower: OnceLock::new(),
-            majors: AtomicU32::new(0),
+            majors: AtomicU64::new(0),
             paging: AtomicBool::new(false),
             files: Files::default(),
         });
@@ -153,7 +159,7 @@ impl Volume {
         let mut list = Vec::clone(&instances);
         change(&mut list);
         list.sort_by(|a, b| b.altitude.cmp(&a.altitude));
-        let mut majors = 0_u32;
+        let mut majors = 0;
         let skips = nt_abi::flt::FLTFL_OPERATION_REGISTRATION_SKIP_PAGING_IO;
         let paging = list.iter().any(|instance| {
             [nt_abi::io::IRP_MJ_READ, nt_abi::io::IRP_MJ_WRITE]
@@ -161,11 +167,9 @@ impl Volume {
                 .any(|&major| instance.filter.operations[usize::from(major)].is_some_and(|one| one.flags & skips == 0))
         });
         for instance in &list {
-            for (major, operation) in instance.filter.operations.iter().enumerate().take(28) {
-                if operation.is_some() {
-                    majors |= 1 << major;
-                }
-            }
+            let operations = (0..=u8::MAX).zip(instance.filter.operations.iter());
+            majors |=
+                operations.filter(|(_, operation)| operation.is_some()).fold(0, |all, (major, _)| all | bit(major));
         }
         *instances = Arc::new(list);
         self.gate.majors.store(majors, Ordering::Relaxed);

@@ -4,8 +4,9 @@
 //! Source: IRP_MJ_CREATE page; rules NT-A-13, NT-A-14, NT-A-18, NT-M-20.
 
 use crate::backing::{Attribute, Change, New};
+use crate::fileinfo;
 use crate::link::{Link, Spot};
-use crate::node::{CCB, FCB, Node, OPENS, Open, Scan, Units, Volume, open_of};
+use crate::node::{CCB, FCB, Found, Node, OPENS, Open, Scan, Units, Volume, open_of};
 use crate::notice;
 use crate::oplock::{self, Turn};
 use crate::path::{self, Start, Walk};
@@ -14,11 +15,13 @@ use crate::sections;
 use crate::security::{self, Opener};
 use crate::stream::{self, Part};
 use nt_abi::io::*;
+use nt_abi::ob::UNICODE_STRING;
 use nt_abi::{NtResult, NtStatus};
-use nt_cell::Foreign;
+use nt_cell::{Foreign, Region};
 use nt_ex::pool;
 use nt_fsrtl::oplock::{Act, Operation, is_batch_held, is_quiet, opening, would_break};
 use nt_io::driver::OwnedIrp;
+use nt_io::fast::QueryOpen;
 use nt_io::irp::IoStatus;
 use nt_io::share::Share;
 use nt_ke::Mutex;
@@ -50,29 +53,63 @@ struct Request<'a> {
     by_short: u32,
     allocation: i64,
     turn: &'a Turn,
+    /// It is a query: the file stays as it is, and is not opened.
+    query: Option<Query>,
+}
+
+/// What a query by name wants: FILE_INFORMATION_CLASS, and where it goes.
+type Query = (u32, Region);
+
+impl<'a> Request<'a> {
+    fn of(irp: &OwnedIrp, opener: &'a Opener, turn: &'a Turn, query: Option<Query>) -> NtResult<Self> {
+        let stack = irp.stack();
+        let context = stack.ptr(IO_STACK_LOCATION::Create_SecurityContext);
+        let options = stack.get(IO_STACK_LOCATION::Create_Options);
+        let flag = |flag: u8| stack.get(IO_STACK_LOCATION::Flags) & flag != 0;
+        Ok(Self {
+            turn,
+            opener,
+            access: context.ok_or(NtStatus::INVALID_PARAMETER.error())?.get(IO_SECURITY_CONTEXT::DesiredAccess),
+            share: u32::from(stack.get(IO_STACK_LOCATION::Create_ShareAccess)),
+            disposition: options >> 24,
+            options: options & 0x00FF_FFFF,
+            attributes: u32::from(stack.get(IO_STACK_LOCATION::Create_FileAttributes)),
+            exact: flag(SL_CASE_SENSITIVE),
+            target: flag(SL_OPEN_TARGET_DIRECTORY),
+            stops: flag(SL_STOP_ON_SYMLINK),
+            by_short: 0,
+            allocation: irp.irp().get(IRP::Overlay_AllocationSize),
+            query,
+        })
+    }
+}
+
+/// FastIoQueryOpen and PreQueryOpen: what the create of a packet would find. `None`: a create has to go on elsewhere, or
+/// does more than to look.
+pub(crate) fn query_open(volume: &Volume, query: &QueryOpen) -> Option<IoStatus> {
+    const LOOKS: u32 = FILE_READ_ATTRIBUTES | nt_abi::ob::SYNCHRONIZE;
+    const KNOWN: u32 = FILE_OPEN_REPARSE_POINT | FILE_DIRECTORY_FILE | FILE_NON_DIRECTORY_FILE;
+    let irp = &OwnedIrp::arrived(query.packet);
+    let (opener, turn) = (Opener::of(irp).ok()?, Turn::new(irp));
+    let request = Request::of(irp, &opener, &turn, Some((query.class, query.buffer))).ok()?;
+    let file = irp.file()?;
+    let named = file.at(FILE_OBJECT::FileName).get(UNICODE_STRING::Length) != 0;
+    let looks = request.access & !LOOKS == 0 && request.disposition == FILE_OPEN && request.options & !KNOWN == 0;
+    if !looks || request.target || !(named || file.ptr(FILE_OBJECT::RelatedFileObject).is_some()) {
+        return None;
+    }
+    match attempt(volume, irp, file, &request) {
+        Ok(Made::Open(result)) => Some(result),
+        Ok(Made::Link(..)) => None,
+        Err(error) => Some(IoStatus::new(error.status(), 0)),
+    }
 }
 
 pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
-    let stack = irp.stack();
     let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
     let opener = &Opener::of(irp)?;
-    let context = stack.ptr(IO_STACK_LOCATION::Create_SecurityContext).ok_or(NtStatus::INVALID_PARAMETER.error())?;
-    let options = stack.get(IO_STACK_LOCATION::Create_Options);
     let turn = Turn::new(irp);
-    let request = Request {
-        turn: &turn,
-        opener,
-        access: context.get(IO_SECURITY_CONTEXT::DesiredAccess),
-        share: u32::from(stack.get(IO_STACK_LOCATION::Create_ShareAccess)),
-        disposition: options >> 24,
-        options: options & 0x00FF_FFFF,
-        attributes: u32::from(stack.get(IO_STACK_LOCATION::Create_FileAttributes)),
-        exact: stack.get(IO_STACK_LOCATION::Flags) & SL_CASE_SENSITIVE != 0,
-        target: stack.get(IO_STACK_LOCATION::Flags) & SL_OPEN_TARGET_DIRECTORY != 0,
-        stops: stack.get(IO_STACK_LOCATION::Flags) & SL_STOP_ON_SYMLINK != 0,
-        by_short: 0,
-        allocation: irp.irp().get(IRP::Overlay_AllocationSize),
-    };
+    let request = Request::of(irp, opener, &turn, None)?;
     let made = loop {
         let made = attempt(volume, irp, file, &request);
         if made.is_ok() || !turn.wait()? {
@@ -119,7 +156,7 @@ fn attempt(volume: &Volume, irp: &OwnedIrp, file: Foreign<FILE_OBJECT>, request:
         }
         open_file(volume, file, request, related, &name, eas)
     })();
-    if !matches!(made, Ok(Made::Open(_))) {
+    if !matches!(made, Ok(Made::Open(_))) || request.query.is_some() {
         volume.mount.leave(None);
     }
     made
@@ -305,6 +342,11 @@ fn enter(
     eas: Vec<Attribute>,
 ) -> NtResult<IoStatus> {
     node.object.open(request.access & READS != 0, request.access & WRITES != 0 || information != FILE_OPENED)?;
+    if let Some((class, out)) = request.query {
+        let file = node.named.as_ref().map(|named| named.file()).transpose()?;
+        let found = Found { node: &node, file: file.as_deref().unwrap_or(&node), link: link.as_deref() };
+        return Ok(IoStatus::new(NtStatus::SUCCESS, fileinfo::plain(found, class, out)?));
+    }
     admit(&node, request)?;
     let replaces = matches!(information, FILE_OVERWRITTEN | FILE_SUPERSEDED);
     let deletes = request.options & FILE_DELETE_ON_CLOSE != 0;

@@ -7,7 +7,7 @@ use crate::backing::{Change, Meta};
 use crate::identity;
 use crate::link::Link;
 use crate::naming::{self, Kind, Target};
-use crate::node::{Node, Open, Units, Volume, open_of};
+use crate::node::{Found, Node, Open, Units, Volume, open_of};
 use crate::notice;
 use crate::oplock::Turn;
 use crate::sections;
@@ -23,6 +23,7 @@ use nt_abi::io::{
 use nt_abi::{NtError, NtResult, NtStatus};
 use nt_cell::{Fault, Foreign, Region};
 use nt_io::driver::OwnedIrp;
+use nt_io::fast::FastQuery;
 use nt_io::info::class;
 use nt_io::irp::IoStatus;
 use nt_trace::rule;
@@ -47,8 +48,6 @@ pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let node = &open.node;
     node.refresh()?;
     let count = match stack.get(IO_STACK_LOCATION::QueryFile_FileInformationClass) {
-        class::BASIC => basic(node, out)?,
-        class::STANDARD => standard(&open, out)?,
         class::INTERNAL => {
             out.store::<u64>(0, node.id()).map_err(bad)?;
             8
@@ -72,29 +71,14 @@ pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
             out.store::<u16>(0, 0xFFFF).map_err(bad)?;
             2
         }
-        class::CASE_SENSITIVE => {
-            let minds = node.is_directory() && node.object.minds_case()?;
-            out.store::<u32>(0, u32::from(minds)).map_err(bad)?;
-            4
-        }
         class::STANDARD_LINK => identity::standard_link(&open, out)?,
         class::ID => identity::id(volume, node, out)?,
-        class::STAT => identity::stat(&open, out, false)?,
-        class::STAT_LX => identity::stat(&open, out, true)?,
         class @ (class::HARD_LINK | class::HARD_LINK_FULL_ID) => {
             return identity::hard_links(volume, &open, out, class == class::HARD_LINK_FULL_ID);
         }
         class::POSITION => {
             out.store::<i64>(0, file.get(FILE_OBJECT::CurrentByteOffset)).map_err(bad)?;
             8
-        }
-        class::NETWORK_OPEN => {
-            let (allocation, eof) = sizes(node);
-            let meta = times(node, out)?;
-            out.store::<u64>(32, allocation).map_err(bad)?;
-            out.store::<u64>(40, eof).map_err(bad)?;
-            out.store::<u32>(48, shown(meta.attributes)).map_err(bad)?;
-            56
         }
         class::ATTRIBUTE_TAG => {
             let attributes = node.object.meta()?.attributes;
@@ -104,15 +88,48 @@ pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         }
         class::ALL => {
             basic(node, out)?;
-            standard(&open, out.sub(40, length - 40))?;
+            standard(open.found(), out.sub(40, length - 40))?;
             out.store::<u64>(64, node.id()).map_err(bad)?;
             out.store::<u32>(72, crate::ea::size(&node.object.eas()?)).map_err(bad)?;
             let named = volinfo::text(out.sub(96, length - 96), 4, 0, &name(&open, true))?;
             return Ok(IoStatus::new(named.status, 96 + named.information));
         }
-        _ => return NtStatus::INVALID_INFO_CLASS.fail(),
+        class => plain(open.found(), class, out)?,
     };
     Ok(IoStatus::new(NtStatus::SUCCESS, count))
+}
+
+/// FastIoQueryBasicInfo and kin: what cannot be told here and now is the packet's to say (NT-QRY-25).
+pub(crate) fn fast_query(query: &FastQuery) -> Option<IoStatus> {
+    let open = open_of(query.file).ok()?;
+    open.node.refresh().ok()?;
+    let count = plain(open.found(), query.class, query.buffer).ok()?;
+    Some(IoStatus::new(NtStatus::SUCCESS, count))
+}
+
+/// The classes that need no open: fast routines and queries by name tell them too.
+pub(crate) fn plain(found: Found<'_>, class: u32, out: Region) -> NtResult<u64> {
+    let node = found.node;
+    match class {
+        class::BASIC => basic(node, out),
+        class::STANDARD => standard(found, out),
+        class::NETWORK_OPEN => {
+            let (allocation, eof) = sizes(node);
+            let meta = times(node, out)?;
+            out.store::<u64>(32, allocation).map_err(bad)?;
+            out.store::<u64>(40, eof).map_err(bad)?;
+            out.store::<u32>(48, shown(meta.attributes)).map_err(bad)?;
+            Ok(56)
+        }
+        class::CASE_SENSITIVE => {
+            let minds = node.is_directory() && node.object.minds_case()?;
+            out.store::<u32>(0, u32::from(minds)).map_err(bad)?;
+            Ok(4)
+        }
+        class::STAT => identity::stat(found, out, false),
+        class::STAT_LX => identity::stat(found, out, true),
+        _ => NtStatus::INVALID_INFO_CLASS.fail(),
+    }
 }
 
 /// What is allocated, and the end of file.
@@ -147,23 +164,23 @@ fn basic(node: &Node, out: Region) -> NtResult<u64> {
     Ok(40)
 }
 
-fn standard(open: &Open, out: Region) -> NtResult<u64> {
-    let node = &open.node;
+fn standard(found: Found<'_>, out: Region) -> NtResult<u64> {
+    let node = found.node;
     let (allocation, eof) = sizes(node);
-    let pending = open.is_pending();
+    let pending = found.is_pending();
     out.store::<u64>(0, allocation).map_err(bad)?;
     out.store::<u64>(8, eof).map_err(bad)?;
-    out.store::<u32>(16, accessible(open)?).map_err(bad)?;
+    out.store::<u32>(16, accessible(found)?).map_err(bad)?;
     out.store::<u8>(20, u8::from(pending)).map_err(bad)?;
     out.store::<u8>(21, u8::from(node.is_directory())).map_err(bad)?;
     Ok(24)
 }
 
 /// NumberOfLinks: names that are not marked to go (NT-LNK-15); a directory has one (NT-LNK-16).
-pub(crate) fn accessible(open: &Open) -> NtResult<u32> {
-    let file = open.file();
+pub(crate) fn accessible(found: Found<'_>) -> NtResult<u32> {
+    let file = found.file;
     if file.is_directory() {
-        return Ok(u32::from(!open.link.as_ref().is_some_and(|link| link.is_pending())));
+        return Ok(u32::from(!found.link.is_some_and(|link| link.is_pending())));
     }
     Ok(file.object.links()?.saturating_sub(file.marked.load(Ordering::Relaxed)))
 }

@@ -5,7 +5,7 @@
 
 use crate::fileinfo::{accessible, bad, shown, sizes, times};
 use crate::link::{Link, Spot};
-use crate::node::{Node, Open, Units, Volume, serial};
+use crate::node::{Found, Node, Open, Units, Volume, serial};
 use nt_abi::io::{FILE_ALL_ACCESS, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Region;
@@ -22,7 +22,7 @@ pub(crate) fn tag(node: &Node, attributes: u32) -> NtResult<u32> {
 /// FileStandardLinkInformation: names that lead here, and those with the marked ones.
 pub(crate) fn standard_link(open: &Open, out: Region) -> NtResult<u64> {
     let total = if open.file().is_directory() { 1 } else { open.node.object.links()? };
-    out.store::<u32>(0, accessible(open)?).map_err(bad)?;
+    out.store::<u32>(0, accessible(open.found())?).map_err(bad)?;
     out.store::<u32>(4, total).map_err(bad)?;
     out.store::<u8>(8, u8::from(open.is_pending())).map_err(bad)?;
     out.store::<u8>(9, u8::from(open.node.is_directory())).map_err(bad)?;
@@ -70,14 +70,14 @@ pub(crate) fn set_case_sensitive(volume: &Volume, open: &Open, flags: u32) -> Nt
 }
 
 /// FileStatInformation, and with `linux` FileStatLxInformation.
-pub(crate) fn stat(open: &Open, out: Region, linux: bool) -> NtResult<u64> {
-    let node = &open.node;
+pub(crate) fn stat(found: Found<'_>, out: Region, linux: bool) -> NtResult<u64> {
+    let node = found.node;
     let (allocation, eof) = sizes(node);
     out.store::<u64>(0, node.id()).map_err(bad)?;
     let meta = times(node, out.sub(8, 32))?;
     out.store::<u64>(0x28, allocation).map_err(bad)?;
     out.store::<u64>(0x30, eof).map_err(bad)?;
-    let words = [shown(meta.attributes), tag(node, meta.attributes)?, accessible(open)?, FILE_ALL_ACCESS];
+    let words = [shown(meta.attributes), tag(node, meta.attributes)?, accessible(found)?, FILE_ALL_ACCESS];
     for (at, word) in words.into_iter().enumerate() {
         out.store::<u32>(0x38 + at * 4, word).map_err(bad)?;
     }

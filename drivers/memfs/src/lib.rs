@@ -54,6 +54,7 @@ use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
 use nt_io::device::{self, Device, DeviceSpec};
 use nt_io::driver::{self, Answer, FastCall, NativeDriver, OwnedIrp};
+use nt_io::fast::{FastQuery, QueryOpen};
 use nt_io::irp::IoStatus;
 use nt_io::system::{AsyncPolicy, System};
 use nt_ke::kernel::Slot;
@@ -336,6 +337,15 @@ impl NativeDriver for MemFs {
 
     fn fast_read(&self, call: &FastCall) -> Option<IoStatus> {
         read::fast_read(call)
+    }
+
+    fn fast_query(&self, query: &FastQuery) -> Option<IoStatus> {
+        fileinfo::fast_query(query)
+    }
+
+    fn query_open(&self, query: &QueryOpen) -> Option<IoStatus> {
+        let volume = mounted(self.volume(query.device)?).ok()?;
+        create::query_open(&volume, query)
     }
 }
 

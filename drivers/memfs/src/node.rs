@@ -205,10 +205,30 @@ impl Open {
         Ok(result)
     }
 
+    /// What queries tell of it.
+    pub(crate) fn found(&self) -> Found<'_> {
+        Found { node: &self.node, file: self.file(), link: self.link.as_deref() }
+    }
+
     /// Is its name to go, or gone; or the stream?
     pub(crate) fn is_pending(&self) -> bool {
+        self.found().is_pending()
+    }
+}
+
+/// What a name led to, opened or not.
+#[derive(Clone, Copy)]
+pub(crate) struct Found<'a> {
+    pub(crate) node: &'a Node,
+    /// The file, where the node is a named stream of it; else the node.
+    pub(crate) file: &'a Node,
+    pub(crate) link: Option<&'a Link>,
+}
+
+impl Found<'_> {
+    pub(crate) fn is_pending(&self) -> bool {
         let stream = self.node.named.as_ref().is_some_and(|named| named.is_pending());
-        stream || self.link.as_ref().is_some_and(|link| link.is_pending())
+        stream || self.link.is_some_and(Link::is_pending)
     }
 }
 

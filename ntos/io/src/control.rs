@@ -10,14 +10,14 @@ use crate::observe::{self, Request, Scope};
 use crate::service::{self, Caller, violation};
 use crate::system::System;
 use crate::tail::{own_by_service, run_service};
-use crate::{event, file};
+use crate::{event, fast, file};
 use nt_abi::io::{
     DEVICE_OBJECT, DRIVER_OBJECT, FAST_IO_DISPATCH, FILE_OBJECT, FILE_READ_DATA, FILE_WRITE_DATA, IO_STACK_LOCATION,
     IRP, IRP_BUFFERED_IO, IRP_DEALLOCATE_BUFFER, IRP_INPUT_OPERATION, IRP_MJ_DEVICE_CONTROL,
     IRP_MJ_FILE_SYSTEM_CONTROL,
 };
 use nt_abi::{NtResult, NtStatus};
-use nt_cell::{Addr, CodePtr, Foreign, Region, callout};
+use nt_cell::{Addr, CodePtr, Foreign, Region};
 use nt_ex::pool;
 use nt_ke::{Frame, Mode, dispatcher};
 use nt_ob::ObjectRef;
@@ -187,12 +187,7 @@ pub fn synchronous(
 
 fn fast_entry(device: Device) -> Option<(Foreign<DRIVER_OBJECT>, CodePtr)> {
     let driver = device.ptr(DEVICE_OBJECT::DriverObject)?;
-    let table = driver.ptr(DRIVER_OBJECT::FastIoDispatch)?;
-    let slot = FAST_IO_DISPATCH::FastIoDeviceControl;
-    if table.get(FAST_IO_DISPATCH::SizeOfFastIoDispatch) as usize <= slot.offset() {
-        return None;
-    }
-    table.code(slot).map(|code| (driver, code))
+    Some((driver, fast::routine(driver, FAST_IO_DISPATCH::FastIoDeviceControl)?))
 }
 
 /// Returns whether a device's driver has a FastIoDeviceControl routine.
@@ -208,22 +203,17 @@ pub fn call_fast(call: &FastControl) -> Option<IoStatus> {
     if let Some(taken) = driver::with_native(driver, |native| native.fast_device_control(call)) {
         return taken;
     }
-    let scratch = pool::allocate(16, pool::tag(b"Fast"), pool::PoolKind::NonPaged)?;
-    let arguments = [
-        call.file.addr(),
-        u64::from(call.wait),
-        call.input.0,
-        u64::from(call.input.1),
-        call.output.0,
-        u64::from(call.output.1),
-        u64::from(call.code),
-        scratch.addr(),
-        call.device.addr(),
-    ];
-    let taken = callout::call(code, &arguments).is_ok_and(|answer| answer & 0xFF != 0);
-    let region = Region::pool(scratch, 16);
-    let status = region.load::<u32>(0).map_or(NtStatus::ACCESS_VIOLATION, NtStatus);
-    let information = region.load::<u64>(8).unwrap_or(0);
-    pool::free(scratch);
-    taken.then_some(IoStatus::new(status, information))
+    fast::call(code, |block| {
+        [
+            call.file.addr(),
+            u64::from(call.wait),
+            call.input.0,
+            u64::from(call.input.1),
+            call.output.0,
+            u64::from(call.output.1),
+            u64::from(call.code),
+            block.addr(),
+            call.device.addr(),
+        ]
+    })
 }

@@ -4,6 +4,8 @@
 //! Source: ZwCreateFile page; rules NT-A-01 to NT-A-19. Names are UTF-16; a relative name starts at RootDirectory.
 
 use crate::device::{self, Device};
+use crate::fast::{self, QueryOpen};
+use crate::info::class;
 use crate::irp::{self, IoStatus};
 use crate::observe::{Request, Scope};
 use crate::reparse::{self, Promise, Restart};
@@ -149,6 +151,9 @@ pub(crate) struct Target {
 }
 
 fn resolve(frame: &Frame, spec: &CreateSpec) -> NtResult<Target> {
+    if spec.name.len() > LONGEST_NAME {
+        return NtStatus::OBJECT_NAME_INVALID.fail();
+    }
     if spec.root != Handle::NULL {
         let (root, _) = event::reference(frame, spec.root, ObjectType::File, 0, frame.mode())?;
         let related: ObjectRef<FILE_OBJECT> = root.retype();
@@ -218,9 +223,6 @@ pub fn open(frame: &Frame, spec: &CreateSpec, below: Option<Below<'_>>) -> NtRes
 }
 
 fn parse(frame: &Frame, spec: &CreateSpec, below: Option<Below<'_>>) -> NtResult<(file::FileObject, IoStatus, u32)> {
-    if spec.name.len() > LONGEST_NAME {
-        return NtStatus::OBJECT_NAME_INVALID.fail();
-    }
     if let Some(ea) = &spec.ea
         && crate::ea::check_full(ea).is_err()
     {
@@ -275,7 +277,8 @@ enum Step {
     Again(Restart),
 }
 
-fn attempt(frame: &Frame, spec: &CreateSpec, target: Target, below: Option<Below<'_>>) -> NtResult<Step> {
+/// The file object of an open, with what the file system reads of it.
+fn file_of(frame: &Frame, spec: &CreateSpec, target: Target) -> NtResult<file::FileObject> {
     if target.device.get(DEVICE_OBJECT::Flags) & DO_DEVICE_INITIALIZING != 0 {
         rule!(NT_M_13);
         return NtStatus::NO_SUCH_DEVICE.fail();
@@ -290,6 +293,11 @@ fn attempt(frame: &Frame, spec: &CreateSpec, target: Target, below: Option<Below
     if let Some(related) = target.related {
         opened.set_ptr(FILE_OBJECT::RelatedFileObject, Some(related.into_raw()));
     }
+    Ok(opened)
+}
+
+fn attempt(frame: &Frame, spec: &CreateSpec, target: Target, below: Option<Below<'_>>) -> NtResult<Step> {
+    let opened = file_of(frame, spec, target)?;
     let start = below.map(|below| below.device);
     let top = start.or_else(|| device::related(*opened)).ok_or(NtStatus::NO_SUCH_DEVICE.error())?;
     let security = Security::new(frame, spec)?;
@@ -300,6 +308,36 @@ fn attempt(frame: &Frame, spec: &CreateSpec, target: Target, below: Option<Below
     }
     opened.or32(FILE_OBJECT::Flags, FO_HANDLE_CREATED);
     Ok(Step::Open(opened, result, security.granted()))
+}
+
+/// The packet of a create, its first location filled in.
+fn packet_of(
+    frame: &Frame,
+    spec: &CreateSpec,
+    security: &Security,
+    opened: &file::FileObject,
+    top: Device,
+) -> NtResult<irp::Irp> {
+    let packet = irp::allocate(top.get(DEVICE_OBJECT::StackSize))?;
+    packet.set(IRP::Flags, IRP_CREATE_OPERATION | IRP_SYNCHRONOUS_API);
+    packet.set(IRP::RequestorMode, frame.mode() as u8);
+    packet.set_addr(IRP::Tail_Thread, frame.thread.object());
+    packet.set_ptr(IRP::Tail_OriginalFileObject, Some(opened.body()));
+    packet.set(IRP::Overlay_AllocationSize, spec.allocation);
+    let stack = irp::next(packet);
+    stack.set(IO_STACK_LOCATION::MajorFunction, IRP_MJ_CREATE);
+    let bit = |set: bool, flag: u8| if set { flag } else { 0 };
+    let sensitive = bit(spec.attributes & OBJ_CASE_INSENSITIVE == 0, SL_CASE_SENSITIVE);
+    let asked = bit(spec.target_directory, SL_OPEN_TARGET_DIRECTORY) | bit(spec.stop_on_symlink, SL_STOP_ON_SYMLINK);
+    let forced = bit(spec.attributes & OBJ_FORCE_ACCESS_CHECK != 0, SL_FORCE_ACCESS_CHECK);
+    stack.set(IO_STACK_LOCATION::Flags, sensitive | asked | forced);
+    stack.set_ptr(IO_STACK_LOCATION::FileObject, Some(opened.body()));
+    stack.set_ptr(IO_STACK_LOCATION::Create_SecurityContext, Some(security.context()));
+    stack.set(IO_STACK_LOCATION::Create_Options, (spec.disposition << 24) | (spec.options & 0x00FF_FFFF));
+    stack.set(IO_STACK_LOCATION::Create_FileAttributes, spec.file_attributes as u16);
+    stack.set(IO_STACK_LOCATION::Create_ShareAccess, spec.share as u16);
+    stack.set(IO_STACK_LOCATION::Create_EaLength, spec.ea.as_ref().map_or(0, |ea| ea.len() as u32));
+    Ok(packet)
 }
 
 fn send_create(
@@ -319,26 +357,8 @@ fn send_create(
             Some(block)
         }
     };
-    let packet = irp::allocate(top.get(DEVICE_OBJECT::StackSize))?;
-    packet.set(IRP::Flags, IRP_CREATE_OPERATION | IRP_SYNCHRONOUS_API);
-    packet.set(IRP::RequestorMode, frame.mode() as u8);
-    packet.set_addr(IRP::Tail_Thread, frame.thread.object());
-    packet.set_ptr(IRP::Tail_OriginalFileObject, Some(opened.body()));
-    packet.set(IRP::Overlay_AllocationSize, spec.allocation);
+    let packet = packet_of(frame, spec, security, opened, top)?;
     packet.set_ptr(IRP::AssociatedIrp_SystemBuffer, ea);
-    let stack = irp::next(packet);
-    stack.set(IO_STACK_LOCATION::MajorFunction, IRP_MJ_CREATE);
-    let bit = |set: bool, flag: u8| if set { flag } else { 0 };
-    let sensitive = bit(spec.attributes & OBJ_CASE_INSENSITIVE == 0, SL_CASE_SENSITIVE);
-    let asked = bit(spec.target_directory, SL_OPEN_TARGET_DIRECTORY) | bit(spec.stop_on_symlink, SL_STOP_ON_SYMLINK);
-    let forced = bit(spec.attributes & OBJ_FORCE_ACCESS_CHECK != 0, SL_FORCE_ACCESS_CHECK);
-    stack.set(IO_STACK_LOCATION::Flags, sensitive | asked | forced);
-    stack.set_ptr(IO_STACK_LOCATION::FileObject, Some(opened.body()));
-    stack.set_ptr(IO_STACK_LOCATION::Create_SecurityContext, Some(security.context()));
-    stack.set(IO_STACK_LOCATION::Create_Options, (spec.disposition << 24) | (spec.options & 0x00FF_FFFF));
-    stack.set(IO_STACK_LOCATION::Create_FileAttributes, spec.file_attributes as u16);
-    stack.set(IO_STACK_LOCATION::Create_ShareAccess, spec.share as u16);
-    stack.set(IO_STACK_LOCATION::Create_EaLength, spec.ea.as_ref().map_or(0, |ea| ea.len() as u32));
     let span = system.begin(|| Request {
         flags: IRP_CREATE_OPERATION | IRP_SYNCHRONOUS_API,
         ..file::request(frame, opened.body(), IRP_MJ_CREATE)
@@ -358,6 +378,34 @@ fn send_create(
         return if result.status == NtStatus::PENDING { NtStatus::UNSUCCESSFUL.fail() } else { result.status.fail() };
     }
     Ok((result, data))
+}
+
+/// Asks for what a query by name wants without opening the file (NT-QRY-24, NT-QRY-28); `None`: it has to be opened. The packet
+/// is a create that nobody completes, and its file object, which no handle ever names, ends here.
+pub(crate) fn ask(frame: &Frame, spec: &CreateSpec, class: u32, buffer: Region) -> NtResult<Option<IoStatus>> {
+    let _scope = Scope::start(frame);
+    if class == class::NETWORK_OPEN {
+        rule!(NT_QRY_25)
+    } else {
+        rule!(NT_QRY_28)
+    }
+    let opened = file_of(frame, spec, resolve(frame, spec)?)?;
+    let Some(top) = device::related(*opened) else { return Ok(None) };
+    let security = Security::new(frame, spec)?;
+    let packet = packet_of(frame, spec, &security, &opened, top)?;
+    irp::advance(packet, -1);
+    let call = QueryOpen { packet, class, buffer, device: top };
+    let request = || Request {
+        flags: IRP_CREATE_OPERATION | IRP_SYNCHRONOUS_API,
+        fast: true,
+        ..file::request(frame, opened.body(), call.major())
+    };
+    let taken = fast::observed(frame, request, || fast::query_open(call));
+    irp::release(packet);
+    match taken.filter(|result| result.status != NtStatus::REPARSE) {
+        Some(result) if result.status.is_error() => result.status.fail(),
+        taken => Ok(taken),
+    }
 }
 
 /// What a driver left in the auxiliary buffer of a create: reparse data, which is the I/O manager's to free.

@@ -7,11 +7,11 @@
 //! [`Answer`], so completing twice does not compile.
 
 use crate::device::Device;
+use crate::fast::{FastQuery, QueryOpen};
 use crate::irp::{self, IoStatus, Irp, Stack};
-use crate::rw::Direction;
 use crate::system::System;
 use crate::{complete, send};
-use nt_abi::io::{DRIVER_OBJECT, FAST_IO_DISPATCH, FILE_OBJECT, IO_STACK_LOCATION, IRP};
+use nt_abi::io::{DRIVER_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IRP};
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{CodePtr, Foreign, Region};
 use nt_ex::pool;
@@ -144,8 +144,8 @@ pub struct FastCall {
 pub trait NativeDriver: Send + Sync + 'static {
     /// Takes a request.
     fn dispatch(&self, device: Device, irp: OwnedIrp) -> Answer;
-    /// The device below, when nobody here looks at fast reads or writes now: such a call may as well go there itself.
-    fn fast_goes_to(&self, _direction: Direction) -> Option<Device> {
+    /// The device below, when nobody here looks at fast calls of a major now: such a call may as well go there itself.
+    fn fast_goes_to(&self, _major: u8) -> Option<Device> {
         None
     }
     /// FastIoRead: `None` means "not this way".
@@ -154,6 +154,15 @@ pub trait NativeDriver: Send + Sync + 'static {
     }
     /// FastIoWrite: `None` means "not this way".
     fn fast_write(&self, _call: &FastCall) -> Option<IoStatus> {
+        None
+    }
+    /// FastIoQueryBasicInfo, FastIoQueryStandardInfo, FastIoQueryNetworkOpenInfo.
+    fn fast_query(&self, _query: &FastQuery) -> Option<IoStatus> {
+        None
+    }
+    /// FastIoQueryOpen, and for the classes of NtQueryInformationByName what PreQueryOpen is for: looks at a file by the
+    /// create in a packet, which it does not complete.
+    fn query_open(&self, _query: &QueryOpen) -> Option<IoStatus> {
         None
     }
     /// FastIoDeviceControl, with code, input and output.
@@ -226,12 +235,7 @@ pub fn create_native(kernel: &Kernel, name: &str, native: Arc<dyn NativeDriver>)
     let made = create(kernel, name)?;
     let driver = made.body();
     if native.has_fast_io() {
-        let table = pool::zeroed::<FAST_IO_DISPATCH>(pool::tag(b"Fast"));
-        let table = table.ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
-        table.set(FAST_IO_DISPATCH::SizeOfFastIoDispatch, FAST_IO_DISPATCH::SIZE as u32);
-        table.set_code(FAST_IO_DISPATCH::FastIoRead, Some(crate::exports::native_fast_read()));
-        table.set_code(FAST_IO_DISPATCH::FastIoWrite, Some(crate::exports::native_fast_write()));
-        table.set_code(FAST_IO_DISPATCH::FastIoDeviceControl, Some(crate::exports::native_fast_control()));
+        let table = crate::fast::native_table()?;
         driver.set_ptr(DRIVER_OBJECT::FastIoDispatch, Some(table));
     }
     for major in 0..28 {

@@ -1,15 +1,15 @@
 //! The I/O and object manager names that ntoskrnl.exe exports, and the thunks that stand in native drivers' tables.
 //!
-//! Room: ntos/io. Called by: compiled drivers, `send` and `rw` (through DRIVER_OBJECT and FAST_IO_DISPATCH slots).
+//! Room: ntos/io. Called by: compiled drivers, `send` (through DRIVER_OBJECT slots).
 //! IRQL: as each DDI page says. Locks: the cancel spin lock.
 //! Every address that arrives here is a driver's word: it becomes a `Foreign` or an `Addr` at this edge and nowhere else.
 #![expect(unsafe_code, reason = "entry points that take raw pointers: SOUNDNESS.md, S-3 and S-4")]
 
 use crate::create::CreateSpec;
 use crate::device::{Device, DeviceSpec};
-use crate::driver::{FastCall, FastControl, OwnedIrp};
+use crate::driver::OwnedIrp;
 use crate::info::InfoArguments;
-use crate::irp::{self, IoStatus, Irp};
+use crate::irp::{self, Irp};
 use crate::rw::Arguments;
 use crate::service::{self, Caller, violation};
 use crate::system::System;
@@ -106,72 +106,6 @@ nt_cell::thunk! {
         });
         let answer = answer.unwrap_or_else(|| OwnedIrp::arrived(packet).complete(NtStatus::INVALID_DEVICE_REQUEST, 0));
         answer.status().0
-    }
-}
-
-fn fast_call(arguments: [u64; 8]) -> Option<FastCall> {
-    let [file, offset, length, wait, key, buffer, _, device] = arguments;
-    let offset = if offset == 0 {
-        0
-    } else {
-        // SAFETY: FastIoRead/FastIoWrite's contract: FileOffset is NULL or points to a LARGE_INTEGER.
-        unsafe { Region::from_raw(offset, 8) }.load::<i64>(0).ok()?
-    };
-    Some(FastCall {
-        file: at(file)?,
-        offset,
-        length: length as u32,
-        wait: wait & 0xFF != 0,
-        key: key as u32,
-        // SAFETY: S-3: the caller of a fast I/O routine answers for the buffer; accesses to it are guarded.
-        buffer: unsafe { Region::from_raw(buffer, length as u32 as usize) },
-        device: at(device)?,
-    })
-}
-
-fn fast_result(iosb: u64, result: Option<IoStatus>) -> u8 {
-    let Some(result) = result else { return 0 };
-    // SAFETY: the caller of a fast I/O routine gives a status block (16 bytes); the stores are guarded.
-    let block = unsafe { Region::from_raw(iosb, 16) };
-    let stored = block.store::<u64>(8, result.information).and_then(|()| block.store::<u32>(0, result.status.0));
-    u8::from(stored.is_ok())
-}
-
-/// Runs a fast I/O routine of the Rust driver behind a device.
-fn native_fast(device: u64, body: impl FnOnce(&dyn driver::NativeDriver) -> Option<IoStatus>) -> Option<IoStatus> {
-    let driver = at::<DEVICE_OBJECT>(device)?.ptr(DEVICE_OBJECT::DriverObject)?;
-    driver::with_native(driver, body)?
-}
-
-nt_cell::thunk! {
-    /// FastIoRead of Rust drivers.
-    native_fast_read, native_fast_read_thunk(file: u64, offset: u64, length: u32, wait: u8, key: u32, buffer: u64, iosb: u64, device: u64) -> u8 {
-        let call = fast_call([file, offset, length.into(), wait.into(), key.into(), buffer, iosb, device]);
-        let Some(call) = call else { return 0 };
-        fast_result(iosb, native_fast(device, |native| native.fast_read(&call)))
-    }
-}
-nt_cell::thunk! {
-    /// FastIoWrite of Rust drivers.
-    native_fast_write, native_fast_write_thunk(file: u64, offset: u64, length: u32, wait: u8, key: u32, buffer: u64, iosb: u64, device: u64) -> u8 {
-        let call = fast_call([file, offset, length.into(), wait.into(), key.into(), buffer, iosb, device]);
-        let Some(call) = call else { return 0 };
-        fast_result(iosb, native_fast(device, |native| native.fast_write(&call)))
-    }
-}
-nt_cell::thunk! {
-    /// FastIoDeviceControl of Rust drivers.
-    native_fast_control, native_fast_control_thunk(file: u64, wait: u8, input: u64, input_length: u32, output: u64, output_length: u32, code: u32, iosb: u64, device: u64) -> u8 {
-        let (Some(file), Some(device_at)) = (at(file), at(device)) else { return 0 };
-        let call = FastControl {
-            file,
-            wait: wait != 0,
-            input: (input, input_length),
-            output: (output, output_length),
-            code,
-            device: device_at,
-        };
-        fast_result(iosb, native_fast(device, |native| native.fast_device_control(&call)))
     }
 }
 

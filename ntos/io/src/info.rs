@@ -10,7 +10,7 @@ use crate::irp::{self, IoStatus};
 use crate::observe::{self, Request};
 use crate::service::{self, violation};
 use crate::system::System;
-use crate::{event, file, port, target};
+use crate::{event, fast, file, port, target};
 use nt_abi::io::{
     DEVICE_OBJECT, FILE_OBJECT, FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_WRITE_ATTRIBUTES, FILE_WRITE_DATA,
     FO_ALERTABLE_IO, FO_NO_INTERMEDIATE_BUFFERING, FO_SEQUENTIAL_ONLY, FO_SKIP_COMPLETION_PORT, FO_SKIP_SET_EVENT,
@@ -290,16 +290,14 @@ fn query(frame: &Frame, args: &InfoArguments) -> NtResult<NtStatus> {
             let _lock = if synchronous { file::lock(frame, *opened.file).ok() } else { None };
             let buffer = system_buffer(args.length as usize)?;
             begin(&opened, synchronous);
-            let end = exchange(
-                frame,
-                *opened.file,
-                opened.top,
-                IRP_MJ_QUERY_INFORMATION,
-                args.class,
-                buffer.block(),
-                args.length,
-                |_| {},
-            );
+            let (file, top, class) = (*opened.file, opened.top, args.class);
+            let end = match fast::ask(frame, file, top, class, &buffer) {
+                Some(result) => Exchanged { result, pended: false },
+                None => {
+                    let block = buffer.block();
+                    exchange(frame, file, top, IRP_MJ_QUERY_INFORMATION, class, block, args.length, |_| {})
+                }
+            };
             let result = end.result;
             finish(&opened, synchronous, result);
             if result.status.is_error() {

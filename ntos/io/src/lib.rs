@@ -20,6 +20,7 @@ pub mod driver;
 pub mod ea;
 pub mod event;
 pub mod exports;
+pub mod fast;
 pub mod file;
 pub mod flush;
 pub mod gather;

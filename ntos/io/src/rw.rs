@@ -12,7 +12,7 @@ use crate::observe::{self, Request, Scope};
 use crate::service::{store_status, violation};
 use crate::system::System;
 use crate::tail::{own_by_service, run_service};
-use crate::{event, file, settle, verify};
+use crate::{event, fast, file, settle, verify};
 use nt_abi::io::{
     DEVICE_OBJECT, DO_BUFFERED_IO, DO_DIRECT_IO, DRIVER_OBJECT, FAST_IO_DISPATCH, FILE_APPEND_DATA, FILE_OBJECT,
     FILE_WRITE_DATA, FO_MAILSLOT, FO_NAMED_PIPE, FO_NO_INTERMEDIATE_BUFFERING, FO_SKIP_SET_FAST_IO, FO_SYNCHRONOUS_IO,
@@ -22,7 +22,7 @@ use nt_abi::io::{
 };
 use nt_abi::ke::KEVENT;
 use nt_abi::{NtResult, NtStatus};
-use nt_cell::{Addr, CodePtr, Foreign, Region, callout};
+use nt_cell::{Addr, CodePtr, Foreign, Region};
 use nt_ex::pool;
 use nt_ke::{Frame, Mode, dispatcher};
 use nt_ob::types::ObjectType;
@@ -461,17 +461,13 @@ pub fn give_buffer(
     Ok(())
 }
 
-/// Finds a driver's routine: a table that ends before the slot lacks it (NT-K-10).
+/// Finds a driver's routine for a transfer.
 pub(crate) fn fast_routine(direction: Direction, driver: Foreign<DRIVER_OBJECT>) -> Option<CodePtr> {
-    let table = driver.ptr(DRIVER_OBJECT::FastIoDispatch)?;
     let slot = match direction {
         Direction::Read => FAST_IO_DISPATCH::FastIoRead,
         Direction::Write => FAST_IO_DISPATCH::FastIoWrite,
     };
-    if table.get(FAST_IO_DISPATCH::SizeOfFastIoDispatch) as usize <= slot.offset() {
-        return None;
-    }
-    table.code(slot)
+    fast::routine(driver, slot)
 }
 
 /// Calls FastIoRead or FastIoWrite of a device's driver; `None` when it has none or refuses (NT-K-02, NT-K-10).
@@ -480,7 +476,7 @@ pub fn call_fast(direction: Direction, mut call: FastCall) -> Option<IoStatus> {
     loop {
         let driver = call.device.ptr(DEVICE_OBJECT::DriverObject)?;
         let code = fast_routine(direction, driver)?;
-        let taken = driver::with_native(driver, |native| match (native.fast_goes_to(direction), direction) {
+        let taken = driver::with_native(driver, |native| match (native.fast_goes_to(direction.major()), direction) {
             (Some(lower), _) => Err(lower),
             (None, Direction::Read) => Ok(native.fast_read(&call)),
             (None, Direction::Write) => Ok(native.fast_write(&call)),
@@ -497,22 +493,17 @@ pub fn call_fast(direction: Direction, mut call: FastCall) -> Option<IoStatus> {
 /// FileOffset is NULL.
 #[must_use]
 pub fn call_fast_code(code: CodePtr, call: &FastCall, offset: Option<i64>) -> Option<IoStatus> {
-    let scratch = pool::allocate(32, pool::tag(b"Fast"), pool::PoolKind::NonPaged)?;
-    let region = Region::pool(scratch, 32);
-    let at = offset.and_then(|offset| region.store::<i64>(16, offset).ok()).map_or(0, |()| scratch.addr() + 16);
-    let arguments = [
-        call.file.addr(),
-        at,
-        u64::from(call.length),
-        u64::from(call.wait),
-        u64::from(call.key),
-        call.buffer.addr(),
-        scratch.addr(),
-        call.device.addr(),
-    ];
-    let taken = callout::call(code, &arguments).is_ok_and(|answer| answer & 0xFF != 0);
-    let status = region.load::<u32>(0).map_or(NtStatus::ACCESS_VIOLATION, NtStatus);
-    let information = region.load::<u64>(8).unwrap_or(0);
-    pool::free(scratch);
-    taken.then_some(IoStatus::new(status, information))
+    fast::call(code, |block| {
+        let at = offset.and_then(|offset| block.store::<i64>(fast::BEHIND_STATUS, offset).ok());
+        [
+            call.file.addr(),
+            at.map_or(0, |()| block.addr() + fast::BEHIND_STATUS as u64),
+            u64::from(call.length),
+            u64::from(call.wait),
+            u64::from(call.key),
+            call.buffer.addr(),
+            block.addr(),
+            call.device.addr(),
+        ]
+    })
 }

@@ -51,7 +51,8 @@ impl<'a> Source<'a> {
         let file = data.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
         let post = data.flags() & FLTFL_CALLBACK_DATA_POST_OPERATION != 0;
         let create = data.major() == IRP_MJ_CREATE;
-        let opening = create && (!post || data.status().status.is_error());
+        let asking = matches!(data.major(), IRP_MJ_NETWORK_QUERY_OPEN | IRP_MJ_QUERY_OPEN); // its file is never open
+        let opening = asking || create && (!post || data.status().status.is_error());
         let forbidden = match data.major() {
             IRP_MJ_ACQUIRE_FOR_CC_FLUSH
             | IRP_MJ_RELEASE_FOR_CC_FLUSH

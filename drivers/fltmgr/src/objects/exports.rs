@@ -215,57 +215,8 @@ fn is_directory(file: u64, instance: u64, out: u64) -> NtResult<NtStatus> {
     Ok(NtStatus::SUCCESS)
 }
 
-/// The names of the majors, each a string that a driver may print for ever.
-const NAMES: [(u8, &std::ffi::CStr); 44] = [
-    (0x00, c"IRP_MJ_CREATE"),
-    (0x01, c"IRP_MJ_CREATE_NAMED_PIPE"),
-    (0x02, c"IRP_MJ_CLOSE"),
-    (0x03, c"IRP_MJ_READ"),
-    (0x04, c"IRP_MJ_WRITE"),
-    (0x05, c"IRP_MJ_QUERY_INFORMATION"),
-    (0x06, c"IRP_MJ_SET_INFORMATION"),
-    (0x07, c"IRP_MJ_QUERY_EA"),
-    (0x08, c"IRP_MJ_SET_EA"),
-    (0x09, c"IRP_MJ_FLUSH_BUFFERS"),
-    (0x0A, c"IRP_MJ_QUERY_VOLUME_INFORMATION"),
-    (0x0B, c"IRP_MJ_SET_VOLUME_INFORMATION"),
-    (0x0C, c"IRP_MJ_DIRECTORY_CONTROL"),
-    (0x0D, c"IRP_MJ_FILE_SYSTEM_CONTROL"),
-    (0x0E, c"IRP_MJ_DEVICE_CONTROL"),
-    (0x0F, c"IRP_MJ_INTERNAL_DEVICE_CONTROL"),
-    (0x10, c"IRP_MJ_SHUTDOWN"),
-    (0x11, c"IRP_MJ_LOCK_CONTROL"),
-    (0x12, c"IRP_MJ_CLEANUP"),
-    (0x13, c"IRP_MJ_CREATE_MAILSLOT"),
-    (0x14, c"IRP_MJ_QUERY_SECURITY"),
-    (0x15, c"IRP_MJ_SET_SECURITY"),
-    (0x16, c"IRP_MJ_POWER"),
-    (0x17, c"IRP_MJ_SYSTEM_CONTROL"),
-    (0x18, c"IRP_MJ_DEVICE_CHANGE"),
-    (0x19, c"IRP_MJ_QUERY_QUOTA"),
-    (0x1A, c"IRP_MJ_SET_QUOTA"),
-    (0x1B, c"IRP_MJ_PNP"),
-    (0xFF, c"IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION"),
-    (0xFE, c"IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION"),
-    (0xFD, c"IRP_MJ_ACQUIRE_FOR_MOD_WRITE"),
-    (0xFC, c"IRP_MJ_RELEASE_FOR_MOD_WRITE"),
-    (0xFB, c"IRP_MJ_ACQUIRE_FOR_CC_FLUSH"),
-    (0xFA, c"IRP_MJ_RELEASE_FOR_CC_FLUSH"),
-    (0xF9, c"IRP_MJ_QUERY_OPEN"),
-    (0xF3, c"IRP_MJ_FAST_IO_CHECK_IF_POSSIBLE"),
-    (0xF2, c"IRP_MJ_NETWORK_QUERY_OPEN"),
-    (0xF1, c"IRP_MJ_MDL_READ"),
-    (0xF0, c"IRP_MJ_MDL_READ_COMPLETE"),
-    (0xEF, c"IRP_MJ_PREPARE_MDL_WRITE"),
-    (0xEE, c"IRP_MJ_MDL_WRITE_COMPLETE"),
-    (0xED, c"IRP_MJ_VOLUME_MOUNT"),
-    (0xEC, c"IRP_MJ_VOLUME_DISMOUNT"),
-    (0x80, c"IRP_MJ_OPERATION_END"),
-];
-
 fn irp_name(major: u8) -> u64 {
-    let found = NAMES.iter().find(|(each, _)| *each == major);
-    found.map_or(c"Unknown", |(_, name)| *name).as_ptr().expose_provenance() as u64
+    crate::data::major_name(major).unwrap_or(c"Unknown").as_ptr().expose_provenance() as u64
 }
 
 /// FltGetRoutineAddress: what an import of the name would bind to.
