@@ -581,6 +581,19 @@ fn a_drivers_own_checks_are_printed_and_counted() {
 }
 
 #[test]
+fn nt_dir_24_a_volume_makes_short_names_when_it_is_asked_to() {
+    let driver = fixture("t_short.sys");
+    let last = |options: &[&str]| {
+        let loaded = ntio(&[&["load", &driver][..], options].concat());
+        (code(&loaded), stderr(&loaded).lines().last().map(str::to_owned))
+    };
+    assert_eq!(last(&["--short-names", "--tunnel"]), (Some(0), Some("62 ok, 0 not ok".to_owned())));
+    let (failed, counted) = last(&[]);
+    assert_eq!(failed, Some(1));
+    assert!(counted.is_some_and(|counted| !counted.ends_with(", 0 not ok")), "it finds nothing by a short name");
+}
+
+#[test]
 fn load_runs_the_five_calls_of_a_compiled_driver() {
     let loaded = ntio(&["load", &fixture("t_five.sys")]);
     assert_eq!(code(&loaded), Some(0), "{}", stderr(&loaded));

@@ -234,6 +234,33 @@ fn nt_qry_30_a_program_fills_a_directory_that_minds_case_natively_too() {
 }
 
 #[test]
+fn nt_nam_21_a_program_finds_long_names_only_and_its_files_have_short_ones() {
+    let Some(mount) = Mount::with(|machine| machine.volumes()[0].set_short_names(true)) else { return };
+    fs::write(mount.at("A long name.text"), "of a program").expect("create");
+    let short = |name: &str| fs::metadata(mount.at(name)).map(drop).map_err(|error| error.kind());
+    assert_eq!(short("ALONGN~1.TEX"), Err(std::io::ErrorKind::NotFound));
+    let client = mount.native();
+    let native = |name: &str| {
+        let spec = CreateSpec { access: 1 | file::SYNCHRONIZE, disposition: 1, options: 0x20, ..file::spec(name) };
+        let (handle, _) = client.create(&spec)?;
+        let mut bytes = [0; 32];
+        let count = client.read(handle, Some(0), &mut bytes);
+        client.close(handle).expect("open");
+        count.map(|count| String::from_utf8_lossy(&bytes[..count]).into_owned())
+    };
+    assert_eq!(native("C:\\ALONGN~1.TEX").as_deref(), Ok("of a program"), "a driver finds it");
+    // A name of that kind is a name like any other to a program.
+    fs::write(mount.at("ALONGN~1.TEX"), "another").expect("create");
+    assert_eq!(fs::read_to_string(mount.at("A long name.text")).expect("read"), "of a program");
+    assert_eq!(native("C:\\ALONGN~1.TEX").as_deref(), Ok("another"), "the long name wins");
+    assert_eq!(native("C:\\ALONGN~2.TEX").as_deref(), Ok("of a program"), "and the file has another short one");
+    let mut names: Vec<_> =
+        fs::read_dir(mount.at("")).expect("list").map(|entry| entry.expect("entry").file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["A long name.text", "ALONGN~1.TEX"]);
+}
+
+#[test]
 fn nt_ren_37_a_volume_may_tunnel_names() {
     let birth = |mount: &Mount| {
         let when = rustix::fs::statx(CWD, mount.at("f"), rustix::fs::AtFlags::empty(), rustix::fs::StatxFlags::BTIME)

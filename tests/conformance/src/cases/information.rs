@@ -26,6 +26,9 @@ cases![
     nt_i_14_the_alignment_is_the_devices,
     nt_i_14_standard_information_tells_sizes_and_kind,
     nt_i_15_zero_keeps_times_and_attributes,
+    nt_nam_21_without_short_names_there_is_no_alternate_name,
+    nt_nam_26_what_a_short_name_needs_comes_before_the_volume_that_makes_none,
+    nt_nam_26_a_volume_without_short_names_sets_none,
     a_negative_end_is_refused,
     an_end_set_by_one_handle_is_seen_by_all,
 ];
@@ -262,6 +265,45 @@ fn nt_i_15_zero_keeps_times_and_attributes(t: &Run<'_>) -> Outcome {
     t.sets(f, class::BASIC, &basic, success(0))?;
     let told = t.queries(f, class::BASIC, 40, success(40))?;
     t.equal("the attributes", &told[32..36], &[0x02, 0, 0, 0][..])
+}
+
+fn nt_nam_21_without_short_names_there_is_no_alternate_name(t: &Run<'_>) -> Outcome {
+    let f = t.open(sync("a name that is long"))?;
+    t.queries(f, class::ALTERNATE_NAME, 7, refused(NtStatus::INFO_LENGTH_MISMATCH))?;
+    t.queries(f, class::ALTERNATE_NAME, 64, refused(NtStatus::OBJECT_NAME_NOT_FOUND))?;
+    t.sets(f, class::ALTERNATE_NAME, &[0; 8], refused(NtStatus::INVALID_INFO_CLASS))
+}
+
+/// FILE_NAME_INFORMATION.
+fn counted(name: &str) -> Vec<u8> {
+    let units: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    [&(units.len() as u32).to_le_bytes()[..], &units, &[0; 4]].concat()
+}
+
+fn nt_nam_26_what_a_short_name_needs_comes_before_the_volume_that_makes_none(t: &Run<'_>) -> Outcome {
+    const DELETE: u32 = 0x1_0000;
+    t.as_user()?; // kernel mode has every right and privilege
+    let f = t.open(sync("a").access(GENERIC_WRITE | DELETE | SYNCHRONIZE))?;
+    t.sets(f, class::SHORT_NAME, &counted("S")[..7], refused(NtStatus::INFO_LENGTH_MISMATCH))?;
+    for invalid in ["a b", "a.b.c", "123456789", "\\S"] {
+        t.sets(f, class::SHORT_NAME, &counted(invalid), refused(NtStatus::INVALID_PARAMETER))?;
+    }
+    t.sets(f, class::SHORT_NAME, &counted("SHORT"), refused(NtStatus::PRIVILEGE_NOT_HELD))?;
+    for too_little in [GENERIC_WRITE, DELETE] {
+        let f = t.open(sync("a").access(too_little | SYNCHRONIZE))?;
+        t.sets(f, class::SHORT_NAME, &counted("SHORT"), refused(NtStatus::ACCESS_DENIED))?;
+    }
+    Ok(())
+}
+
+fn nt_nam_26_a_volume_without_short_names_sets_none(t: &Run<'_>) -> Outcome {
+    if t.as_user().is_ok() {
+        return not_expressible("the caller is a user");
+    }
+    let f = t.open(sync("a"))?;
+    t.queries(f, class::SHORT_NAME, 64, refused(NtStatus::INVALID_INFO_CLASS))?;
+    t.sets(f, class::SHORT_NAME, &counted("a b"), refused(NtStatus::INVALID_PARAMETER))?;
+    t.sets(f, class::SHORT_NAME, &counted("SHORT"), refused(NtStatus::SHORT_NAMES_NOT_ENABLED_ON_VOLUME))
 }
 
 fn a_negative_end_is_refused(t: &Run<'_>) -> Outcome {
