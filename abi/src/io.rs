@@ -11,7 +11,7 @@ use crate::ke::{KAPC, KDEVICE_QUEUE, KDEVICE_QUEUE_ENTRY, KDPC, KEVENT, LIST_ENT
 use crate::mm::{MDL, SECTION_OBJECT_POINTERS};
 pub use crate::ob::IO_SECURITY_CONTEXT;
 use crate::ob::UNICODE_STRING;
-use crate::{Bytes, Code, NtStatus, Ptr, layout};
+use crate::{Bytes, Code, GUID, NtStatus, Ptr, layout};
 
 layout! {
     pub struct IO_STATUS_BLOCK: 0x10 { Status @ 0x0: NtStatus; Pointer @ 0x0: Ptr<Bytes>; Information @ 0x8: u64; }
@@ -117,5 +117,16 @@ layout! {
     pub struct SHARE_ACCESS: 0x1C align 4 {
         OpenCount @ 0x0: u32; Readers @ 0x4: u32; Writers @ 0x8: u32; Deleters @ 0xC: u32; SharedRead @ 0x10: u32;
         SharedWrite @ 0x14: u32; SharedDelete @ 0x18: u32;
+    }
+    pub struct IO_DRIVER_CREATE_CONTEXT: 0x28 {
+        Size @ 0x0: i16; ExtraCreateParameter @ 0x8: Ptr<Bytes>; DeviceObjectHint @ 0x10: Ptr<DEVICE_OBJECT>;
+        TxnParameters @ 0x18: Ptr<Bytes>; SiloContext @ 0x20: Ptr<Bytes>;
+    }
+    pub struct OPLOCK_KEY_CONTEXT: 0x28 align 4 {
+        Version @ 0x0: u16; Flags @ 0x2: u16; ParentOplockKey @ 0x4: GUID; TargetOplockKey @ 0x14: GUID; Reserved @ 0x24: u32;
+    }
+    pub struct OPLOCK_KEY_ECP_CONTEXT: 0x14 align 4 { OplockKey @ 0x0: GUID; Reserved @ 0x10: u32; }
+    pub struct DUAL_OPLOCK_KEY_ECP_CONTEXT: 0x24 align 4 {
+        ParentOplockKey @ 0x0: GUID; TargetOplockKey @ 0x10: GUID; ParentOplockKeySet @ 0x20: u8; TargetOplockKeySet @ 0x21: u8;
     }
 }

@@ -47,6 +47,10 @@ oracle! {
     FILE_BASIC_INFORMATION 0x28: CreationTime 0x0, LastAccessTime 0x8, LastWriteTime 0x10, ChangeTime 0x18, FileAttributes 0x20;
     FILE_STANDARD_INFORMATION 0x18: AllocationSize 0x0, EndOfFile 0x8, NumberOfLinks 0x10, DeletePending 0x14, Directory 0x15;
     FILE_COMPLETION_INFORMATION 0x10: Port 0x0, Key 0x8;
+    IO_DRIVER_CREATE_CONTEXT 0x28: Size 0x0, ExtraCreateParameter 0x8, DeviceObjectHint 0x10, TxnParameters 0x18, SiloContext 0x20;
+    OPLOCK_KEY_CONTEXT 0x28: Version 0x0, Flags 0x2, ParentOplockKey 0x4, TargetOplockKey 0x14, Reserved 0x24;
+    OPLOCK_KEY_ECP_CONTEXT 0x14: OplockKey 0x0, Reserved 0x10;
+    DUAL_OPLOCK_KEY_ECP_CONTEXT 0x24: ParentOplockKey 0x0, TargetOplockKey 0x10, ParentOplockKeySet 0x20, TargetOplockKeySet 0x21;
     DISPATCHER_HEADER 0x18: Type 0x0, Signalling 0x1, Size 0x2, SignalState 0x4, WaitListHead 0x8;
     // fltmgr.md section 15.
     FLT_CALLBACK_DATA 0x58: Flags 0x0, Thread 0x8, Iopb 0x10, IoStatus 0x18, TagData 0x28, QueueLinks 0x30, QueueContext 0x40, FilterContext 0x30, RequestorMode 0x50;

@@ -62,6 +62,17 @@ agree! {
             AcquireForModWrite = AcquireForModWrite, PrepareMdlWrite = PrepareMdlWrite, MdlWriteComplete = MdlWriteComplete,
             ReleaseForCcFlush = ReleaseForCcFlush,
         }
+        io::IO_DRIVER_CREATE_CONTEXT = ws::IO_DRIVER_CREATE_CONTEXT {
+            ExtraCreateParameter = ExtraCreateParameter, DeviceObjectHint = DeviceObjectHint, TxnParameters = TxnParameters,
+            SiloContext = SiloContext,
+        }
+        io::OPLOCK_KEY_CONTEXT = wfs::OPLOCK_KEY_CONTEXT {
+            Flags = Flags, ParentOplockKey = ParentOplockKey, TargetOplockKey = TargetOplockKey, Reserved = Reserved,
+        }
+        io::OPLOCK_KEY_ECP_CONTEXT = wfs::OPLOCK_KEY_ECP_CONTEXT { OplockKey = OplockKey, Reserved = Reserved }
+        io::DUAL_OPLOCK_KEY_ECP_CONTEXT = wfs::DUAL_OPLOCK_KEY_ECP_CONTEXT {
+            TargetOplockKey = TargetOplockKey, ParentOplockKeySet = ParentOplockKeySet, TargetOplockKeySet = TargetOplockKeySet,
+        }
         io::IO_STATUS_BLOCK = wio::IO_STATUS_BLOCK { Status = Anonymous.Status, Information = Information }
         mm::SECTION_OBJECT_POINTERS = wf::SECTION_OBJECT_POINTERS {
             DataSectionObject = DataSectionObject, SharedCacheMap = SharedCacheMap, ImageSectionObject = ImageSectionObject,

@@ -5,6 +5,7 @@
 #define _NTIFS_
 
 #include <ntddk.h>
+#include <guiddef.h>
 
 EXTERN_C_START
 
@@ -370,6 +371,9 @@ VOID NTAPI FsRtlDeleteTunnelCache(PTUNNEL Cache);
 #define OPLOCK_FLAG_OPLOCK_KEY_CHECK_ONLY 0x00000002
 #define OPLOCK_FLAG_BACK_OUT_ATOMIC_OPLOCK 0x00000004
 #define OPLOCK_FLAG_IGNORE_OPLOCK_KEYS 0x00000008
+#define OPLOCK_FLAG_PARENT_OBJECT 0x00000010
+#define OPLOCK_FLAG_CLOSING_DELETE_ON_CLOSE 0x00000020
+#define OPLOCK_FLAG_REMOVING_FILE_OR_LINK 0x00000040
 #define OPLOCK_FSCTRL_FLAG_ALL_KEYS_MATCH 0x00000001
 typedef struct _REQUEST_OPLOCK_INPUT_BUFFER {
     USHORT StructureVersion;
@@ -409,6 +413,47 @@ BOOLEAN NTAPI FsRtlCurrentOplock(POPLOCK Oplock);
 BOOLEAN NTAPI FsRtlCurrentBatchOplock(POPLOCK Oplock);
 BOOLEAN NTAPI FsRtlCurrentOplockH(POPLOCK Oplock);
 BOOLEAN NTAPI FsRtlOplockKeysEqual(PFILE_OBJECT Fo1, PFILE_OBJECT Fo2);
+DEFINE_GUID(GUID_ECP_OPLOCK_KEY, 0x48850596, 0x3050, 0x4be7, 0x98, 0x63, 0xfe, 0xc3, 0x50, 0xce, 0x8d, 0x7f);
+DEFINE_GUID(GUID_ECP_DUAL_OPLOCK_KEY, 0x41621a14, 0xb08b, 0x4df1, 0xb6, 0x76, 0xa0, 0x5f, 0xfd, 0xf0, 0x1b, 0xea);
+typedef struct _OPLOCK_KEY_ECP_CONTEXT {
+    GUID OplockKey;
+    ULONG Reserved;
+} OPLOCK_KEY_ECP_CONTEXT, *POPLOCK_KEY_ECP_CONTEXT;
+typedef struct _DUAL_OPLOCK_KEY_ECP_CONTEXT {
+    GUID ParentOplockKey;
+    GUID TargetOplockKey;
+    BOOLEAN ParentOplockKeySet;
+    BOOLEAN TargetOplockKeySet;
+} DUAL_OPLOCK_KEY_ECP_CONTEXT, *PDUAL_OPLOCK_KEY_ECP_CONTEXT;
+
+/* Extra create parameters. */
+typedef struct _ECP_LIST ECP_LIST, *PECP_LIST;
+typedef ULONG FSRTL_ALLOCATE_ECPLIST_FLAGS, FSRTL_ALLOCATE_ECP_FLAGS, FSRTL_ECP_LOOKASIDE_FLAGS;
+#define FSRTL_ALLOCATE_ECPLIST_FLAG_CHARGE_QUOTA 0x00000001
+#define FSRTL_ALLOCATE_ECP_FLAG_CHARGE_QUOTA 0x00000001
+#define FSRTL_ALLOCATE_ECP_FLAG_NONPAGED_POOL 0x00000002
+#define FSRTL_ECP_LOOKASIDE_FLAG_NONPAGED_POOL 0x00000002
+typedef VOID(NTAPI *PFSRTL_EXTRA_CREATE_PARAMETER_CLEANUP_CALLBACK)(PVOID EcpContext, LPCGUID EcpType);
+NTSTATUS NTAPI FsRtlAllocateExtraCreateParameterList(FSRTL_ALLOCATE_ECPLIST_FLAGS Flags, PECP_LIST *EcpList);
+VOID NTAPI FsRtlFreeExtraCreateParameterList(PECP_LIST EcpList);
+NTSTATUS NTAPI FsRtlAllocateExtraCreateParameter(LPCGUID EcpType, ULONG SizeOfContext, FSRTL_ALLOCATE_ECP_FLAGS Flags,
+    PFSRTL_EXTRA_CREATE_PARAMETER_CLEANUP_CALLBACK CleanupCallback, ULONG PoolTag, PVOID *EcpContext);
+NTSTATUS NTAPI FsRtlAllocateExtraCreateParameterFromLookasideList(LPCGUID EcpType, ULONG SizeOfContext, FSRTL_ALLOCATE_ECP_FLAGS Flags,
+    PFSRTL_EXTRA_CREATE_PARAMETER_CLEANUP_CALLBACK CleanupCallback, PVOID LookasideList, PVOID *EcpContext);
+VOID NTAPI FsRtlInitExtraCreateParameterLookasideList(PVOID Lookaside, FSRTL_ECP_LOOKASIDE_FLAGS Flags, SIZE_T Size, ULONG Tag);
+VOID NTAPI FsRtlDeleteExtraCreateParameterLookasideList(PVOID Lookaside, FSRTL_ECP_LOOKASIDE_FLAGS Flags);
+VOID NTAPI FsRtlFreeExtraCreateParameter(PVOID EcpContext);
+NTSTATUS NTAPI FsRtlInsertExtraCreateParameter(PECP_LIST EcpList, PVOID EcpContext);
+NTSTATUS NTAPI FsRtlFindExtraCreateParameter(PECP_LIST EcpList, LPCGUID EcpType, PVOID *EcpContext, ULONG *EcpContextSize);
+NTSTATUS NTAPI FsRtlGetNextExtraCreateParameter(PECP_LIST EcpList, PVOID CurrentEcpContext, LPGUID NextEcpType, PVOID *NextEcpContext,
+    ULONG *NextEcpContextSize);
+NTSTATUS NTAPI FsRtlRemoveExtraCreateParameter(PECP_LIST EcpList, LPCGUID EcpType, PVOID *EcpContext, ULONG *EcpContextSize);
+VOID NTAPI FsRtlAcknowledgeEcp(PVOID EcpContext);
+BOOLEAN NTAPI FsRtlIsEcpAcknowledged(PVOID EcpContext);
+BOOLEAN NTAPI FsRtlIsEcpFromUserMode(PVOID EcpContext);
+VOID NTAPI FsRtlPrepareToReuseEcp(PVOID EcpContext);
+NTSTATUS NTAPI FsRtlGetEcpListFromIrp(PIRP Irp, PECP_LIST *EcpList);
+NTSTATUS NTAPI FsRtlSetEcpListIntoIrp(PIRP Irp, PECP_LIST EcpList);
 
 /* Changes of directories. */
 typedef struct _REAL_NOTIFY_SYNC *PNOTIFY_SYNC;

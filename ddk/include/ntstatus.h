@@ -125,6 +125,8 @@
 #define STATUS_TOO_LATE                            ((NTSTATUS)0xC0000189L)
 #define STATUS_INVALID_LOCK_RANGE                  ((NTSTATUS)0xC00001A1L)
 #define STATUS_INVALID_BUFFER_SIZE                 ((NTSTATUS)0xC0000206L)
+#define STATUS_INVALID_PARAMETER_2                 ((NTSTATUS)0xC00000F0L)
+#define STATUS_INVALID_PARAMETER_3                 ((NTSTATUS)0xC00000F1L)
 #define STATUS_NOT_FOUND                           ((NTSTATUS)0xC0000225L)
 #define STATUS_OBJECTID_EXISTS                     ((NTSTATUS)0xC000022BL)
 #define STATUS_PROPSET_NOT_FOUND                   ((NTSTATUS)0xC0000230L)

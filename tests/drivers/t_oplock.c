@@ -85,15 +85,18 @@ static NTSTATUS NTAPI Dispatch(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     return Complete(Irp, status, information);
 }
 
+/* What the last create told its caller. */
+static IO_STATUS_BLOCK Told;
+
 static NTSTATUS OpenAs(PHANDLE Handle, PCWSTR Name, ULONG Access, ULONG Share, ULONG Disposition, ULONG Options)
 {
     UNICODE_STRING name;
     OBJECT_ATTRIBUTES attributes;
-    IO_STATUS_BLOCK iosb;
     *Handle = NULL;
+    RESET(Told);
     RtlInitUnicodeString(&name, Name);
     InitializeObjectAttributes(&attributes, &name, OBJ_KERNEL_HANDLE | OBJ_CASE_INSENSITIVE, NULL, NULL);
-    return ZwCreateFile(Handle, Access | SYNCHRONIZE, &attributes, &iosb, NULL, 0, Share, Disposition, Options, NULL, 0);
+    return ZwCreateFile(Handle, Access | SYNCHRONIZE, &attributes, &Told, NULL, 0, Share, Disposition, Options, NULL, 0);
 }
 
 #define SHARE_ALL (FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE)
@@ -300,7 +303,7 @@ static VOID FileSystem(VOID)
     ST(Control(holder, &held, FSCTL_REQUEST_OPLOCK_LEVEL_1), STATUS_OPLOCK_NOT_GRANTED, "nt_opl_03_two_opens");
     OpenFlags = 0;
     OK(FsRtlOplockKeysEqual(Files[0], Files[0]) && !FsRtlOplockKeysEqual(Files[0], Files[1]) && !FsRtlOplockKeysEqual(NULL, NULL),
-        "nt_opl_10_owners_are_file_objects");
+        "nt_opl_14_without_keys_owners_are_file_objects");
     Reserves = TRUE;
     {
         HANDLE third;
@@ -472,9 +475,12 @@ static VOID Client(VOID)
     ZwClose(holder);
 
     ST(OpenAs(&alone, name, GENERIC_READ, 0, FILE_OPEN, 0), STATUS_SUCCESS, "nt_opl_05_an_open_that_shares_nothing");
+    ST(OpenAs(&other, name, GENERIC_WRITE, SHARE_ALL, FILE_OPEN, 0), STATUS_SHARING_VIOLATION, "nt_opl_05_without_a_break");
+    OK(WAITS(Told), "nt_opl_05_a_caller_is_told_nothing");
     ST(Control(alone, &held, FSCTL_REQUEST_BATCH_OPLOCK), STATUS_PENDING, "nt_opl_05_with_a_batch_oplock");
     ST(OpenAs(&other, name, GENERIC_READ, SHARE_ALL, FILE_OPEN, FILE_COMPLETE_IF_OPLOCKED), STATUS_SHARING_VIOLATION, "nt_opl_05_fails");
     OK(Post.Status == STATUS_SHARING_VIOLATION && Post.Information == FILE_OPBATCH_BREAK_UNDERWAY, "nt_opl_05_and_tells_of_the_break");
+    OK(Told.Status == STATUS_SHARING_VIOLATION && Told.Information == FILE_OPBATCH_BREAK_UNDERWAY, "nt_opl_05_also_its_caller");
     EQ(held.Iosb.Information, FILE_OPLOCK_BROKEN_TO_LEVEL_2, "nt_opl_12_which_came_first");
     ZwClose(alone);
 }

@@ -15,6 +15,7 @@ pub mod context;
 pub mod data;
 pub mod deferred;
 mod dispatch;
+pub mod ecp;
 pub mod exports;
 mod files;
 pub mod filter;

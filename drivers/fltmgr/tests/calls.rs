@@ -91,11 +91,13 @@ fn flt_g_08_the_name_must_be_on_the_instances_volume() {
     let own = world.watch(Watch::new("Own", "200000", LIFE));
     let mut spec = own_create(&world, "x", SYNC);
     spec.name = "\\Device\\Nowhere\\x".encode_utf16().collect();
-    let refused = calls::create(&world.frame(), Some(&own.instance), &spec).map(|_| ()).map_err(NtStatus::from);
+    let refused =
+        calls::create(&world.frame(), Some(&own.instance), &spec).map(|_| ()).map_err(|refused| refused.status);
     assert_eq!(refused, Err(NtStatus::OBJECT_PATH_NOT_FOUND));
     let second = nt_memfs::mount(&world.kernel, 5, None).expect("another volume");
     spec.name = format!("{}\\x", second.name).encode_utf16().collect();
-    let refused = calls::create(&world.frame(), Some(&own.instance), &spec).map(|_| ()).map_err(NtStatus::from);
+    let refused =
+        calls::create(&world.frame(), Some(&own.instance), &spec).map(|_| ()).map_err(|refused| refused.status);
     assert_eq!(refused, Err(NtStatus::INVALID_DEVICE_OBJECT_PARAMETER));
 }
 

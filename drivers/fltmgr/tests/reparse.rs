@@ -1,9 +1,9 @@
 //! Filters and reparse points: what they see of one that is followed, their own, and opens that they send elsewhere.
 mod support;
 
+use nt_abi::NtStatus;
 use nt_abi::flt::FLT_IO_PARAMETER_BLOCK;
 use nt_abi::io::*;
-use nt_abi::{NtResult, NtStatus};
 use nt_fltmgr::{CallbackData, PostOp, PreOp, calls};
 use nt_io::create::CreateSpec;
 use nt_io::irp::IoStatus;
@@ -175,14 +175,14 @@ fn flt_g_08_a_create_of_a_filters_own_stays_below_it_on_every_restart() {
     let (_above, above) = seeing(&world, "Above", "300000");
     let own = world.watch(Watch::new("Own", "200000", &[IRP_MJ_CREATE, IRP_MJ_CLEANUP, IRP_MJ_CLOSE]));
     let (_below, below) = seeing(&world, "Below", "100000");
-    let create = |name: &str| -> NtResult<()> {
+    let create = |name: &str| {
         let spec =
             CreateSpec { name: to(&world, name), access: 0x80 | SYNCHRONIZE, options: SYNC, ..CreateSpec::default() };
         calls::create(&world.frame(), Some(&own.instance), &spec).map(drop)
     };
     create("junction\\f").expect("through the junction");
     assert_eq!((above.lock().len(), own.watch.pres().len(), below.lock().len()), (0, 0, 4));
-    assert_eq!(create("away\\f").map_err(NtStatus::from), Err(NtStatus::MOUNT_POINT_NOT_RESOLVED));
+    assert_eq!(create("away\\f").map_err(|refused| refused.status), Err(NtStatus::MOUNT_POINT_NOT_RESOLVED));
     assert_eq!((above.lock().len(), own.watch.pres().len()), (0, 0));
     // From the top it is another volume's file that is not there.
     let end = world.try_open("away\\f", 0x80 | SYNCHRONIZE, SYNC, 1).err();

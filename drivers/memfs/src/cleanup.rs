@@ -39,8 +39,7 @@ pub(crate) fn cleanup(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let (last, uncached) = {
         let mut sharing = open.node.sharing.lock();
         let own = file.get(FILE_OBJECT::Flags) & FO_NO_INTERMEDIATE_BUFFERING != 0;
-        sharing.handles = sharing.handles.saturating_sub(1);
-        sharing.uncached = sharing.uncached.saturating_sub(u32::from(own));
+        sharing.leave(file);
         (sharing.handles == 0, !own && sharing.uncached != 0 && sharing.uncached == sharing.handles)
     };
     crate::oplock::cleanup(&open.node, file);
@@ -103,7 +102,7 @@ fn names(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open) -> NtResult<u
     if !naming::unlink(&open.mount, open, link)? {
         return gone();
     }
-    crate::oplock::children(&link.parent());
+    crate::oplock::children(&link.parent(), file);
     notice::removed(&open.mount.changes, node, Some(link), &streams);
     let kind = if node.is_directory() || node.object.links()? == 0 { FILE_GONE } else { LINK_GONE };
     if kind == FILE_GONE {

@@ -19,7 +19,7 @@ use nt_abi::ob::UNICODE_STRING;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Foreign, Region};
 use nt_ex::pool;
-use nt_fsrtl::oplock::{Act, Operation, is_batch_held, is_quiet, opening, would_break};
+use nt_fsrtl::oplock::{Operation, is_batch_held, is_quiet, opening};
 use nt_io::driver::OwnedIrp;
 use nt_io::fast::QueryOpen;
 use nt_io::irp::IoStatus;
@@ -108,6 +108,7 @@ pub(crate) fn query_open(volume: &Volume, query: &QueryOpen) -> Option<IoStatus>
 pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let file = irp.file().ok_or(NtStatus::INVALID_PARAMETER.error())?;
     let opener = &Opener::of(irp)?;
+    nt_fsrtl::oplock::adopt_key(irp.irp())?;
     let turn = Turn::new(irp);
     let request = Request::of(irp, opener, &turn, None)?;
     let made = loop {
@@ -310,7 +311,7 @@ fn open_stream(
     let opened = (|| {
         let (node, made) = stream::find_or_make(&owner, stream, request.exact, request.disposition)?;
         if found.is_none() {
-            announce(volume, &owner, link.as_ref(), FILE_CREATED, &[]);
+            announce(volume, (&owner, file), link.as_ref(), FILE_CREATED, &[]);
         }
         if !made {
             let (node, information, request) = existing(&node, parent, request, false)?;
@@ -368,13 +369,19 @@ fn enter(
             node.publish(&data);
         }
     }
-    announce(volume, &node, link.as_ref(), information, &streams);
+    announce(volume, (&node, file), link.as_ref(), information, &streams);
     attach(volume, file, node, link, request)?;
     Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(information)))
 }
 
 /// Tells who watches of a file or stream that was made or overwritten; `streams` were there before.
-fn announce(volume: &Volume, node: &Node, link: Option<&Arc<Link>>, information: u32, streams: &[Units]) {
+fn announce(
+    volume: &Volume,
+    (node, file): (&Node, Foreign<FILE_OBJECT>),
+    link: Option<&Arc<Link>>,
+    information: u32,
+    streams: &[Units],
+) {
     const OVERWRITTEN: u32 = FILE_NOTIFY_CHANGE_SIZE | FILE_NOTIFY_CHANGE_LAST_WRITE | FILE_NOTIFY_CHANGE_ATTRIBUTES;
     let changes = &volume.mount.changes;
     match information {
@@ -383,7 +390,7 @@ fn announce(volume: &Volume, node: &Node, link: Option<&Arc<Link>>, information:
         }
         FILE_CREATED => {
             if let Some(link) = link {
-                oplock::children(&link.parent());
+                oplock::children(&link.parent(), file);
             }
             notice::added(changes, node, link);
         }
@@ -617,10 +624,6 @@ fn admit(node: &Arc<Node>, request: &Request<'_>) -> NtResult<()> {
         return Ok(());
     }
     let operation = opening(request.access, request.share, request.disposition << 24 | request.options);
-    if request.options & FILE_OPEN_REQUIRING_OPLOCK != 0 && would_break(oplock, &Act { file: 0, operation }) {
-        rule!(NT_OPL_05);
-        return NtStatus::CANNOT_BREAK_OPLOCK.fail();
-    }
     if is_batch_held(oplock) {
         return request.turn.meet(node, operation);
     }
@@ -669,11 +672,7 @@ fn attach(
         manages: request.opener.may(nt_abi::se::SE_MANAGE_VOLUME_PRIVILEGE),
         node,
     };
-    {
-        let mut sharing = open.node.sharing.lock();
-        sharing.handles += 1;
-        sharing.uncached += u32::from(request.options & FILE_NO_INTERMEDIATE_BUFFERING != 0);
-    }
+    open.node.sharing.lock().enter(file);
     let caches = request.options & FILE_NO_INTERMEDIATE_BUFFERING == 0 && !open.node.is_directory();
     if open.node.temporary.load(Ordering::Relaxed) {
         file.or32(FILE_OBJECT::Flags, FO_TEMPORARY_FILE);

@@ -203,8 +203,8 @@ pub(crate) fn rename(
         (None, Kind::Link) => step.link(None),
         (None, Kind::Rename) => step.move_to(None),
     }?;
-    crate::oplock::children(&old);
-    crate::oplock::children(&step.target.directory);
+    crate::oplock::children(&old, file);
+    crate::oplock::children(&step.target.directory, file);
     if let Some((path, parent)) = before {
         step.tell(&path, &parent, taken, &lost, kind);
     }

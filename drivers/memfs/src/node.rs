@@ -10,14 +10,15 @@ use crate::ea::Cursor;
 use crate::link::{Link, Links};
 use crate::main_lock::Main;
 use crate::stream::{Kept, Named, StreamObject};
-use nt_abi::io::FILE_OBJECT;
+use nt_abi::io::{FILE_OBJECT, FO_NO_INTERMEDIATE_BUFFERING};
 use nt_abi::mm::{FILE_LOCK, FSRTL_ADVANCED_FCB_HEADER, SECTION_OBJECT_POINTERS};
-use nt_abi::{NtResult, NtStatus};
+use nt_abi::{GUID, NtResult, NtStatus};
 use nt_cell::{Foreign, Held, Steady};
 use nt_ex::pool;
 use nt_fsrtl::contexts::{self, FILE_CONTEXTS};
 use nt_fsrtl::filelock::{self, FileLock};
 use nt_fsrtl::oplock;
+use nt_io::oplock_key;
 use nt_io::share::{Counts, Share};
 use nt_ke::lock::Biased;
 use nt_ke::{Kernel, Mutex, RwLock};
@@ -87,12 +88,40 @@ pub(crate) struct Data {
 }
 
 /// Who has the file open, by what they ask and allow (NT-A-13).
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(crate) struct Sharing {
     pub(crate) counts: Counts,
     /// File objects whose CLEANUP is still to come, and those of them that are not cached (NT-CC-72).
     pub(crate) handles: u32,
     pub(crate) uncached: u32,
+    /// The oplock keys of those that have one (NT-OPL-14).
+    keys: Vec<GUID>,
+}
+
+impl Sharing {
+    /// A file object opened the stream.
+    pub(crate) fn enter(&mut self, file: Foreign<FILE_OBJECT>) {
+        self.handles += 1;
+        self.uncached += u32::from(file.get(FILE_OBJECT::Flags) & FO_NO_INTERMEDIATE_BUFFERING != 0);
+        self.keys.extend(oplock_key::of(file).target);
+    }
+
+    /// Its last handle is gone.
+    pub(crate) fn leave(&mut self, file: Foreign<FILE_OBJECT>) {
+        self.handles = self.handles.saturating_sub(1);
+        let uncached = file.get(FILE_OBJECT::Flags) & FO_NO_INTERMEDIATE_BUFFERING != 0;
+        self.uncached = self.uncached.saturating_sub(u32::from(uncached));
+        if let Some(key) = oplock_key::of(file).target
+            && let Some(at) = self.keys.iter().position(|each| *each == key)
+        {
+            self.keys.swap_remove(at);
+        }
+    }
+
+    /// Have all of them the same oplock key?
+    pub(crate) fn have_one_key(&self) -> bool {
+        self.keys.len() == self.handles as usize && self.keys.windows(2).all(|two| two[0] == two[1])
+    }
 }
 
 /// A file or directory, as long as it is open or its backing keeps it.

@@ -14,7 +14,8 @@ use nt_abi::{Field, NtResult, NtStatus};
 use nt_cell::Foreign;
 use nt_fsrtl::filelock;
 use nt_fsrtl::oplock::{
-    self, Act, Control, Kind, OPLOCK, OPLOCK_FLAG_COMPLETE_IF_OPLOCKED, Operation, Oplock, Request, Subject, Then,
+    self, Act, Control, Kind, OPLOCK, OPLOCK_FLAG_COMPLETE_IF_OPLOCKED, OPLOCK_FSCTRL_FLAG_ALL_KEYS_MATCH, Operation,
+    Oplock, Owner, Request, Subject, Then,
 };
 use nt_io::complete;
 use nt_io::device::Device;
@@ -142,9 +143,12 @@ pub(crate) fn may_write(node: &Node, irp: &OwnedIrp) -> NtResult<()> {
     }
 }
 
-/// A name in the directory came, went or changed: who caches its listing is told.
-pub(crate) fn children(directory: &Node) {
-    oplock::tell(directory.oplock(), &Act { file: 0, operation: Operation::Children });
+/// A name in the directory came, went or changed through this file object: who caches its listing is told, but for the owner of
+/// the directory's key.
+pub(crate) fn children(directory: &Node, by: Foreign<FILE_OBJECT>) {
+    if !oplock::is_quiet(directory.oplock()) {
+        oplock::tell(directory.oplock(), &Act { owner: Owner::of_child(by), operation: Operation::Children });
+    }
 }
 
 /// The last handle of a file object is gone, and what it held with it (NT-OPL-11).
@@ -180,17 +184,21 @@ pub(crate) fn control(volume: &Volume, irp: OwnedIrp) -> Answer {
             Ok(main) => main,
             Err(error) => return irp.complete(error.status(), 0),
         };
-        let opens = match kind {
+        let (opens, flags) = match kind {
             Some(kind) if oplock::is_shared_request(&wanted, packet) => {
                 // Read and read-handle: what is stored through a view breaks nothing.
                 let stored = kind != Kind::Two && nt_cc::user_writable_references(node.sections()) != 0;
-                u32::from(stored || filelock::any(node.lock()))
+                (u32::from(stored || filelock::any(node.lock())), 0)
             }
-            Some(_) => node.sharing.lock().handles,
-            None => 0,
+            Some(_) => {
+                let sharing = node.sharing.lock();
+                let same = if sharing.have_one_key() { OPLOCK_FSCTRL_FLAG_ALL_KEYS_MATCH } else { 0 };
+                (sharing.handles, same)
+            }
+            None => (0, 0),
         };
         let request = Request::ending(irp.into_irp(), Box::new(end));
-        let status = oplock::control(node.oplock(), request, &wanted, opens, 0);
+        let status = oplock::control(node.oplock(), request, &wanted, opens, flags);
         lock::tell(node);
         status
     };
@@ -232,6 +240,7 @@ impl Turn {
         let subject = Subject::doing(self.packet, operation);
         let status = oplock::check(oplock, &subject, OPLOCK_FLAG_COMPLETE_IF_OPLOCKED, Then::Wait);
         lock::tell(node);
+        status.ok()?; // NT-OPL-05: a create that requires an oplock and would break one
         if status != NtStatus::OPLOCK_BREAK_IN_PROGRESS {
             return Ok(());
         }

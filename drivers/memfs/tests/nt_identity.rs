@@ -173,7 +173,7 @@ fn nt_nam_20_the_directory_of_a_name_is_opened() {
         target_directory: true,
         ..CreateSpec::default()
     };
-    let end = create::open(&world.frame(), &spec, None).err().map(NtStatus::from);
+    let end = create::open(&world.frame(), &spec, None).err().map(|refused| refused.status);
     assert_eq!(end, Some(NtStatus::OBJECT_PATH_NOT_FOUND));
 }
 

@@ -111,7 +111,7 @@ fn ask(frame: &Frame, named: &Named, class: u32, length: u32) -> NtResult<(Scrat
     {
         return Ok((data, result));
     }
-    let (opened, _, _) = create::open(frame, &spec, None)?;
+    let (opened, _, _) = create::open(frame, &spec, None).map_err(IoStatus::error)?;
     let result = device::related(*opened)
         .map(|top| exchange(frame, *opened, top, IRP_MJ_QUERY_INFORMATION, class, data.block(), length, |_| {}).result);
     create::abandon(opened);

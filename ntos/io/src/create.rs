@@ -4,6 +4,7 @@
 //! Source: ZwCreateFile page; rules NT-A-01 to NT-A-19. Names are UTF-16; a relative name starts at RootDirectory.
 
 use crate::device::{self, Device};
+use crate::ecp::{Carried, EcpList};
 use crate::fast::{self, QueryOpen};
 use crate::info::class;
 use crate::irp::{self, IoStatus};
@@ -14,11 +15,12 @@ use crate::system::System;
 use crate::{event, file, observe};
 use nt_abi::io::{
     DEVICE_OBJECT, DO_DEVICE_INITIALIZING, FILE_APPEND_DATA, FILE_DELETE_ON_CLOSE, FILE_NO_INTERMEDIATE_BUFFERING,
-    FILE_OBJECT, FILE_OPEN_BY_FILE_ID, FILE_RANDOM_ACCESS, FILE_SEQUENTIAL_ONLY, FILE_SYNCHRONOUS_IO_ALERT,
-    FILE_SYNCHRONOUS_IO_NONALERT, FILE_WRITE_THROUGH, FO_ALERTABLE_IO, FO_DELETE_ON_CLOSE, FO_HANDLE_CREATED,
-    FO_NO_INTERMEDIATE_BUFFERING, FO_OPENED_CASE_SENSITIVE, FO_RANDOM_ACCESS, FO_SEQUENTIAL_ONLY, FO_SYNCHRONOUS_IO,
-    FO_WRITE_THROUGH, IO_STACK_LOCATION, IRP, IRP_CREATE_OPERATION, IRP_MJ_CREATE, IRP_SYNCHRONOUS_API,
-    SL_CASE_SENSITIVE, SL_FORCE_ACCESS_CHECK, SL_OPEN_TARGET_DIRECTORY, SL_STOP_ON_SYMLINK,
+    FILE_OBJECT, FILE_OPBATCH_BREAK_UNDERWAY, FILE_OPEN_BY_FILE_ID, FILE_RANDOM_ACCESS, FILE_SEQUENTIAL_ONLY,
+    FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT, FILE_WRITE_THROUGH, FO_ALERTABLE_IO, FO_DELETE_ON_CLOSE,
+    FO_HANDLE_CREATED, FO_NO_INTERMEDIATE_BUFFERING, FO_OPENED_CASE_SENSITIVE, FO_RANDOM_ACCESS, FO_SEQUENTIAL_ONLY,
+    FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IO_FORCE_ACCESS_CHECK, IO_OPEN_TARGET_DIRECTORY, IO_STACK_LOCATION,
+    IO_STOP_ON_SYMLINK, IRP, IRP_CREATE_OPERATION, IRP_MJ_CREATE, IRP_SYNCHRONOUS_API, SL_CASE_SENSITIVE,
+    SL_FORCE_ACCESS_CHECK, SL_OPEN_TARGET_DIRECTORY, SL_STOP_ON_SYMLINK,
 };
 use nt_abi::ob::{DELETE, OBJ_CASE_INSENSITIVE, OBJ_DONT_REPARSE, OBJ_FORCE_ACCESS_CHECK, OBJ_KERNEL_HANDLE};
 use nt_abi::{Bytes, NtResult, NtStatus};
@@ -65,6 +67,8 @@ pub struct CreateSpec {
     pub target_directory: bool,
     /// IO_STOP_ON_SYMLINK: a symbolic link on the way ends the open with STOPPED_ON_SYMLINK.
     pub stop_on_symlink: bool,
+    /// IO_DRIVER_CREATE_CONTEXT.ExtraCreateParameter: the caller's before and after (NT-ECP-04).
+    pub ecps: Option<EcpList>,
 }
 
 impl Default for CreateSpec {
@@ -83,7 +87,20 @@ impl Default for CreateSpec {
             security: None,
             target_directory: false,
             stop_on_symlink: false,
+            ecps: None,
         }
+    }
+}
+
+impl CreateSpec {
+    /// The Options of IoCreateFileEx, the Flags of FltCreateFileEx: IO_FORCE_ACCESS_CHECK, IO_OPEN_TARGET_DIRECTORY,
+    /// IO_STOP_ON_SYMLINK; others have no meaning here.
+    pub fn ask(&mut self, options: u32) {
+        if options & IO_FORCE_ACCESS_CHECK != 0 {
+            self.attributes |= OBJ_FORCE_ACCESS_CHECK;
+        }
+        self.target_directory |= options & IO_OPEN_TARGET_DIRECTORY != 0;
+        self.stop_on_symlink |= options & IO_STOP_ON_SYMLINK != 0;
     }
 }
 
@@ -173,14 +190,30 @@ fn resolve(frame: &Frame, spec: &CreateSpec) -> NtResult<Target> {
 
 /// NtCreateFile: returns the handle and the create's {status, Information}.
 pub fn nt_create_file(frame: &Frame, spec: &CreateSpec) -> NtResult<(Handle, IoStatus)> {
+    create_for(frame, spec).map_err(IoStatus::error)
+}
+
+/// As [`nt_create_file`]; a failure says what goes into the caller's status block, if anything does ([`is_told`]).
+pub fn create_for(frame: &Frame, spec: &CreateSpec) -> Result<(Handle, IoStatus), IoStatus> {
     let scope = Scope::start(frame);
     let created = create_file(frame, spec);
-    let status = created.as_ref().map_or_else(|error| error.status(), |(_, result)| result.status);
+    let status = created.as_ref().map_or_else(|refused| refused.status, |(_, result)| result.status);
     scope.end_named("NtCreateFile", status, &spec.name, || observe::by_handle(frame, IRP_MJ_CREATE, Handle::NULL));
     created
 }
 
-fn create_file(frame: &Frame, spec: &CreateSpec) -> NtResult<(Handle, IoStatus)> {
+/// The failures that tell the caller's status block: a batch oplock breaks meanwhile (NT-OPL-05), where the attributes are
+/// ill-formed (NT-EA-20). The others leave it alone.
+#[must_use]
+pub const fn is_told(refused: IoStatus) -> bool {
+    match refused.status {
+        NtStatus::SHARING_VIOLATION => refused.information == FILE_OPBATCH_BREAK_UNDERWAY,
+        NtStatus::EA_LIST_INCONSISTENT => true,
+        _ => false,
+    }
+}
+
+fn create_file(frame: &Frame, spec: &CreateSpec) -> Result<(Handle, IoStatus), IoStatus> {
     if frame.mode() == Mode::User {
         check(spec)?;
     }
@@ -212,26 +245,33 @@ pub fn nt_delete_file(frame: &Frame, root: Handle, name: &[u16], attributes: u32
             abandon(opened);
             NtStatus::SUCCESS
         }
-        Err(error) => error.status(),
+        Err(refused) => refused.status,
     })
 }
 
 /// Opens without a handle. `below`: send the create to this device of the stack instead of the top (FLT-G-08).
-pub fn open(frame: &Frame, spec: &CreateSpec, below: Option<Below<'_>>) -> NtResult<(file::FileObject, IoStatus, u32)> {
+///
+/// # Errors
+/// What the create ends with, and Information where it [tells](is_told) more.
+pub fn open(frame: &Frame, spec: &CreateSpec, below: Option<Below<'_>>) -> Result<Opened, IoStatus> {
     let _scope = Scope::start(frame);
     parse(frame, spec, below)
 }
 
-fn parse(frame: &Frame, spec: &CreateSpec, below: Option<Below<'_>>) -> NtResult<(file::FileObject, IoStatus, u32)> {
+/// An open file, how the create ended, the access that was granted.
+pub type Opened = (file::FileObject, IoStatus, u32);
+
+fn parse(frame: &Frame, spec: &CreateSpec, below: Option<Below<'_>>) -> Result<Opened, IoStatus> {
     if let Some(ea) = &spec.ea
-        && crate::ea::check_full(ea).is_err()
+        && let Err(bad) = crate::ea::check_full(ea)
     {
-        return NtStatus::EA_LIST_INCONSISTENT.fail(); // NT-EA-20
+        return Err(IoStatus::new(NtStatus::EA_LIST_INCONSISTENT, u64::from(bad))); // NT-EA-20
     }
     let target = resolve(frame, spec)?;
-    match attempt(frame, spec, target, below)? {
+    let carried = Carried::begin(spec.ecps)?;
+    match attempt(frame, spec, target, below, &carried)? {
         Step::Open(opened, result, granted) => Ok((opened, result, granted)),
-        Step::Again(restart) => follow(frame, spec, restart, below),
+        Step::Again(restart) => follow(frame, spec, restart, below, &carried),
     }
 }
 
@@ -242,7 +282,8 @@ fn follow(
     spec: &CreateSpec,
     first: Restart,
     below: Option<Below<'_>>,
-) -> NtResult<(file::FileObject, IoStatus, u32)> {
+    carried: &Carried,
+) -> Result<Opened, IoStatus> {
     let original = CreateSpec { options: spec.options & !FILE_OPEN_BY_FILE_ID, ..spec.clone() };
     let mut promise: Option<Promise> = None;
     let mut next = first;
@@ -253,21 +294,21 @@ fn follow(
         promise = next.promise.or(promise).filter(|_| Promise::counts(frame));
         let held_by = promise.map_or(0, |promise| promise.option(&original));
         let spec = CreateSpec { options: original.options | held_by, ..original.clone() };
-        match attempt(frame, &spec, next.target, below)? {
+        match attempt(frame, &spec, next.target, below, carried)? {
             Step::Again(restart) => next = restart,
             Step::Open(opened, result, granted) => {
                 if let Some(promise) = promise.filter(|_| held_by == 0)
                     && let Err(error) = promise.check(frame, &spec, *opened, result)
                 {
                     abandon(opened);
-                    return Err(error);
+                    return Err(error.into());
                 }
                 return Ok((opened, result, granted));
             }
         }
     }
     rule!(NT_REP_23);
-    NtStatus::REPARSE_POINT_NOT_RESOLVED.fail()
+    Err(IoStatus::new(NtStatus::REPARSE_POINT_NOT_RESOLVED, 0))
 }
 
 enum Step {
@@ -296,12 +337,18 @@ fn file_of(frame: &Frame, spec: &CreateSpec, target: Target) -> NtResult<file::F
     Ok(opened)
 }
 
-fn attempt(frame: &Frame, spec: &CreateSpec, target: Target, below: Option<Below<'_>>) -> NtResult<Step> {
+fn attempt(
+    frame: &Frame,
+    spec: &CreateSpec,
+    target: Target,
+    below: Option<Below<'_>>,
+    carried: &Carried,
+) -> Result<Step, IoStatus> {
     let opened = file_of(frame, spec, target)?;
     let start = below.map(|below| below.device);
     let top = start.or_else(|| device::related(*opened)).ok_or(NtStatus::NO_SUCH_DEVICE.error())?;
     let security = Security::new(frame, spec)?;
-    let (result, data) = send_create(frame, spec, &security, &opened, top)?;
+    let (result, data) = send_create(frame, spec, &security, (&opened, top), carried)?;
     if result.status == NtStatus::REPARSE {
         let restart = reparse::restart(frame, spec, *opened, result.information, data.as_deref(), below.is_some())?;
         return Ok(Step::Again(restart));
@@ -344,9 +391,9 @@ fn send_create(
     frame: &Frame,
     spec: &CreateSpec,
     security: &Security,
-    opened: &file::FileObject,
-    top: Device,
-) -> NtResult<(IoStatus, Option<Vec<u8>>)> {
+    (opened, top): (&file::FileObject, Device),
+    carried: &Carried,
+) -> Result<(IoStatus, Option<Vec<u8>>), IoStatus> {
     let system = System::of(&frame.kernel);
     let ea = match &spec.ea {
         None => None,
@@ -365,17 +412,23 @@ fn send_create(
     });
     irp::set_span(packet, span);
     irp::hold(packet);
+    carried.put(packet);
     frame.thread.add_irp(packet.addr()); // it may wait for an oplock, and be cancelled (NT-X-03)
     let result = file::send_for_result(frame, packet, top);
     frame.thread.remove_irp(packet.addr());
     let data = take_reparse_data(packet);
+    carried.take(packet);
     irp::release(packet);
     system.end(span, result.status, result.information);
     if let Some(ea) = ea {
         pool::free(ea);
     }
     if !result.status.is_success() {
-        return if result.status == NtStatus::PENDING { NtStatus::UNSUCCESSFUL.fail() } else { result.status.fail() };
+        return Err(match result.status {
+            NtStatus::PENDING => IoStatus::new(NtStatus::UNSUCCESSFUL, 0),
+            _ if is_told(result) => result,
+            status => IoStatus::new(status, 0),
+        });
     }
     Ok((result, data))
 }

@@ -170,7 +170,13 @@ pub(crate) struct RawCreate {
     pub(crate) ea_length: u32,
 }
 
+/// NtCreateFile.
 pub(crate) fn create_file(frame: &Frame, raw: &RawCreate) -> NtResult<NtStatus> {
+    create_file_as(frame, raw, |_| {})
+}
+
+/// NtCreateFile, where `more` is asked for.
+pub(crate) fn create_file_as(frame: &Frame, raw: &RawCreate, more: impl FnOnce(&mut CreateSpec)) -> NtResult<NtStatus> {
     let kernel = frame.mode() == Mode::Kernel;
     let out = given(frame, raw.handle).region(8, kernel).map_err(violation)?;
     let iosb = given(frame, raw.iosb);
@@ -189,7 +195,7 @@ pub(crate) fn create_file(frame: &Frame, raw: &RawCreate) -> NtResult<NtStatus> 
             Some(given(frame, raw.ea).region(length as usize, kernel).and_then(Region::to_vec).map_err(violation)?)
         }
     };
-    let spec = CreateSpec {
+    let mut spec = CreateSpec {
         access: raw.access,
         root,
         name,
@@ -203,7 +209,13 @@ pub(crate) fn create_file(frame: &Frame, raw: &RawCreate) -> NtResult<NtStatus> 
         security: crate::security::exports::of_attributes(frame, raw.attributes)?,
         ..CreateSpec::default()
     };
-    let (handle, result) = create::nt_create_file(frame, &spec)?;
+    more(&mut spec);
+    let (handle, result) = create::create_for(frame, &spec).map_err(|refused| {
+        if create::is_told(refused) {
+            let _gone = service::store_status(iosb, kernel, refused);
+        }
+        refused.status.error()
+    })?;
     out.store::<u64>(0, handle.0).map_err(violation)?;
     service::store_status(iosb, kernel, result)?;
     Ok(result.status)

@@ -217,6 +217,7 @@ fn delete(body: Foreign<Bytes>) {
         system.end(span, status, 0);
     }
     crate::port::detach(file);
+    crate::oplock_key::release(file);
     nt_rtl::unicode::release(file.at(FILE_OBJECT::FileName));
     if let Some(related) = file.ptr(FILE_OBJECT::RelatedFileObject) {
         object::dereference(related);

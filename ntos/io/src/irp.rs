@@ -3,8 +3,9 @@
 //! Room: ntos/io. IRQL: <= DISPATCH_LEVEL. Locks: none. Source: IoAllocateIrp, IRP pages; rules NT-M-01, NT-M-02,
 //! NT-P-02, NT-T-01, NT-T-02.
 
+use crate::ecp::ECP_LIST;
 use nt_abi::io::{IO_STACK_LOCATION, IO_STATUS_BLOCK, IRP};
-use nt_abi::{NtResult, NtStatus};
+use nt_abi::{NtError, NtResult, NtStatus, Ptr};
 use nt_cell::Foreign;
 use nt_ex::pool;
 
@@ -25,6 +26,8 @@ nt_abi::layout! {
         Mark @ 0x18: u64;
         /// Bytes of the whole block.
         Size @ 0x20: u64;
+        /// The extra create parameters of a create (`ecp`).
+        Ecps @ 0x28: Ptr<ECP_LIST>;
     }
 }
 /// The packet belongs to a system service: stage 2 tells the caller.
@@ -39,6 +42,8 @@ pub const PREFIX_NO_ALERT: u32 = 16;
 pub const PREFIX_KEPT: u32 = 32;
 /// The issuing process closed its last handle to the file: a cancelled request tells its caller nothing (NT-Q-14).
 pub const PREFIX_CLOSED: u32 = 64;
+/// A create of the I/O manager's: an ECP_LIST that is attached to it goes with it (NT-ECP-05).
+pub const PREFIX_CREATE: u32 = 128;
 /// Completed without a pending mark: stage 2 is the service's.
 pub const STATE_COMPLETED: i32 = 1;
 /// The dispatch routine returned PENDING: stage 2 is the completion's.
@@ -62,10 +67,26 @@ pub struct IoStatus {
 }
 
 impl IoStatus {
+    /// What a caller without a status block hears of a failure.
+    ///
+    /// # Panics
+    /// For a result that is none.
+    #[must_use]
+    pub fn error(self) -> NtError {
+        self.status.error()
+    }
+
     /// Makes a result.
     #[must_use]
     pub const fn new(status: NtStatus, information: u64) -> Self {
         Self { status, information }
+    }
+}
+
+/// A failure without a number.
+impl From<NtError> for IoStatus {
+    fn from(error: NtError) -> Self {
+        Self::new(error.status(), 0)
     }
 }
 
@@ -103,6 +124,9 @@ pub fn reuse(irp: Irp, status: NtStatus) {
     }
     initialize(irp, size, count);
     irp.set(IRP::AllocationFlags, allocation);
+    if let Some(prefix) = prefix(irp) {
+        prefix.set_ptr(IRP_PREFIX::Ecps, None);
+    }
     set_status(irp, IoStatus::new(status, 0));
 }
 

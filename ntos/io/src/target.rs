@@ -7,6 +7,7 @@
 use crate::create::{self, CreateSpec};
 use crate::device;
 use crate::file::FileObject;
+use crate::irp::IoStatus;
 use crate::service::violation;
 use nt_abi::io::{
     FILE_ADD_FILE, FILE_OBJECT, FILE_OPEN, FILE_OPEN_FOR_BACKUP_INTENT, FILE_SHARE_READ, FILE_SHARE_WRITE,
@@ -76,7 +77,7 @@ pub fn open(frame: &Frame, source: Foreign<FILE_OBJECT>, information: &Scratch) 
         target_directory: true,
         ..CreateSpec::default()
     };
-    let (opened, _, _) = create::open(frame, &spec, None)?;
+    let (opened, _, _) = create::open(frame, &spec, None).map_err(IoStatus::error)?;
     let target = Target(Some(opened));
     if device::base(target.file()) != device::base(source) {
         return NtStatus::NOT_SAME_DEVICE.fail(); // NT-REN-19

@@ -60,6 +60,8 @@ struct RawCreate {
     options: u32,
     ea: u64,
     ea_length: u32,
+    flags: u32,
+    context: u64,
 }
 
 fn spec_of(raw: &RawCreate) -> NtResult<CreateSpec> {
@@ -79,7 +81,7 @@ fn spec_of(raw: &RawCreate) -> NtResult<CreateSpec> {
         0 => None,
         length => Some(bytes(raw.ea, length as usize).to_vec().map_err(violation)?),
     };
-    Ok(CreateSpec {
+    let mut spec = CreateSpec {
         access: raw.access,
         root: Handle(given.get(OBJECT_ATTRIBUTES::RootDirectory)),
         name,
@@ -90,15 +92,18 @@ fn spec_of(raw: &RawCreate) -> NtResult<CreateSpec> {
         options: raw.options,
         allocation,
         ea,
+        ecps: nt_io::ecp::exports::of_context(raw.context)?,
         ..CreateSpec::default()
-    })
+    };
+    spec.ask(raw.flags);
+    Ok(spec)
 }
 
-fn create(raw: &RawCreate) -> NtResult<NtStatus> {
+fn create(raw: &RawCreate) -> Result<NtStatus, IoStatus> {
     let frame = nt_ke::current();
     let instance = match raw.instance {
         0 => None,
-        pointer => Some(filter::instance_at(at(pointer)).ok_or(NtStatus::INVALID_PARAMETER.error())?),
+        pointer => Some(filter::instance_at(at(pointer)).ok_or(IoStatus::new(NtStatus::INVALID_PARAMETER, 0))?),
     };
     let spec = spec_of(raw)?;
     let (handle, file, result) = super::create_file(&frame, instance.as_ref(), &spec)?;
@@ -114,12 +119,15 @@ fn create(raw: &RawCreate) -> NtResult<NtStatus> {
 }
 
 fn created(raw: &RawCreate) -> u32 {
-    let result = create(raw);
-    if let (Err(error), Some(iosb)) = (&result, at::<IO_STATUS_BLOCK>(raw.iosb)) {
-        iosb.set(IO_STATUS_BLOCK::Status, error.status());
-        iosb.set(IO_STATUS_BLOCK::Information, 0);
-    }
-    status(result)
+    create(raw)
+        .unwrap_or_else(|refused| {
+            if let Some(iosb) = at::<IO_STATUS_BLOCK>(raw.iosb) {
+                iosb.set(IO_STATUS_BLOCK::Status, refused.status);
+                iosb.set(IO_STATUS_BLOCK::Information, refused.information);
+            }
+            refused.status
+        })
+        .0
 }
 
 /// The descriptor that a filter gives, whatever its form, as a request carries it.
@@ -179,14 +187,14 @@ fn cancel_open(instance: u64, file: u64) {
 }
 
 exports! { "fltmgr.sys" =>
-    Partial("flags are ignored; as NtCreateFile otherwise") code FltCreateFile(_filter: u64, instance: u64, handle: u64, access: u32, attributes: u64, iosb: u64, allocation: u64, file_attributes: u32, share: u32, disposition: u32, options: u32, ea: u64, ea_length: u32, _flags: u32) -> u32 {
-        created(&RawCreate { instance, handle, file: 0, access, attributes, iosb, allocation, file_attributes, share, disposition, options, ea, ea_length })
+    Partial("IO_IGNORE_SHARE_ACCESS_CHECK is ignored; as NtCreateFile otherwise") code FltCreateFile(_filter: u64, instance: u64, handle: u64, access: u32, attributes: u64, iosb: u64, allocation: u64, file_attributes: u32, share: u32, disposition: u32, options: u32, ea: u64, ea_length: u32, flags: u32) -> u32 {
+        created(&RawCreate { instance, handle, file: 0, access, attributes, iosb, allocation, file_attributes, share, disposition, options, ea, ea_length, flags, context: 0 })
     }
-    Partial("flags are ignored; as NtCreateFile otherwise") code FltCreateFileEx(_filter: u64, instance: u64, handle: u64, file: u64, access: u32, attributes: u64, iosb: u64, allocation: u64, file_attributes: u32, share: u32, disposition: u32, options: u32, ea: u64, ea_length: u32, _flags: u32) -> u32 {
-        created(&RawCreate { instance, handle, file, access, attributes, iosb, allocation, file_attributes, share, disposition, options, ea, ea_length })
+    Partial("IO_IGNORE_SHARE_ACCESS_CHECK is ignored; as NtCreateFile otherwise") code FltCreateFileEx(_filter: u64, instance: u64, handle: u64, file: u64, access: u32, attributes: u64, iosb: u64, allocation: u64, file_attributes: u32, share: u32, disposition: u32, options: u32, ea: u64, ea_length: u32, flags: u32) -> u32 {
+        created(&RawCreate { instance, handle, file, access, attributes, iosb, allocation, file_attributes, share, disposition, options, ea, ea_length, flags, context: 0 })
     }
-    Partial("flags and the driver context are ignored; as NtCreateFile otherwise") code FltCreateFileEx2(_filter: u64, instance: u64, handle: u64, file: u64, access: u32, attributes: u64, iosb: u64, allocation: u64, file_attributes: u32, share: u32, disposition: u32, options: u32, ea: u64, ea_length: u32, _flags: u32, _context: u64) -> u32 {
-        created(&RawCreate { instance, handle, file, access, attributes, iosb, allocation, file_attributes, share, disposition, options, ea, ea_length })
+    Partial("IO_IGNORE_SHARE_ACCESS_CHECK is ignored; GUID_ECP_FLT_CREATEFILE_TARGET is not looked at; transactions are refused; as NtCreateFile otherwise") code FltCreateFileEx2(_filter: u64, instance: u64, handle: u64, file: u64, access: u32, attributes: u64, iosb: u64, allocation: u64, file_attributes: u32, share: u32, disposition: u32, options: u32, ea: u64, ea_length: u32, flags: u32, context: u64) -> u32 {
+        created(&RawCreate { instance, handle, file, access, attributes, iosb, allocation, file_attributes, share, disposition, options, ea, ea_length, flags, context })
     }
     Full code FltClose(handle: u64) -> u32 {
         let frame = nt_ke::current();

@@ -55,11 +55,14 @@ impl Drop for Opened {
 }
 
 /// Opens or creates a file: below `instance`, or from the top of the stack without one.
-pub fn create(frame: &Frame, instance: Option<&Arc<Instance>>, spec: &CreateSpec) -> NtResult<Opened> {
+///
+/// # Errors
+/// What the create ends with, and Information where it tells more (`nt_io::create::is_told`).
+pub fn create(frame: &Frame, instance: Option<&Arc<Instance>>, spec: &CreateSpec) -> Result<Opened, IoStatus> {
     let opened = frame.with_mode(Mode::Kernel, || match instance {
         None => create::open(frame, spec, None),
         Some(instance) => {
-            let volume = instance.volume.upgrade().ok_or(NtStatus::FLT_DELETING_OBJECT.error())?;
+            let volume = instance.volume.upgrade().ok_or(IoStatus::new(NtStatus::FLT_DELETING_OBJECT, 0))?;
             check_volume(frame, &volume, spec)?;
             let aimed = volume.aim(instance);
             let below = Below { device: volume.device, again: &|| aimed.again() };
@@ -96,14 +99,14 @@ pub fn create_file(
     frame: &Frame,
     instance: Option<&Arc<Instance>>,
     spec: &CreateSpec,
-) -> NtResult<(Handle, ObjectRef<FILE_OBJECT>, IoStatus)> {
+) -> Result<(Handle, ObjectRef<FILE_OBJECT>, IoStatus), IoStatus> {
     let mut opened = create(frame, instance, spec)?;
     let table = if spec.attributes & OBJ_KERNEL_HANDLE != 0 {
         &nt_ps::process::processes(&frame.kernel).system().handles
     } else {
         &nt_ps::current_process(frame).handles
     };
-    let file = opened.file.clone().ok_or(NtStatus::FILE_CLOSED.error())?;
+    let file = opened.file.clone().ok_or(IoStatus::new(NtStatus::FILE_CLOSED, 0))?;
     let handle = table.insert(&file.clone().retype::<Bytes>(), opened.granted, spec.attributes)?;
     opened.file.take();
     Ok((handle, file, opened.result))
@@ -158,7 +161,7 @@ pub(super) fn target_directory(
     };
     match create(frame, Some(target.instance), &spec) {
         Ok(opened) => Ok(Some(opened)),
-        Err(error) if error.status() == NtStatus::INVALID_DEVICE_OBJECT_PARAMETER => NtStatus::NOT_SAME_DEVICE.fail(),
-        Err(error) => Err(error),
+        Err(refused) if refused.status == NtStatus::INVALID_DEVICE_OBJECT_PARAMETER => NtStatus::NOT_SAME_DEVICE.fail(),
+        Err(refused) => refused.status.fail(),
     }
 }

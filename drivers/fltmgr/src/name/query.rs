@@ -15,6 +15,7 @@ use nt_cell::Foreign;
 use nt_ex::pool::{self, Scratch};
 use nt_io::create::CreateSpec;
 use nt_io::info::class;
+use nt_io::irp::IoStatus;
 use nt_io::service::violation;
 use nt_io::system::System;
 use nt_ke::{Frame, irql};
@@ -240,7 +241,7 @@ fn normalize(frame: &Frame, instance: &Arc<Instance>, volume: &Volume, path: &[u
     let trimmed = path.strip_suffix(&[SEPARATOR]).unwrap_or(path);
     let Some(at) = trimmed.iter().rposition(|&unit| unit == SEPARATOR) else { return Ok(path.to_vec()) };
     let (parent, last) = (&trimmed[..at.max(1)], &trimmed[at + 1..]);
-    let parent = calls::create(frame, Some(instance), &spec(volume, parent))?;
+    let parent = calls::create(frame, Some(instance), &spec(volume, parent)).map_err(IoStatus::error)?;
     let target = Target { instance, file: parent.file() };
     let mut whole = normalized_path(frame, volume, target)?;
     if whole.last() != Some(&SEPARATOR) {

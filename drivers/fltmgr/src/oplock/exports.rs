@@ -36,7 +36,7 @@ exports! { "fltmgr.sys" =>
     Full code FltCheckOplock(oplock: u64, data: u64, context: u64, completion: u64, pre_post: u64) -> u32 {
         check(oplock, data, None, 0, (context, completion, pre_post))
     }
-    Partial("oplock keys come with extra create parameters, which are absent: each file object stands for itself") code FltCheckOplockEx(oplock: u64, data: u64, flags: u32, context: u64, completion: u64, pre_post: u64) -> u32 {
+    Partial("OPLOCK_FLAG_CLOSING_DELETE_ON_CLOSE and OPLOCK_FLAG_BACK_OUT_ATOMIC_OPLOCK do nothing") code FltCheckOplockEx(oplock: u64, data: u64, flags: u32, context: u64, completion: u64, pre_post: u64) -> u32 {
         check(oplock, data, None, flags, (context, completion, pre_post))
     }
     Full code FltOplockBreakToNone(oplock: u64, data: u64, context: u64, completion: u64, pre_post: u64) -> u32 {
@@ -53,5 +53,5 @@ exports! { "fltmgr.sys" =>
     Full code FltCurrentOplock(oplock: u64) -> u8 { is(oplock, oplock::is_held) }
     Full code FltCurrentBatchOplock(oplock: u64) -> u8 { is(oplock, oplock::is_batch_held) }
     Full code FltCurrentOplockH(oplock: u64) -> u8 { is(oplock, oplock::is_handle_held) }
-    Partial("no file object has a key: equal are those that are the same") code FltOplockKeysEqual(left: u64, right: u64) -> u8 { u8::from(oplock::is_one_owner(left, right)) }
+    Full code FltOplockKeysEqual(left: u64, right: u64) -> u8 { u8::from(oplock::are_keys_equal(at(left), at(right))) }
 }

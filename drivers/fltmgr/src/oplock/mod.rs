@@ -14,7 +14,9 @@ use nt_abi::NtStatus;
 use nt_abi::flt::*;
 use nt_abi::io::*;
 use nt_cell::{CodePtr, Foreign, callout};
-use nt_fsrtl::oplock::{self, Act, Control, Operation, Oplock, Parameters, Subject, Then};
+use nt_fsrtl::oplock::{
+    self, Act, Control, OPLOCK_FLAG_PARENT_OBJECT, Operation, Oplock, Owner, Parameters, Subject, Then,
+};
 use nt_io::irp::{self, IoStatus, Irp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,13 +85,25 @@ pub(crate) fn check(
     let (Some(packet), Some(iopb)) = (request.packet, iopb_of(request)) else {
         return complete(request, NtStatus::INVALID_DEVICE_REQUEST); // packets only
     };
-    let file = iopb.addr_at(FLT_IO_PARAMETER_BLOCK::TargetFileObject);
-    if instead.is_none() && iopb.get(FLT_IO_PARAMETER_BLOCK::MajorFunction) == IRP_MJ_CLEANUP {
-        oplock::cleanup(oplock, file);
+    let file = iopb.ptr(FLT_IO_PARAMETER_BLOCK::TargetFileObject);
+    let major = iopb.get(FLT_IO_PARAMETER_BLOCK::MajorFunction);
+    let of_parent = flags & OPLOCK_FLAG_PARENT_OBJECT != 0;
+    if instead.is_none() && major == IRP_MJ_CLEANUP && !of_parent {
+        oplock::cleanup(oplock, file.map_or(0, Foreign::addr));
         return FLT_PREOP_SUCCESS_WITH_CALLBACK;
     }
-    let Some(operation) = instead.or_else(|| operation_of(iopb)) else { return FLT_PREOP_SUCCESS_WITH_CALLBACK };
-    let subject = Subject { irp: packet, act: Act { file, operation } };
+    if major == IRP_MJ_CREATE
+        && let Err(error) = oplock::adopt_key(packet)
+    {
+        return complete(request, error.status());
+    }
+    let (owner, operation) = match file {
+        Some(file) if of_parent => (Owner::of_child(file), Some(Operation::Children)),
+        Some(file) => (Owner::of(file), instead.or_else(|| operation_of(iopb))),
+        None => (Owner::default(), instead.or_else(|| operation_of(iopb))),
+    };
+    let Some(operation) = operation else { return FLT_PREOP_SUCCESS_WITH_CALLBACK };
+    let subject = Subject { irp: packet, act: Act { owner, operation } };
     match oplock::check(oplock, &subject, flags, routines.then(request)) {
         NtStatus::PENDING => FLT_PREOP_PENDING,
         status if status.is_error() => complete(request, status),
@@ -129,7 +143,7 @@ pub(crate) fn control(oplock: Oplock, request: &Arc<Request>, opens: u32, flags:
 
 fn control_of(iopb: Iopb) -> Control {
     Control {
-        file: iopb.addr_at(FLT_IO_PARAMETER_BLOCK::TargetFileObject),
+        owner: iopb.ptr(FLT_IO_PARAMETER_BLOCK::TargetFileObject).map_or(Owner::default(), Owner::of),
         code: iopb.get(FLT_IO_PARAMETER_BLOCK::FileSystemControl_FsControlCode),
         input: iopb.get(FLT_IO_PARAMETER_BLOCK::FileSystemControl_InputBufferLength),
         output: iopb.get(FLT_IO_PARAMETER_BLOCK::FileSystemControl_OutputBufferLength),

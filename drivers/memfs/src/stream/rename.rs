@@ -6,7 +6,7 @@
 use super::name::{Part, part};
 use crate::naming::{Kind, REPLACE, VALID_FLAGS};
 use crate::node::{CCB, Node, OPENS, Open, Units, Volume, upcase};
-use nt_abi::io::{FILE_OBJECT, FO_NO_INTERMEDIATE_BUFFERING};
+use nt_abi::io::FILE_OBJECT;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
 use nt_fsrtl::filelock;
@@ -140,18 +140,15 @@ fn hand_over(object: Foreign<FILE_OBJECT>, open: &Open, to: &Arc<Node>, file: Op
         manages: open.manages,
     };
     anew.freeze(frozen);
-    let uncached = u32::from(object.get(FILE_OBJECT::Flags) & FO_NO_INTERMEDIATE_BUFFERING != 0);
     {
         let mut sharing = from.sharing.lock();
         open.part.into_iter().for_each(|part| sharing.counts.remove(part));
-        sharing.handles -= 1;
-        sharing.uncached -= uncached;
+        sharing.leave(object);
     }
     {
         let mut sharing = to.sharing.lock();
         open.part.into_iter().for_each(|part| sharing.counts.add(part));
-        sharing.handles += 1;
-        sharing.uncached += uncached;
+        sharing.enter(object);
     }
     if let Some(named) = &from.named {
         named.left();

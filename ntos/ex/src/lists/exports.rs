@@ -7,8 +7,8 @@
 use super::{Lookaside, Spec};
 use crate::exports::{allocate, at, code, free, kind_of};
 use crate::slist::{self, Head};
-use nt_abi::NtStatus;
 use nt_abi::ke::{SLIST_ENTRY, SLIST_HEADER};
+use nt_abi::{Bytes, NtStatus};
 use nt_cell::{CodePtr, Foreign, Region, exports, raise};
 use nt_ke::spin;
 
@@ -69,6 +69,23 @@ fn make_ex(list: u64, allocate: u64, free: u64, pool_type: u32, flags: u32, size
     let raise = if flags & EX_RAISE_ON_FAIL != 0 { RAISE } else { 0 };
     make(list, allocate, free, pool_type | raise, size, tag);
     NtStatus::SUCCESS
+}
+
+/// ExInitializeNPagedLookasideList or its paged twin, without routines of the caller's.
+pub fn initialize(list: Lookaside, pool_type: u32, size: u32, tag: u32) {
+    let (allocate, free) = (Some(default_allocate()), Some(default_free()));
+    super::initialize(list, &Spec { pool_type, size, tag, allocate, free });
+}
+
+/// A block of the list's size: one that it kept, or a new one, as what was there before left it.
+#[must_use]
+pub fn take(list: Lookaside) -> Option<Foreign<Bytes>> {
+    at(super::allocate(list, link))
+}
+
+/// ExDeleteNPagedLookasideList or its paged twin: the blocks that it kept are freed.
+pub fn delete(list: Lookaside) {
+    super::flush(list, link);
 }
 
 fn on(list: u64, body: impl FnOnce(Lookaside)) {

@@ -7,7 +7,7 @@ use super::kind::{self, Beside, Kind};
 use super::packet::{self, Asked, Ended, Request, arm};
 use super::state::{Holder, State};
 use super::{
-    OPLOCK, OPLOCK_FSCTRL_FLAG_ALL_KEYS_MATCH, Oplock, STATES, Subject, existing, is_held, is_one_owner, would_break,
+    OPLOCK, OPLOCK_FSCTRL_FLAG_ALL_KEYS_MATCH, Oplock, Owner, STATES, Subject, existing, is_held, would_break,
 };
 use nt_abi::NtStatus;
 use nt_abi::io::*;
@@ -40,8 +40,8 @@ enum Accept {
 /// The parameters of an IRP_MJ_FILE_SYSTEM_CONTROL.
 #[derive(Clone, Copy, Debug)]
 pub struct Control {
-    /// The address of the file object.
-    pub file: u64,
+    /// Through which file object.
+    pub owner: Owner,
     /// FsControlCode.
     pub code: u32,
     /// InputBufferLength.
@@ -56,7 +56,7 @@ impl Control {
     pub fn of(packet: Irp) -> Self {
         let stack = irp::current(packet);
         Self {
-            file: stack.addr_at(IO_STACK_LOCATION::FileObject),
+            owner: Owner::of_packet(packet),
             code: stack.get(IO_STACK_LOCATION::FileSystemControl_FsControlCode),
             input: stack.get(IO_STACK_LOCATION::FileSystemControl_InputBufferLength),
             output: stack.get(IO_STACK_LOCATION::FileSystemControl_OutputBufferLength),
@@ -137,8 +137,8 @@ pub fn control(oplock: Oplock, request: Request, control: &Control, opens: u32, 
     match control.wish(packet) {
         Err(status) => request.finish(status, 0),
         Ok(Wish::Grant(_)) if file::is_waited_for(packet) => request.finish(NtStatus::OPLOCK_NOT_GRANTED, 0),
-        Ok(Wish::Grant(kind)) => grant(oplock, request, control.file, kind, (opens, flags)),
-        Ok(Wish::Acknowledge(accept)) => acknowledge(oplock, request, control.file, accept),
+        Ok(Wish::Grant(kind)) => grant(oplock, request, control.owner, kind, (opens, flags)),
+        Ok(Wish::Acknowledge(accept)) => acknowledge(oplock, request, &control.owner, accept),
         Ok(Wish::Notify) => notify(oplock, request),
     }
 }
@@ -162,7 +162,7 @@ fn state(oplock: Oplock) -> Arc<State> {
     }
 }
 
-fn grant(oplock: Oplock, request: Request, file: u64, kind: Kind, (opens, flags): (u32, u32)) -> NtStatus {
+fn grant(oplock: Oplock, request: Request, owner: Owner, kind: Kind, (opens, flags): (u32, u32)) -> NtStatus {
     let match_all = flags & OPLOCK_FSCTRL_FLAG_ALL_KEYS_MATCH != 0 && matches!(kind, Kind::Cache(_));
     let refused = if kind.is_exclusive() { opens > 1 && !match_all } else { opens != 0 };
     if refused {
@@ -178,13 +178,13 @@ fn grant(oplock: Oplock, request: Request, file: u64, kind: Kind, (opens, flags)
             }
             let fits = |holder: &Holder| {
                 holder.breaking.is_none()
-                    && kind::beside(kind, holder.kind, is_one_owner(holder.file, file)) != Beside::No
+                    && kind::beside(kind, holder.kind, holder.owner.is_one_with(&owner)) != Beside::No
             };
             if !inner.holders.iter().all(fits) {
                 return Some(NtStatus::OPLOCK_NOT_GRANTED);
             }
             inner.holders.retain_mut(|holder| {
-                let status = match kind::beside(kind, holder.kind, is_one_owner(holder.file, file)) {
+                let status = match kind::beside(kind, holder.kind, holder.owner.is_one_with(&owner)) {
                     Beside::Switched => NtStatus::OPLOCK_SWITCHED_TO_NEW_HANDLE,
                     Beside::Broken => NtStatus::SUCCESS,
                     Beside::Yes | Beside::No => return true,
@@ -197,7 +197,7 @@ fn grant(oplock: Oplock, request: Request, file: u64, kind: Kind, (opens, flags)
             let request = request.take()?;
             let packet = request.irp;
             irp::mark_pending(packet);
-            inner.holders.push(Holder { file, kind, request: Some(request), breaking: None });
+            inner.holders.push(Holder { owner, kind, request: Some(request), breaking: None });
             if arm(packet, key) {
                 due.ended.extend(inner.holders.pop().and_then(|holder| holder.ended(|_| NtStatus::CANCELLED)));
             }
@@ -222,12 +222,12 @@ enum Left {
     Nothing,
 }
 
-fn acknowledge(oplock: Oplock, request: Request, file: u64, accept: Accept) -> NtStatus {
+fn acknowledge(oplock: Oplock, request: Request, owner: &Owner, accept: Accept) -> NtStatus {
     let Some(state) = existing(oplock) else { return request.finish(NtStatus::INVALID_OPLOCK_PROTOCOL, 0) };
     let key = state.key();
     let mut request = Some(request);
     let left = state.change(|inner, due| {
-        let its = |holder: &Holder| is_one_owner(holder.file, file) && holder.breaking.is_some();
+        let its = |holder: &Holder| holder.owner.file == owner.file && holder.breaking.is_some();
         let Some(at) = inner.holders.iter().position(its) else { return Left::Wrong };
         let holder = &mut inner.holders[at];
         let Some(breaking) = &mut holder.breaking else { return Left::Wrong };

@@ -3,7 +3,10 @@
 //! Room: ntos/fsrtl. Called by: compiled file systems, through the loader. Calls: `oplock`. IRQL: <= APC_LEVEL.
 //! Locks: none here. Source: ntifs.h, the FsRtl*Oplock* pages; rules NT-OPL-01 to NT-OPL-12.
 
-use super::{Control, OPLOCK, OPLOCK_FLAG_COMPLETE_IF_OPLOCKED, Operation, Oplock, Request, Subject, Then};
+use super::{
+    Act, Control, OPLOCK, OPLOCK_FLAG_COMPLETE_IF_OPLOCKED, OPLOCK_FLAG_PARENT_OBJECT, Operation, Oplock, Owner,
+    Request, Subject, Then,
+};
 use crate::exports::{at, code};
 use nt_abi::NtStatus;
 use nt_abi::io::{IO_STACK_LOCATION, IRP_MJ_CLEANUP, IRP_MJ_CREATE};
@@ -35,9 +38,21 @@ fn check(oplock: u64, packet: u64, flags: u32, context: u64, completion: u64, po
         return NtStatus::INVALID_PARAMETER.0;
     };
     let stack = irp::current(packet);
-    if stack.get(IO_STACK_LOCATION::MajorFunction) == IRP_MJ_CLEANUP {
+    let major = stack.get(IO_STACK_LOCATION::MajorFunction);
+    if flags & OPLOCK_FLAG_PARENT_OBJECT != 0 {
+        let child = stack.ptr(IO_STACK_LOCATION::FileObject);
+        let act = Act { owner: child.map_or(Owner::default(), Owner::of_child), operation: Operation::Children };
+        let then = then(packet, context, completion, post);
+        return super::check(oplock, &Subject { irp: packet, act }, flags, then).0;
+    }
+    if major == IRP_MJ_CLEANUP {
         super::cleanup(oplock, stack.addr_at(IO_STACK_LOCATION::FileObject));
         return NtStatus::SUCCESS.0;
+    }
+    if major == IRP_MJ_CREATE
+        && let Err(error) = super::adopt_key(packet)
+    {
+        return error.status().0;
     }
     Subject::of(packet)
         .map_or(NtStatus::SUCCESS, |subject| {
@@ -76,7 +91,7 @@ exports! { "ntoskrnl.exe" =>
     Partial("a create reserves nothing: it is told whether it would break one") code FsRtlOplockFsctrl(oplock: u64, packet: u64, opens: u32) -> u32 { control(oplock, packet, opens, 0) }
     Partial("a create reserves nothing: it is told whether it would break one") code FsRtlOplockFsctrlEx(oplock: u64, packet: u64, opens: u32, flags: u32) -> u32 { control(oplock, packet, opens, flags) }
     Full code FsRtlCheckOplock(oplock: u64, packet: u64, context: u64, completion: u64, post: u64) -> u32 { check(oplock, packet, 0, context, completion, post) }
-    Partial("oplock keys come with extra create parameters, which are absent: each file object stands for itself") code FsRtlCheckOplockEx(oplock: u64, packet: u64, flags: u32, context: u64, completion: u64, post: u64) -> u32 { check(oplock, packet, flags, context, completion, post) }
+    Partial("OPLOCK_FLAG_CLOSING_DELETE_ON_CLOSE and OPLOCK_FLAG_BACK_OUT_ATOMIC_OPLOCK do nothing") code FsRtlCheckOplockEx(oplock: u64, packet: u64, flags: u32, context: u64, completion: u64, post: u64) -> u32 { check(oplock, packet, flags, context, completion, post) }
     Full code FsRtlOplockBreakToNone(oplock: u64, _stack: u64, packet: u64, context: u64, completion: u64, post: u64) -> u32 {
         break_by(Operation::Everything, oplock, packet, 0, (context, completion, post))
     }
@@ -93,7 +108,7 @@ exports! { "ntoskrnl.exe" =>
     Full code FsRtlCurrentOplock(oplock: u64) -> u8 { is(oplock, super::is_held) }
     Full code FsRtlCurrentBatchOplock(oplock: u64) -> u8 { is(oplock, super::is_batch_held) }
     Full code FsRtlCurrentOplockH(oplock: u64) -> u8 { is(oplock, super::is_handle_held) }
-    Partial("no file object has a key: equal are those that are the same") code FsRtlOplockKeysEqual(left: u64, right: u64) -> u8 { u8::from(super::is_one_owner(left, right)) }
+    Full code FsRtlOplockKeysEqual(left: u64, right: u64) -> u8 { u8::from(super::are_keys_equal(at(left), at(right))) }
     Absent("waits of an oplock have no time limit here") missing FsRtlCheckOplockEx2;
     Absent("file systems in layers are not there") missing FsRtlUpperOplockFsctrl;
     Absent("file systems in layers are not there") missing FsRtlCheckUpperOplock;

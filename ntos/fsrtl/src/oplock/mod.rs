@@ -3,12 +3,13 @@
 //! Room: ntos/fsrtl. Called by: file systems, `nt_fltmgr` (FltOplock*), `exports`. Calls: `nt_io`.
 //! Touches: OPLOCK (the key of our state; 0 while nobody holds one, so that an operation which meets none pays one load),
 //! packets while they are kept here. IRQL: <= APC_LEVEL. Locks: the state's; a packet is ended and a routine called without it.
-//! Source: FsRtlOplockFsctrl, FsRtlCheckOplockEx, FsRtlOplockBreakH pages; "Oplock Semantics"; rules NT-OPL-01 to NT-OPL-12.
-//! Not here: which kind gives way to which operation (`kind`), the packets (`packet`); who counts as one owner is `owner`.
+//! Source: FsRtlOplockFsctrl, FsRtlCheckOplockEx, FsRtlOplockBreakH pages; "Oplock Semantics"; rules NT-OPL-01 to NT-OPL-14.
+//! Not here: which kind gives way to which operation (`kind`), the packets (`packet`), who counts as one owner (`owner`).
 
 mod control;
 pub mod exports;
 mod kind;
+mod owner;
 mod packet;
 mod state;
 
@@ -17,10 +18,11 @@ pub use kind::{
     Kind, OPLOCK_LEVEL_CACHE_HANDLE, OPLOCK_LEVEL_CACHE_READ, OPLOCK_LEVEL_CACHE_WRITE, Opening, Operation, Parameters,
     opening, operation_of,
 };
+pub use owner::{Owner, adopt_key, are_keys_equal};
 pub use packet::{End, Request};
 
 use nt_abi::NtStatus;
-use nt_abi::io::{FILE_COMPLETE_IF_OPLOCKED, IO_STACK_LOCATION, IRP_MJ_CREATE};
+use nt_abi::io::{FILE_COMPLETE_IF_OPLOCKED, FILE_OPEN_REQUIRING_OPLOCK, IO_STACK_LOCATION, IRP_MJ_CREATE};
 use nt_cell::{Foreign, Slab};
 use nt_io::irp::{self, Irp};
 use nt_trace::rule;
@@ -47,14 +49,16 @@ pub const OPLOCK_FLAG_OPLOCK_KEY_CHECK_ONLY: u32 = 2;
 pub const OPLOCK_FLAG_BACK_OUT_ATOMIC_OPLOCK: u32 = 4;
 /// Also the caller's own oplocks are broken.
 pub const OPLOCK_FLAG_IGNORE_OPLOCK_KEYS: u32 = 8;
+/// The OPLOCK is that of the directory which the operation's file is in.
+pub const OPLOCK_FLAG_PARENT_OBJECT: u32 = 0x10;
 /// FsRtlOplockFsctrlEx: all handles that are open have the requestor's key.
 pub const OPLOCK_FSCTRL_FLAG_ALL_KEYS_MATCH: u32 = 1;
 
-/// An operation on a stream, and through which file object.
+/// An operation on a stream, and whose it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Act {
-    /// The address of the file object.
-    pub file: u64,
+    /// Who operates.
+    pub owner: Owner,
     /// What it does to the stream.
     pub operation: Operation,
 }
@@ -78,16 +82,14 @@ impl Subject {
     /// A packet's operation, where the caller knows it better than the packet.
     #[must_use]
     pub fn doing(irp: Irp, operation: Operation) -> Self {
-        let file = irp::current(irp).addr_at(IO_STACK_LOCATION::FileObject);
-        Self { irp, act: Act { file, operation } }
+        Self { irp, act: Act { owner: Owner::of_packet(irp), operation } }
     }
 
-    /// What a create asks for itself (NT-OPL-05).
-    fn flags(&self) -> u32 {
+    /// The options of a create, 0 of anything else.
+    fn options(&self) -> u32 {
         let stack = irp::current(self.irp);
         let create = stack.get(IO_STACK_LOCATION::MajorFunction) == IRP_MJ_CREATE;
-        let goes_on = create && stack.get(IO_STACK_LOCATION::Create_Options) & FILE_COMPLETE_IF_OPLOCKED != 0;
-        if goes_on { OPLOCK_FLAG_COMPLETE_IF_OPLOCKED } else { 0 }
+        if create { stack.get(IO_STACK_LOCATION::Create_Options) } else { 0 }
     }
 }
 
@@ -109,12 +111,6 @@ impl std::fmt::Debug for Then {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(if matches!(self, Self::Wait) { "Wait" } else { "Post" })
     }
-}
-
-/// Are two file objects one owner? Each stands for itself: no create here carries an oplock key (FsRtlOplockKeysEqual).
-#[must_use]
-pub fn is_one_owner(left: u64, right: u64) -> bool {
-    left == right && left != 0
 }
 
 static STATES: LazyLock<Slab<Arc<State>>> = LazyLock::new(Slab::new);
@@ -188,7 +184,7 @@ pub fn would_break(oplock: Oplock, act: &Act) -> bool {
     !is_quiet(oplock)
         && existing(oplock).is_some_and(|state| {
             state.inner.lock().holders.iter().any(|holder| {
-                let own = is_one_owner(holder.file, act.file);
+                let own = holder.owner.is_one_with(&act.owner);
                 kind::effect(holder.kind, &act.operation, own).is_some_and(|effect| match &holder.breaking {
                     Some(_) => effect.wait,
                     None => holder.is_held(),
@@ -201,12 +197,20 @@ pub fn would_break(oplock: Oplock, act: &Act) -> bool {
 ///
 /// SUCCESS: the operation goes on. PENDING: its packet waits, as `then` says. OPLOCK_BREAK_IN_PROGRESS: it goes on although
 /// the break is not acknowledged (OPLOCK_FLAG_COMPLETE_IF_OPLOCKED). CANCELLED: it waited, and was cancelled.
+/// CANNOT_BREAK_OPLOCK: a create that requires an oplock would break one, and broke none.
 pub fn check(oplock: Oplock, subject: &Subject, flags: u32, then: Then) -> NtStatus {
     if is_quiet(oplock) || flags & (OPLOCK_FLAG_OPLOCK_KEY_CHECK_ONLY | OPLOCK_FLAG_BACK_OUT_ATOMIC_OPLOCK) != 0 {
         return NtStatus::SUCCESS;
     }
     let Some(state) = existing(oplock) else { return NtStatus::SUCCESS };
-    let flags = flags | subject.flags();
+    let options = subject.options();
+    let of_file = !matches!(subject.act.operation, Operation::Children);
+    if options & FILE_OPEN_REQUIRING_OPLOCK != 0 && of_file && would_break(oplock, &subject.act) {
+        rule!(NT_OPL_05);
+        return NtStatus::CANNOT_BREAK_OPLOCK;
+    }
+    let goes_on = if options & FILE_COMPLETE_IF_OPLOCKED != 0 { OPLOCK_FLAG_COMPLETE_IF_OPLOCKED } else { 0 };
+    let flags = flags | goes_on;
     if !state.change(|inner, due| inner.break_for(&subject.act, Some(subject.irp), flags, &mut due.ended)) {
         return NtStatus::SUCCESS;
     }
@@ -241,7 +245,7 @@ pub fn cleanup(oplock: Oplock, file: u64) {
     let Some(state) = existing(oplock) else { return };
     state.change(|inner, due| {
         rule!(NT_OPL_11);
-        let gone = inner.holders.extract_if(.., |holder| holder.file == file && holder.lets_go());
+        let gone = inner.holders.extract_if(.., |holder| holder.owner.file == file && holder.lets_go());
         due.ended.extend(gone.filter_map(|holder| {
             holder.ended(|kind| match kind {
                 Kind::Cache(_) => NtStatus::OPLOCK_HANDLE_CLOSED,

@@ -6,7 +6,7 @@
 
 use super::kind::{self, Kind, Opening, Operation, operation_of};
 use super::packet::{End, Ended, Request, arm};
-use super::{Act, OPLOCK, OPLOCK_FLAG_IGNORE_OPLOCK_KEYS, Oplock, STATES, Subject, is_one_owner};
+use super::{Act, OPLOCK, OPLOCK_FLAG_IGNORE_OPLOCK_KEYS, Oplock, Owner, STATES, Subject};
 use nt_abi::NtStatus;
 use nt_abi::io::{IO_STACK_LOCATION, IRP, IRP_MJ_CREATE};
 use nt_abi::ke::KEVENT;
@@ -29,7 +29,7 @@ pub(super) struct Breaking {
 
 /// An oplock that is held, or was and is breaking.
 pub(super) struct Holder {
-    pub(super) file: u64,
+    pub(super) owner: Owner,
     pub(super) kind: Kind,
     /// The request; none while the break is not acknowledged.
     pub(super) request: Option<Request>,
@@ -127,7 +127,7 @@ impl Inner {
     pub(super) fn break_for(&mut self, act: &Act, by: Option<Irp>, flags: u32, ended: &mut Vec<Ended>) -> bool {
         let mut waits = false;
         self.holders.retain_mut(|holder| {
-            let own = flags & OPLOCK_FLAG_IGNORE_OPLOCK_KEYS == 0 && is_one_owner(holder.file, act.file);
+            let own = flags & OPLOCK_FLAG_IGNORE_OPLOCK_KEYS == 0 && holder.owner.is_one_with(&act.owner);
             let Some(effect) = kind::effect(holder.kind, &act.operation, own) else { return true };
             if let Some(breaking) = &mut holder.breaking {
                 breaking.to = Kind::both(breaking.to, effect.to);
