@@ -177,9 +177,9 @@ impl Volume {
         }
     }
 
-    /// A rename or link is done: what is remembered of names may be wrong now (FLT-N-06).
+    /// A rename or link is done, or a short name set: what is remembered of names may be wrong now (FLT-N-06).
     pub(crate) fn renamed(&self, class: u32) {
-        if matches!(class, class::RENAME | class::RENAME_EX | class::LINK | class::LINK_EX) {
+        if matches!(class, class::RENAME | class::RENAME_EX | class::LINK | class::LINK_EX | class::SHORT_NAME) {
             let mut old = Vec::new();
             self.gate.files.each(|state| old.append(&mut state.names));
         }

@@ -82,6 +82,22 @@ fn flt_n_06_a_normalized_name_has_no_short_components() {
 }
 
 #[test]
+fn flt_n_01_a_short_name_that_is_set_is_the_one_that_is_told_from_then_on() {
+    let world = world();
+    world.run_as(nt_se::TokenSpec::administrator().with_privilege(nt_abi::se::SE_RESTORE_PRIVILEGE));
+    let own = world.watch(Watch::new("Own", "200000", &[]));
+    let file = world.file("PROGRA~1\\ALONGN~1.TEX", 0x1_0100 | SYNCHRONIZE, SYNC);
+    let object = file.object();
+    let asked = |options: u32| text(name::of_open_file(&world.frame(), &own.instance, *object, options));
+    let opened = |path: &str| Ok(format!("{}\\PROGRA~1\\{path}", world.volume.name));
+    assert_eq!((asked(SHORT), asked(OPENED)), (Ok("ALONGN~1.TEX".into()), opened("ALONGN~1.TEX")));
+    let units: Vec<u8> = "MINE.X".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(file.set(class::SHORT_NAME, &[&12_u32.to_le_bytes()[..], &units].concat()), NtStatus::SUCCESS);
+    assert_eq!((asked(SHORT), asked(OPENED)), (Ok("MINE.X".into()), opened("MINE.X")));
+    assert_eq!(asked(NORMALIZED), Ok(format!("{}\\Program Files\\A long name.text", world.volume.name)));
+}
+
+#[test]
 fn flt_n_06_a_file_system_that_normalizes_nothing_is_asked_for_its_directories() {
     let world = world();
     let answers = Arc::new(Mutex::new(Vec::new()));
