@@ -1,33 +1,30 @@
 //! IRP_MJ_CREATE.
 //!
 //! Room: drivers/memfs. IRQL: PASSIVE_LEVEL. Locks: the tree, then the node's sharing.
-//! Source: IRP_MJ_CREATE page; rules NT-A-13, NT-A-14, NT-A-18, NT-M-20.
+//! Source: IRP_MJ_CREATE page; rules NT-A-13, NT-A-14, NT-A-18, NT-M-20. How an open ends, once its name is found: `enter`.
 
-use crate::backing::{Attribute, Change, New};
-use crate::fileinfo;
+mod enter;
+
+use self::enter::{admit, announce, attach, enter, share};
+use crate::backing::{Attribute, New};
 use crate::link::{Link, Spot};
-use crate::node::{CCB, FCB, Found, Node, OPENS, Open, Scan, Units, Volume, open_of};
+use crate::node::{Node, Units, Volume, open_of};
 use crate::notice;
 use crate::oplock::{self, Turn};
 use crate::path::{self, Start, Walk};
 use crate::reparse::is_link;
-use crate::sections;
 use crate::security::{self, Opener};
 use crate::stream::{self, Part};
 use nt_abi::io::*;
 use nt_abi::ob::UNICODE_STRING;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::{Foreign, Region};
-use nt_ex::pool;
-use nt_fsrtl::oplock::{Operation, is_batch_held, is_quiet, opening};
 use nt_io::driver::OwnedIrp;
 use nt_io::fast::QueryOpen;
 use nt_io::irp::IoStatus;
-use nt_io::share::Share;
-use nt_ke::Mutex;
 use nt_trace::rule;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 pub(crate) const READS: u32 = FILE_READ_DATA | FILE_EXECUTE;
 pub(crate) const WRITES: u32 = FILE_WRITE_DATA | FILE_APPEND_DATA;
@@ -332,76 +329,6 @@ fn open_stream(
     opened
 }
 
-/// The end of a create: sharing, overwriting, and what the file object gets.
-fn enter(
-    volume: &Volume,
-    file: Foreign<FILE_OBJECT>,
-    node: Arc<Node>,
-    link: Option<Arc<Link>>,
-    request: &Request<'_>,
-    information: u32,
-    eas: Vec<Attribute>,
-) -> NtResult<IoStatus> {
-    node.object.open(request.access & READS != 0, request.access & WRITES != 0 || information != FILE_OPENED)?;
-    if let Some((class, out)) = request.query {
-        let file = node.named.as_ref().map(|named| named.file()).transpose()?;
-        let found = Found { node: &node, file: file.as_deref().unwrap_or(&node), link: link.as_deref() };
-        return Ok(IoStatus::new(NtStatus::SUCCESS, fileinfo::plain(found, class, out)?));
-    }
-    admit(&node, request)?;
-    let replaces = matches!(information, FILE_OVERWRITTEN | FILE_SUPERSEDED);
-    let deletes = request.options & FILE_DELETE_ON_CLOSE != 0;
-    sections::may_be_opened(&node, (request.access, request.share), deletes, replaces)?;
-    share(&node, request)?;
-    let mut streams = Vec::new();
-    if replaces {
-        streams = notice::streams_of(&volume.mount.changes, &node);
-        overwrite(&node, request, eas)?;
-    }
-    if information == FILE_SUPERSEDED && node.named.is_none() {
-        request.opener.replace(&node, security::parent_of(link.as_ref()).as_deref())?;
-    }
-    if request.allocation > 0 && information != FILE_OPENED {
-        let mut data = node.data.write();
-        let asked = request.allocation as u64;
-        if asked > data.allocation {
-            data.allocate(asked)?;
-            node.publish(&data);
-        }
-    }
-    announce(volume, (&node, file), link.as_ref(), information, &streams);
-    attach(volume, file, node, link, request)?;
-    Ok(IoStatus::new(NtStatus::SUCCESS, u64::from(information)))
-}
-
-/// Tells who watches of a file or stream that was made or overwritten; `streams` were there before.
-fn announce(
-    volume: &Volume,
-    (node, file): (&Node, Foreign<FILE_OBJECT>),
-    link: Option<&Arc<Link>>,
-    information: u32,
-    streams: &[Units],
-) {
-    const OVERWRITTEN: u32 = FILE_NOTIFY_CHANGE_SIZE | FILE_NOTIFY_CHANGE_LAST_WRITE | FILE_NOTIFY_CHANGE_ATTRIBUTES;
-    let changes = &volume.mount.changes;
-    match information {
-        FILE_CREATED | FILE_OVERWRITTEN | FILE_SUPERSEDED if node.named.is_some() => {
-            notice::stream_at(changes, node, link, information == FILE_CREATED); // NT-NFY-21
-        }
-        FILE_CREATED => {
-            if let Some(link) = link {
-                oplock::children(&link.parent(), file);
-            }
-            notice::added(changes, node, link);
-        }
-        FILE_OVERWRITTEN | FILE_SUPERSEDED => {
-            notice::lost(changes, node, link, streams);
-            notice::modified_at(changes, node, link, OVERWRITTEN); // NT-NFY-22
-        }
-        _ => {}
-    }
-}
-
 /// An open by file id: the name is its bytes (NT-NAM-11, NT-NAM-12).
 fn open_by_id(volume: &Volume, file: Foreign<FILE_OBJECT>, request: &Request<'_>, name: &[u16]) -> NtResult<Made> {
     let invalid = || NtStatus::INVALID_PARAMETER.error();
@@ -592,104 +519,4 @@ fn make<'a>(
     let node = parent.directory()?.make(name, New { directory, attributes, eas, security })?;
     node.temporary.store(attributes & FILE_ATTRIBUTE_TEMPORARY != 0, Ordering::Relaxed);
     Ok((node, request.granted(granted)))
-}
-
-fn overwrite(node: &Node, request: &Request<'_>, eas: Vec<Attribute>) -> NtResult<()> {
-    let sparse = node.object.meta()?.attributes & FILE_ATTRIBUTE_SPARSE_FILE != 0;
-    {
-        // What the cache holds of the old data never reaches the medium (NT-CC-77).
-        let _main = node.main.exclusive()?;
-        node.empty()?;
-        node.tell_cache();
-    }
-    if node.named.is_some() {
-        return node.object.modified(false); // NT-STR-10: the rest is the file's
-    }
-    stream::drop_all(node)?;
-    let attributes = (request.attributes & SETTABLE & !FILE_ATTRIBUTE_NORMAL) | FILE_ATTRIBUTE_ARCHIVE;
-    node.temporary.store(attributes & FILE_ATTRIBUTE_TEMPORARY != 0, Ordering::Relaxed);
-    node.object.set_eas(eas, true)?;
-    let created = (request.disposition == FILE_SUPERSEDE).then(|| nt_ke::current().kernel.clock.system_time());
-    if sparse {
-        node.object.mark_sparse(false)?; // NT-SPA-04
-    }
-    node.object.change(&Change { attributes: Some(attributes), created, ..Change::default() })?; // NT-QRY-20
-    node.object.modified(false)
-}
-
-/// Breaks what the open breaks, batch and filter oplocks before sharing is looked at, the others after (NT-OPL-12).
-fn admit(node: &Arc<Node>, request: &Request<'_>) -> NtResult<()> {
-    let oplock = node.oplock();
-    if is_quiet(oplock) {
-        return Ok(());
-    }
-    let operation = opening(request.access, request.share, request.disposition << 24 | request.options);
-    if is_batch_held(oplock) {
-        return request.turn.meet(node, operation);
-    }
-    let part = Share::new(request.access, request.share);
-    let conflicts = part.is_some_and(|part| node.sharing.lock().counts.check(part).is_err());
-    request.turn.meet(node, if conflicts { Operation::Conflict } else { operation })
-}
-
-/// Joins the opens of the stream, when they let it (NT-A-13).
-fn share(node: &Node, request: &Request<'_>) -> NtResult<()> {
-    let Some(part) = Share::new(request.access, request.share) else { return Ok(()) };
-    stream::couples(node, part)?;
-    let counts = &mut node.sharing.lock().counts;
-    counts.check(part)?;
-    counts.add(part);
-    Ok(())
-}
-
-fn attach(
-    volume: &Volume,
-    file: Foreign<FILE_OBJECT>,
-    node: Arc<Node>,
-    link: Option<Arc<Link>>,
-    request: &Request<'_>,
-) -> NtResult<()> {
-    let ccb = pool::zeroed::<CCB>(pool::tag(b"RamC")).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
-    let fcb = node.fcb;
-    let part = Share::new(request.access, request.share);
-    let of = node.named.as_ref().map(|named| named.file()).transpose()?;
-    let open = Open {
-        file: of,
-        link,
-        by_short: AtomicU32::new(request.by_short),
-        hinders: !request.exact,
-        access: request.access,
-        part,
-        delete_on_close: Mutex::new(request.options & FILE_DELETE_ON_CLOSE != 0),
-        opened_to_delete: request.options & FILE_DELETE_ON_CLOSE != 0,
-        scan: Mutex::new(Scan::default()),
-        ea: Mutex::default(),
-        frozen: AtomicU8::new(0),
-        mount: Arc::clone(&volume.mount),
-        generation: volume.mount.generation(),
-        dismounted: AtomicBool::new(false),
-        extended: AtomicBool::new(false),
-        manages: request.opener.may(nt_abi::se::SE_MANAGE_VOLUME_PRIVILEGE),
-        node,
-    };
-    open.node.sharing.lock().enter(file);
-    let caches = request.options & FILE_NO_INTERMEDIATE_BUFFERING == 0 && !open.node.is_directory();
-    if open.node.temporary.load(Ordering::Relaxed) {
-        file.or32(FILE_OBJECT::Flags, FO_TEMPORARY_FILE);
-    }
-    if caches {
-        file.or32(FILE_OBJECT::Flags, FO_CACHE_SUPPORTED); // NT-CC-04
-    }
-    if let Some(named) = &open.node.named {
-        named.enter();
-    }
-    if let Some(link) = &open.link {
-        link.enter(open.hinders);
-    }
-    ccb.set(CCB::Key, OPENS.insert(Arc::new(open)));
-    file.set_ptr(FILE_OBJECT::FsContext, Some(fcb.view()));
-    file.set_ptr(FILE_OBJECT::FsContext2, Some(ccb.view()));
-    file.set_ptr(FILE_OBJECT::SectionObjectPointer, Some(fcb.at(FCB::Sections)));
-    Share::mark(file, part);
-    Ok(())
 }
