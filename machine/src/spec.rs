@@ -35,10 +35,18 @@ impl VolumeSpec {
     /// Finds out whether the volume can be made; the refusal names the directory and the remedy.
     pub fn check(&self) -> Result<(), SpecError> {
         let Self::Dir { path } = self else { return Ok(()) };
+        let name = path.display();
         std::fs::read_dir(path).map(drop).map_err(|error| {
-            let path = path.display();
-            SpecError(format!("volume 'dir:{path}': {error}; give a directory that is there and can be read"))
-        })
+            SpecError(format!("volume 'dir:{name}': {error}; give a directory that is there and can be read"))
+        })?;
+        let own = nt_memfs::OWN_FOLDER;
+        match std::fs::symlink_metadata(path.join(own)) {
+            Ok(found) if !found.is_dir() => Err(SpecError(format!(
+                "volume 'dir:{name}': {own} in it is no directory, and ntio keeps named streams in one of that name; \
+                 move it away, or give another directory"
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -220,6 +228,11 @@ mod tests {
         assert!("dir:".parse::<VolumeSpec>().expect_err("no path").to_string().contains("dir:/srv/data"));
         let absent = VolumeSpec::Dir { path: "/no/such/directory".into() };
         assert!(absent.check().expect_err("absent").to_string().contains("dir:/no/such/directory"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let taken = VolumeSpec::Dir { path: folder.path().to_owned() };
+        assert_eq!(taken.check(), Ok(()));
+        std::fs::write(folder.path().join(nt_memfs::OWN_FOLDER), "").expect("a file");
+        assert!(taken.check().expect_err("no place for streams").to_string().contains(".ntio in it is no directory"));
         assert!("disk".parse::<VolumeSpec>().expect_err("unknown").to_string().contains("'disk'"));
     }
 

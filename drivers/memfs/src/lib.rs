@@ -65,6 +65,9 @@ use std::sync::{Arc, Weak};
 
 pub use node::Volume;
 
+/// The folder in the root of a `dir` volume's directory that keeps named streams and short names. The volume does not show it.
+pub const OWN_FOLDER: &str = ".ntio";
+
 /// Bytes of a sector; noncached requests are multiples of it.
 pub const SECTOR: u16 = 512;
 

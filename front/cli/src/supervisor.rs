@@ -277,21 +277,27 @@ impl Server {
     /// unless another mount namespace has a copy of the mount.
     fn report_of_unmounted(&mut self, device: Option<&str>) -> Result<Report, Failure> {
         const SOON: Duration = Duration::from_secs(2);
-        const MOST: Duration = Duration::from_secs(30);
         let mut step = self.next(Some(SOON), false);
-        let holder = device.filter(|_| step.is_none()).and_then(keeper::holder);
-        if holder.is_none() {
-            step = step.or_else(|| self.next(Some(MOST), false));
+        if step.is_none()
+            && let Some((process, program)) = device.and_then(keeper::holder)
+        {
+            let message = format!(
+                "the mount namespace of {program} (process {process}) has a copy of the mount, which ends with ours"
+            );
+            say(&format!("ntio: {message}; what was written is flushed"));
+            let mut report = self.hang_up()?;
+            report.findings.push(Finding { severity: "warning".into(), message, ..Finding::default() });
+            return Ok(report);
         }
+        // Without a driver image the machine waits for nothing but the host, which may be slow to take what was written.
+        let most = Duration::from_secs(if self.drivers.is_empty() { 600 } else { 30 });
+        step = step.or_else(|| self.next(Some(most), false));
         if step.is_some() {
-            return self.end(step, MOST);
+            return self.end(step, most);
         }
+        let message = self.late(most);
         let mut report = self.hang_up()?;
-        let (severity, message) = match holder {
-            Some((process, program)) => ("warning", copied(process, &program)),
-            None => ("error", self.late(MOST)),
-        };
-        report.findings.push(Finding { severity: severity.into(), message, ..Finding::default() });
+        report.findings.push(Finding { severity: "error".into(), message, ..Finding::default() });
         Ok(report)
     }
 
@@ -329,14 +335,6 @@ impl Server {
         }
         Ok(report)
     }
-}
-
-/// What is said of a mount that lives on elsewhere.
-fn copied(process: u32, program: &str) -> String {
-    format!(
-        "the mount namespace of {program} (process {process}) has a copy of the mount, which kept the machine; what was written \
-         is flushed, and nobody answers at the copy any more: unmount it there first next time"
-    )
 }
 
 fn fallen(drivers: &str, message: String) -> Report {
@@ -532,7 +530,14 @@ fn mount_at(args: &MountArgs, mut server: Server, at: &Path) -> Result<u8, Failu
     server.ready(Duration::from_secs(60))?;
     say(&format!("ntio: C: is mounted at {}; unmount it, or interrupt, to end", at.display()));
     let device = keeper::device(at);
-    let ended = server.next(None, true);
+    // A server whose mount has a copy elsewhere does not see that somebody unmounted ours.
+    let unmounted = || device.is_some() && keeper::device(at) != device;
+    let ended = loop {
+        let step = server.next(Some(Duration::from_secs(1)), true);
+        if step.is_some() || STOPPED.load(Ordering::Relaxed) || unmounted() {
+            break step;
+        }
+    };
     let stopped = ended.is_none();
     let unmounted = if stopped { unmount(at, TO_LET_GO) } else { Ok(()) };
     let mut report = match (stopped, &unmounted) {

@@ -194,28 +194,36 @@ fn a_copy_of_the_mount_in_another_namespace_does_not_keep_the_machine() {
         return;
     }
     let (at, volume) = (scene.at("mount"), scene.volume());
-    let words = ["mount", at.to_str().expect("UTF-8"), "-v", &volume, "--cache", "behind"];
-    let mut mount = scene.ntio(&words).stderr(Stdio::piped()).spawn().expect("ntio runs");
-    until("it is mounted", || mounted(&at));
-    // As a container does that is started meanwhile; of other tests' mounts it lets go.
-    let script =
-        "while read -r _ at kind _; do case $kind-$at in fuse.ntio-$1) ;; fuse.ntio-*) umount -l \"$at\" ;; esac
-        done < /proc/self/mounts; echo in && exec sleep 600";
-    let mut container = Command::new("unshare");
-    container.args(["-m", "sh", "-c", script, "sh"]).arg(&at).stdout(Stdio::piped());
-    let mut container = container.spawn().expect("unshare");
-    let mut said = [0; 3];
-    std::io::Read::read_exact(container.stdout.as_mut().expect("its output"), &mut said).expect("it has its copy");
-    fs::write(at.join("f"), "kept").expect("a write");
-    signal("TERM", mount.id());
-    let mut told = String::new();
-    std::io::Read::read_to_string(mount.stderr.as_mut().expect("its messages"), &mut told).expect("text");
-    assert_eq!(mount.wait().expect("it ends").code(), Some(0), "{told}");
-    container.kill().expect("killed");
-    container.wait().expect("ended");
-    assert!(told.contains("the mount namespace of sleep") && told.contains("nobody looked for leaks"), "{told}");
-    assert!(told.contains("IRP_MJ_WRITE"), "what was counted is told: {told}");
-    assert_eq!(fs::read_to_string(scene.at("files/f")).expect("on the host"), "kept");
+    for end in ["TERM", "umount"] {
+        let words = ["mount", at.to_str().expect("UTF-8"), "-v", &volume, "--cache", "behind"];
+        let mut mount = scene.ntio(&words).stderr(Stdio::piped()).spawn().expect("ntio runs");
+        until("it is mounted", || mounted(&at));
+        // As a container does that is started meanwhile; of other tests' mounts it lets go.
+        let script =
+            "while read -r _ at kind _; do case $kind-$at in fuse.ntio-$1) ;; fuse.ntio-*) umount -l \"$at\" ;; esac
+            done < /proc/self/mounts; echo in && exec sleep 600";
+        let mut container = Command::new("unshare");
+        container.args(["-m", "sh", "-c", script, "sh"]).arg(&at).stdout(Stdio::piped());
+        let mut container = container.spawn().expect("unshare");
+        let mut said = [0; 3];
+        std::io::Read::read_exact(container.stdout.as_mut().expect("its output"), &mut said).expect("it has its copy");
+        fs::write(at.join("f"), end).expect("a write");
+        match end {
+            "TERM" => signal(end, mount.id()),
+            _ => assert!(Command::new("umount").arg(&at).status().expect("umount").success()),
+        }
+        let mut told = String::new();
+        std::io::Read::read_to_string(mount.stderr.as_mut().expect("its messages"), &mut told).expect("text");
+        assert_eq!(mount.wait().expect("it ends").code(), Some(0), "{told}");
+        container.kill().expect("killed");
+        container.wait().expect("ended");
+        assert!(
+            told.contains("ntio: the mount namespace of sleep") && told.contains("nobody looked for leaks"),
+            "{told}"
+        );
+        assert!(told.contains("IRP_MJ_WRITE"), "what was counted is told: {told}");
+        assert_eq!(fs::read_to_string(scene.at("files/f")).expect("on the host"), end);
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The folder in the volume's root.
-pub(super) const FOLDER: &[u8] = b".ntio";
+pub(super) const FOLDER: &[u8] = crate::OWN_FOLDER.as_bytes();
 /// The attribute that a file and the folder of its streams share.
 pub(super) const OWNER: &[u8] = b"user.ntio.streams";
 /// The name of a stream whose file cannot have it.
