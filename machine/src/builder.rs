@@ -25,6 +25,7 @@ pub struct MachineBuilder {
     streams: Vec<KsSpec>,
     policy: AsyncPolicy,
     cache: Option<CachePolicy>,
+    read_only: bool,
     recorder: Option<Arc<Recorder>>,
     debug: Option<DebugSink>,
 }
@@ -72,6 +73,14 @@ impl MachineBuilder {
         self
     }
 
+    /// Write-protects all volumes: they take no change, and say so. A `dir` volume on a file system of the host that is mounted
+    /// read-only is protected anyway.
+    #[must_use]
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
     /// Listens to the requests.
     #[must_use]
     pub fn recorder(mut self, recorder: Arc<Recorder>) -> Self {
@@ -111,6 +120,9 @@ impl MachineBuilder {
                     VolumeSpec::Ram { size } => nt_memfs::mount(&kernel, index, *size)?,
                     VolumeSpec::Dir { path } => nt_memfs::mount_dir(&kernel, index, path)?,
                 };
+                if self.read_only {
+                    mounted.protect()?;
+                }
                 nt_fltmgr::Volume::attach(&kernel, &manager, mounted.device, &mounted.name)?;
                 volumes.push(mounted);
             }

@@ -91,6 +91,10 @@ pub(crate) trait Backing: Send + Sync {
     }
     /// Whether holes in files take no room here (NT-SPA-05).
     fn keeps_holes(&self) -> bool;
+    /// Does nothing of it change, as long as it is mounted?
+    fn is_read_only(&self) -> bool {
+        false
+    }
     /// The bytes of its sectors, where it has any.
     fn sectors(&self) -> Option<u64> {
         None

@@ -119,6 +119,9 @@ pub(crate) fn write(volume: &Volume, irp: &OwnedIrp, file: Foreign<FILE_OBJECT>)
     if mount.refuses(file) && !open.dismounted.load(Ordering::Relaxed) {
         return NtStatus::VOLUME_DISMOUNTED.fail();
     }
+    if mount.is_protected() {
+        return NtStatus::MEDIA_WRITE_PROTECTED.fail();
+    }
     let size = size(volume)?;
     let extended = open.extended.load(Ordering::Relaxed);
     if !extended && (offset == APPEND || offset >= size as i64) {

@@ -29,6 +29,7 @@ mod notice;
 mod ntfs;
 mod oplock;
 mod path;
+mod protection;
 mod ram;
 mod read;
 mod reparse;
@@ -43,8 +44,8 @@ mod write;
 
 use crate::deferred::Until;
 use nt_abi::io::{
-    DEVICE_OBJECT, DRIVER_OBJECT, FILE_DEVICE_DISK, FILE_DEVICE_DISK_FILE_SYSTEM, FILE_OBJECT, FO_SYNCHRONOUS_IO,
-    IO_STACK_LOCATION, IRP, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DIRECTORY_CONTROL,
+    DEVICE_OBJECT, DRIVER_OBJECT, FILE_DEVICE_DISK, FILE_DEVICE_DISK_FILE_SYSTEM, FILE_OBJECT, FILE_READ_ONLY_DEVICE,
+    FO_SYNCHRONOUS_IO, IO_STACK_LOCATION, IRP, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DIRECTORY_CONTROL,
     IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_LOCK_CONTROL, IRP_MJ_QUERY_EA, IRP_MJ_QUERY_INFORMATION,
     IRP_MJ_QUERY_SECURITY, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_EA, IRP_MJ_SET_INFORMATION,
     IRP_MJ_SET_SECURITY, IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE, IRP_MN_NOTIFY_CHANGE_DIRECTORY,
@@ -122,6 +123,22 @@ impl FileSystem {
 }
 
 impl MountedVolume {
+    /// Write-protects the volume: it takes no change any more, and says so (FILE_READ_ONLY_VOLUME, FILE_READ_ONLY_DEVICE).
+    ///
+    /// # Errors
+    /// ACCESS_DENIED while anything is open on it.
+    pub fn protect(&self) -> NtResult<()> {
+        self.volume.mount.protect()?;
+        self.storage.or32(DEVICE_OBJECT::Characteristics, FILE_READ_ONLY_DEVICE);
+        Ok(())
+    }
+
+    /// Is the volume write-protected: because it was asked for, or because what it lies on is?
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        self.volume.mount.is_protected()
+    }
+
     /// Lets names be tunnelled, or no longer: a file whose name is made anew within 15 seconds keeps its creation
     /// time, and its short name.
     pub fn set_tunnelling(&self, on: bool) {
@@ -185,7 +202,11 @@ fn mount_on(kernel: &Arc<Kernel>, index: u32, backing: Box<dyn backing::Backing>
     let letter = char::from(b'B' + u8::try_from(index.min(24)).unwrap_or(24));
     let link = format!("\\??\\{letter}:");
     System::of(kernel).namespace.insert(&link, Name::Link(name.clone()))?;
-    Ok(MountedVolume { name, link, storage, device: volume_device, volume })
+    let mounted = MountedVolume { name, link, storage, device: volume_device, volume };
+    if mounted.volume.backing.is_read_only() {
+        mounted.protect()?;
+    }
+    Ok(mounted)
 }
 
 /// Completes a transfer: on an asynchronous handle as the machine's policy says (NT-C-13), else at once. One that was
@@ -303,6 +324,9 @@ impl NativeDriver for MemFs {
                 let volume = &*volume;
                 if major == IRP_MJ_FILE_SYSTEM_CONTROL && fsctl::is_about_oplocks(&irp) {
                     return oplock::control(volume, irp);
+                }
+                if volume.mount.is_protected() && protection::refuses(&irp) {
+                    return irp.complete(NtStatus::MEDIA_WRITE_PROTECTED, 0);
                 }
                 let result = within(&irp, |irp| match major {
                     IRP_MJ_CREATE => create::create(volume, irp),

@@ -32,8 +32,10 @@ pub(crate) fn tell(node: &Node) {
         node.header().set(FSRTL_ADVANCED_FCB_HEADER::IsFastIoPossible, FastIoIsNotPossible);
         return;
     }
-    let asks =
-        filelock::any(node.lock()) || node.freezers.load(Ordering::Relaxed) != 0 || node.sparse.load(Ordering::Relaxed);
+    let asks = filelock::any(node.lock())
+        || node.freezers.load(Ordering::Relaxed) != 0
+        || node.sparse.load(Ordering::Relaxed)
+        || node.protected.load(Ordering::Relaxed);
     let possible = match (node.is_directory(), asks) {
         (true, _) => FastIoIsNotPossible,
         (false, true) => FastIoIsQuestionable,
@@ -81,9 +83,10 @@ pub(crate) fn may_read(node: &Node, irp: &OwnedIrp) -> NtResult<()> {
 /// May this fast call write from `start`? A refusal sends a packet, which fails for the caller.
 pub(crate) fn may_fast_write(node: &Node, call: &FastCall, start: u64) -> NtResult<()> {
     let lock = node.lock();
-    let may = !filelock::any(lock)
+    let unlocked = !filelock::any(lock)
         || filelock::may_write(lock, start, u64::from(call.length), filelock::caller(call.file, call.key));
-    if may && oplock::is_fast_io_possible(node.oplock()) {
+    let protected = node.protected.load(Ordering::Relaxed);
+    if unlocked && !protected && oplock::is_fast_io_possible(node.oplock()) {
         return Ok(());
     }
     rule!(NT_K_07);

@@ -28,6 +28,8 @@ pub(crate) struct Mount {
     tunnel: Tunnel,
     /// The short names beside the long ones, where there are any.
     pub(crate) shorts: ShortNames,
+    /// The volume takes no change (NT-S-03).
+    protected: AtomicBool,
 }
 
 #[derive(Default)]
@@ -41,6 +43,21 @@ struct State {
 impl Mount {
     pub(crate) fn set_tunnelling(&self, on: bool) {
         self.tunnelling.store(on, Ordering::Relaxed);
+    }
+
+    /// The volume takes no change from now on; ACCESS_DENIED while anything is open on it.
+    pub(crate) fn protect(&self) -> NtResult<()> {
+        let state = self.state.lock();
+        if state.opens != 0 {
+            return NtStatus::ACCESS_DENIED.fail();
+        }
+        self.protected.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Is the volume write-protected?
+    pub(crate) fn is_protected(&self) -> bool {
+        self.protected.load(Ordering::Relaxed)
     }
 
     /// What is remembered of a file whose name is about to go, when names are tunnelled: its creation time.

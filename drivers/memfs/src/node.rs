@@ -151,6 +151,8 @@ pub(crate) struct Node {
     pub(crate) named: Option<Box<Named>>,
     /// Some named stream of the file was opened or made.
     pub(crate) streamed: AtomicBool,
+    /// It was opened on a write-protected volume.
+    pub(crate) protected: AtomicBool,
 }
 
 impl Drop for Node {
@@ -338,6 +340,7 @@ impl Node {
             fcb,
             named,
             streamed: AtomicBool::new(false),
+            protected: AtomicBool::new(false),
         };
         filelock::initialize(node.lock(), None, None);
         oplock::initialize(node.oplock());

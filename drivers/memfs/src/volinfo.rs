@@ -19,6 +19,8 @@ const CLUSTER: u64 = 4096;
 /// Case-sensitive search, case-preserved names, Unicode on disk, persistent ACLs, reparse points, results of cleanups, POSIX
 /// unlink and rename, named streams, hard links, EAs, open by file id (NT-VOL-08). FILE_SUPPORTS_SPARSE_FILES where it is so.
 const ATTRIBUTES: u32 = 0x1 | 0x2 | 0x4 | 0x8 | 0x80 | 0x200 | 0x400 | 0x4_0000 | 0x40_0000 | 0x80_0000 | 0x100_0000;
+/// As the volume's attributes tell it.
+const FILE_READ_ONLY_VOLUME: u32 = 0x8_0000;
 /// Units of a label.
 const LONGEST_LABEL: usize = 32;
 
@@ -45,7 +47,8 @@ pub(crate) fn query(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
         class::FULL_SIZE_EX => full_size_ex(volume, out)?,
         class::ATTRIBUTE => {
             let sparse = if volume.backing.keeps_holes() { FILE_SUPPORTS_SPARSE_FILES } else { 0 };
-            out.store::<u32>(0, ATTRIBUTES | sparse).map_err(bad)?;
+            let protected = if volume.mount.is_protected() { FILE_READ_ONLY_VOLUME } else { 0 };
+            out.store::<u32>(0, ATTRIBUTES | sparse | protected).map_err(bad)?;
             out.store::<u32>(4, 255).map_err(bad)?;
             return text(out, 12, 8, &"NTFS".encode_utf16().collect::<Vec<u16>>());
         }

@@ -127,6 +127,10 @@ pub(crate) fn write(volume: &Weak<Volume>, irp: &OwnedIrp, wait: bool) -> NtResu
         rule!(NT_W_07);
         return Ok(IoStatus::new(NtStatus::SUCCESS, 0)); // NT-W-08
     }
+    if !paging && open.node.protected.load(Ordering::Relaxed) {
+        rule!(NT_S_03);
+        return NtStatus::MEDIA_WRITE_PROTECTED.fail();
+    }
     if offset < APPEND {
         return NtStatus::INVALID_PARAMETER.fail();
     }

@@ -281,6 +281,9 @@ pub(crate) struct MachineArgs {
     /// Give names short ones (PROGRA~1) that drivers can open them by; a 'dir' volume keeps them in its folder .ntio
     #[arg(long)]
     pub(crate) short_names: bool,
+    /// Write-protect the volumes, and mount read-only
+    #[arg(long)]
+    pub(crate) read_only: bool,
     /// Start of what is chosen at random (not there yet)
     #[arg(long, value_name = "N")]
     seed: Option<u64>,

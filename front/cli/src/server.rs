@@ -235,6 +235,7 @@ fn machine(setup: &Setup, line: &Line, incoming: Incoming, supervisor: UnixStrea
             "behind" => Some(CachePolicy::Behind),
             _ => None,
         })
+        .read_only(setup.read_only)
         .recorder(Arc::clone(&recorder))
         .debug(move |text| prints.say(&Event::Debug { driver: driver.clone(), text: text.to_owned() }));
     for volume in &setup.volumes {

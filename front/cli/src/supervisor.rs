@@ -108,6 +108,19 @@ fn from_here(path: PathBuf) -> String {
     std::path::absolute(&path).unwrap_or(path).display().to_string()
 }
 
+/// A `dir` volume is as read-only as its folder.
+fn tell_of_protection(folder: &Path) {
+    use rustix::fs::{Access, access};
+    let told = match access(folder, Access::WRITE_OK) {
+        Err(rustix::io::Errno::ROFS) => {
+            "lies on a file system that is mounted read-only, so the volume is write-protected; remount that one (mount -o remount,rw)"
+        }
+        Err(rustix::io::Errno::ACCESS) => "cannot be written to by this user; change its owner or its mode",
+        _ => return,
+    };
+    say(&format!("ntio: volume 'dir:{}' {told}, or say --read-only if it is meant so", folder.display()));
+}
+
 fn setup(machine: &MachineArgs) -> Result<Setup, Failure> {
     machine.check()?;
     try_report_file(machine)?;
@@ -117,6 +130,9 @@ fn setup(machine: &MachineArgs) -> Result<Setup, Failure> {
             VolumeSpec::Dir { path } => {
                 let path = std::path::absolute(&path).unwrap_or(path);
                 tell_of_mounts_below(&path);
+                if !machine.read_only {
+                    tell_of_protection(&path);
+                }
                 VolumeSpec::Dir { path }
             }
             ram @ VolumeSpec::Ram { .. } => ram,
@@ -161,6 +177,7 @@ fn setup(machine: &MachineArgs) -> Result<Setup, Failure> {
         completion: word(machine.completion.and_then(|completion| completion.to_possible_value())),
         tunnel: machine.tunnel,
         short_names: machine.short_names,
+        read_only: machine.read_only,
         cache: word(machine.cache.and_then(|cache| cache.to_possible_value())),
         allow_missing: machine.allow_missing,
         stubs: machine.stubs()?,

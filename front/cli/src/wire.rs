@@ -38,6 +38,8 @@ pub(crate) struct Setup {
     #[serde(default)]
     pub(crate) tunnel: bool,
     #[serde(default)]
+    pub(crate) read_only: bool,
+    #[serde(default)]
     pub(crate) short_names: bool,
     pub(crate) allow_missing: bool,
     pub(crate) stubs: Vec<(String, u64)>,

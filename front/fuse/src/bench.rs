@@ -226,7 +226,7 @@ fn mounted(
     (place, here, there): (Place, CpuSet, CpuSet),
 ) -> Result<Vec<Figure>, String> {
     let volume = crate::mount(machine, 0, ours).map_err(|error: MountError| said(error))?;
-    let device = transport::mount(plain, "ntio-bench", false).map_err(said)?;
+    let device = transport::mount(plain, "ntio-bench", false, false).map_err(said)?;
     let limit = Session::new(device, Plain::default(), MOST).map_err(said)?;
     run_on(&there)?;
     let servers = [std::thread::spawn(move || volume.serve()), std::thread::spawn(move || limit.serve())];

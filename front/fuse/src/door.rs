@@ -371,7 +371,7 @@ pub fn mount_with(
     let volume = machine.volumes().get(index).ok_or_else(|| failed(format!("the machine has no volume {index}")))?;
     let door = Door::new(machine, &volume.name, options)
         .map_err(|error| failed(format!("the volume's root does not open: {:?}", error.status())))?;
-    let device = transport::mount(at, &format!("ntio:{}", volume.name), options.others)
+    let device = transport::mount(at, &format!("ntio:{}", volume.name), options.others, volume.is_protected())
         .map_err(|error| failed(format!("{error}; mounting needs /dev/fuse and the right to mount")))?;
     match Session::new(device, Operations { door }, options.readers.map_or(MOST, NonZero::get)) {
         Ok(session) => Ok(Mounted { at: at.to_owned(), session: Some(session) }),

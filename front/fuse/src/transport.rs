@@ -14,32 +14,34 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Mounts; `name` is shown as the source.
-pub(crate) fn mount(at: &Path, name: &str, others: bool) -> io::Result<OwnedFd> {
+pub(crate) fn mount(at: &Path, name: &str, others: bool, read_only: bool) -> io::Result<OwnedFd> {
     if rustix::process::geteuid().is_root() {
-        match directly(at, name, others) {
+        match directly(at, name, others, read_only) {
             // Root without the right to mount (a container): fusermount3 may still be let.
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
             other => return other,
         }
     }
-    by_helper(at, name, others)
+    by_helper(at, name, others, read_only)
 }
 
-fn directly(at: &Path, name: &str, others: bool) -> io::Result<OwnedFd> {
+fn directly(at: &Path, name: &str, others: bool, read_only: bool) -> io::Result<OwnedFd> {
     let device = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     let others = if others { ",allow_other" } else { "" };
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let data =
         format!("fd={},rootmode=40000,user_id={uid},group_id={gid},default_permissions{others}", device.as_raw_fd());
     let data = CString::new(data)?;
-    rustix::mount::mount(name, at, "fuse.ntio", MountFlags::NOSUID | MountFlags::NODEV, data.as_c_str())?;
+    let protected = if read_only { MountFlags::RDONLY } else { MountFlags::empty() };
+    rustix::mount::mount(name, at, "fuse.ntio", MountFlags::NOSUID | MountFlags::NODEV | protected, data.as_c_str())?;
     Ok(device)
 }
 
-fn by_helper(at: &Path, name: &str, others: bool) -> io::Result<OwnedFd> {
+fn by_helper(at: &Path, name: &str, others: bool, read_only: bool) -> io::Result<OwnedFd> {
     let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     let others = if others { ",allow_other" } else { "" };
-    let options = format!("fsname={name},subtype=ntio,default_permissions,nosuid,nodev{others}");
+    let protected = if read_only { ",ro" } else { "" };
+    let options = format!("fsname={name},subtype=ntio,default_permissions,nosuid,nodev{others}{protected}");
     let mut helper = Command::new("fusermount3")
         .args(["-o", &options, "--"])
         .arg(at)

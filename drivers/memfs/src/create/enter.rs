@@ -151,6 +151,9 @@ pub(super) fn attach(
 ) -> NtResult<()> {
     let ccb = pool::zeroed::<CCB>(pool::tag(b"RamC")).ok_or(NtStatus::INSUFFICIENT_RESOURCES.error())?;
     let fcb = node.fcb;
+    if request.protected && !node.protected.swap(true, Ordering::Relaxed) {
+        crate::lock::tell(&node);
+    }
     let part = Share::new(request.access, request.share);
     let of = node.named.as_ref().map(|named| named.file()).transpose()?;
     let open = Open {

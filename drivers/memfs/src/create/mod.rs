@@ -52,13 +52,15 @@ struct Request<'a> {
     turn: &'a Turn,
     /// It is a query: the file stays as it is, and is not opened.
     query: Option<Query>,
+    /// The volume takes no change.
+    protected: bool,
 }
 
 /// What a query by name wants: FILE_INFORMATION_CLASS, and where it goes.
 type Query = (u32, Region);
 
 impl<'a> Request<'a> {
-    fn of(irp: &OwnedIrp, opener: &'a Opener, turn: &'a Turn, query: Option<Query>) -> NtResult<Self> {
+    fn of(volume: &Volume, irp: &OwnedIrp, opener: &'a Opener, turn: &'a Turn, query: Option<Query>) -> NtResult<Self> {
         let stack = irp.stack();
         let context = stack.ptr(IO_STACK_LOCATION::Create_SecurityContext);
         let options = stack.get(IO_STACK_LOCATION::Create_Options);
@@ -77,7 +79,17 @@ impl<'a> Request<'a> {
             by_short: 0,
             allocation: irp.irp().get(IRP::Overlay_AllocationSize),
             query,
+            protected: volume.mount.is_protected(),
         })
+    }
+
+    /// A write-protected volume has nothing made on it, and nothing written over (NT-S-03).
+    fn changes(&self) -> NtResult<()> {
+        if !self.protected {
+            return Ok(());
+        }
+        rule!(NT_S_03);
+        NtStatus::MEDIA_WRITE_PROTECTED.fail()
     }
 }
 
@@ -88,7 +100,7 @@ pub(crate) fn query_open(volume: &Volume, query: &QueryOpen) -> Option<IoStatus>
     const KNOWN: u32 = FILE_OPEN_REPARSE_POINT | FILE_DIRECTORY_FILE | FILE_NON_DIRECTORY_FILE;
     let irp = &OwnedIrp::arrived(query.packet);
     let (opener, turn) = (Opener::of(irp).ok()?, Turn::new(irp));
-    let request = Request::of(irp, &opener, &turn, Some((query.class, query.buffer))).ok()?;
+    let request = Request::of(volume, irp, &opener, &turn, Some((query.class, query.buffer))).ok()?;
     let file = irp.file()?;
     let named = file.at(FILE_OBJECT::FileName).get(UNICODE_STRING::Length) != 0;
     let looks = request.access & !LOOKS == 0 && request.disposition == FILE_OPEN && request.options & !KNOWN == 0;
@@ -107,7 +119,7 @@ pub(crate) fn create(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     let opener = &Opener::of(irp)?;
     nt_fsrtl::oplock::adopt_key(irp.irp())?;
     let turn = Turn::new(irp);
-    let request = Request::of(irp, opener, &turn, None)?;
+    let request = Request::of(volume, irp, opener, &turn, None)?;
     let made = loop {
         let made = attempt(volume, irp, file, &request);
         if made.is_ok() || !turn.wait()? {
@@ -306,7 +318,8 @@ fn open_stream(
     };
     let up = link.clone();
     let opened = (|| {
-        let (node, made) = stream::find_or_make(&owner, stream, request.exact, request.disposition)?;
+        let may_be_made = || request.changes();
+        let (node, made) = stream::find_or_make(&owner, stream, request.exact, request.disposition, may_be_made)?;
         if found.is_none() {
             announce(volume, (&owner, file), link.as_ref(), FILE_CREATED, &[]);
         }
@@ -453,6 +466,9 @@ fn existing<'a>(
             NtStatus::OBJECT_NAME_COLLISION.fail()
         };
     }
+    if request.protected && request.options & FILE_DELETE_ON_CLOSE != 0 {
+        return NtStatus::CANNOT_DELETE.fail(); // NT-DEL-22
+    }
     if attributes & FILE_ATTRIBUTE_READONLY != 0 && !directory && !node.is_of_directory() {
         if request.options & FILE_DELETE_ON_CLOSE != 0 {
             return NtStatus::CANNOT_DELETE.fail();
@@ -473,6 +489,10 @@ fn existing<'a>(
     if replaces && node.named.is_none() && special & !request.attributes != 0 {
         return NtStatus::ACCESS_DENIED.fail(); // NT-QRY-13
     }
+    if replaces || request.access & WRITES != 0 {
+        request.changes()?;
+    }
+    let granted = if request.protected { granted & !WRITES } else { granted }; // of MAXIMUM_ALLOWED
     rule!(NT_A_18);
     let information = match request.disposition {
         FILE_SUPERSEDE => FILE_SUPERSEDED,
@@ -513,6 +533,7 @@ fn make<'a>(
     if directory && matches!(request.disposition, FILE_SUPERSEDE | FILE_OVERWRITE_IF) {
         return NtStatus::INVALID_PARAMETER.fail();
     }
+    request.changes()?;
     let kind = if directory { FILE_ATTRIBUTE_DIRECTORY } else { FILE_ATTRIBUTE_ARCHIVE };
     let attributes = (request.attributes & SETTABLE & !FILE_ATTRIBUTE_NORMAL) | kind;
     let (granted, security) = request.opener.make(parent, directory, request.access)?;

@@ -24,7 +24,7 @@ use host::{Host, call};
 use nt_abi::NtResult;
 use nt_ke::Mutex;
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, FallocateFlags, Mode, OFlags};
+use rustix::fs::{CWD, FallocateFlags, Mode, OFlags, StatVfsMountFlags};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,6 +62,8 @@ pub(crate) struct Dir {
     host: Arc<Host>,
     root: Arc<Node>,
     keeps_holes: bool,
+    /// The host's file system was mounted read-only when the volume was.
+    read_only: bool,
 }
 
 /// Does the host give back the room of a hole here? Tried on a file without a name; where there can be none, it is taken to.
@@ -88,10 +90,12 @@ impl Dir {
             side: streams::Store::new(&fd)?,
             late: late::LateDates::default(),
         });
+        let there = call(|| rustix::fs::fstatvfs(&fd)).map_err(status::error)?;
+        let read_only = there.f_flag.contains(StatVfsMountFlags::RDONLY);
         let host = Host::new(&shared, fd, host::Access::Read, &stat);
         let root = object::node(&host, &stat)?;
         let keeps_holes = keeps_holes(&host.base());
-        Ok(Self { host, root, keeps_holes })
+        Ok(Self { host, root, keeps_holes, read_only })
     }
 }
 
@@ -106,6 +110,9 @@ impl Backing for Dir {
     }
     fn keeps_holes(&self) -> bool {
         self.keeps_holes
+    }
+    fn is_read_only(&self) -> bool {
+        self.read_only
     }
     fn sync(&self) -> NtResult<()> {
         call(|| rustix::fs::syncfs(self.host.base())).map_err(status::error)

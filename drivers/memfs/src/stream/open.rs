@@ -16,6 +16,7 @@ pub(crate) fn find_or_make(
     name: &[u16],
     exact: bool,
     disposition: u32,
+    may_be_made: impl FnOnce() -> NtResult<()>,
 ) -> NtResult<(Arc<Node>, bool)> {
     let streams = file.streams()?;
     if let Some(stream) = streams.find_stream(file, name, exact)? {
@@ -31,6 +32,7 @@ pub(crate) fn find_or_make(
     if !file.is_directory() && file.object.meta()?.attributes & FILE_ATTRIBUTE_READONLY != 0 {
         return NtStatus::ACCESS_DENIED.fail();
     }
+    may_be_made()?;
     let stream = streams.make_stream(file, name)?;
     file.streamed.store(true, Ordering::Relaxed);
     super::touch(file)?;
