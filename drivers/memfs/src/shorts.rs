@@ -10,6 +10,10 @@
 //! before, get them then, in the order of their names; a file that is made here gets its own at once. A long name always
 //! wins: where somebody makes a file whose name is another's short name (the host, or who minds case and so looks for long
 //! names only), the other one gets a new one.
+//!
+//! A directory is listed when it is first looked at. From then on what comes and goes here is noted, so a name costs the same
+//! in a directory of any size. What the host does behind that is seen when a directory is listed anyway, or when a short name
+//! leads to nothing; a name that comes asks the host only whether its short one is free.
 
 use crate::fileinfo::bad;
 use crate::node::{Node, Open, Units, Volume, upcase};
@@ -24,7 +28,7 @@ use nt_cell::Region;
 use nt_ke::Mutex;
 use nt_rtl::short::{Generator, is_short};
 use nt_trace::rule;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -46,8 +50,10 @@ struct Table {
     shorts: HashMap<Units, Units>,
     /// Whose a short name is.
     longs: HashMap<Units, Units>,
-    /// Every name was seen, and nobody else changes them.
-    complete: bool,
+    /// The long names that short ones must keep clear of: in upper case, where that is an 8.3 name, and as they are.
+    plain: BTreeSet<(Units, Units)>,
+    /// Every name was seen, and what came and went here since.
+    seen: bool,
     /// Pairs that the backing was given since it got the whole table.
     added: usize,
 }
@@ -85,39 +91,83 @@ impl Table {
         self.shorts.get(long).filter(|short| !short.is_empty()).cloned()
     }
 
-    /// Makes what is missing, drops what is left over; returns what is new. `former` is what a name had before.
-    fn update(&mut self, names: &[Units], former: Option<(&[u16], &[u16])>) -> Vec<Pair> {
+    /// What `plain` holds of a name.
+    fn plain(long: &[u16]) -> Option<(Units, Units)> {
+        let upper = upcase(long);
+        is_short(&upper).then(|| (upper, long.to_vec()))
+    }
+
+    /// The long names that are this short one but for their case.
+    fn namesakes(&self, short: &[u16]) -> impl Iterator<Item = &Units> {
+        let from = (short.to_vec(), Units::new());
+        self.plain.range(from..).take_while(move |(upper, _)| upper == short).map(|(_, long)| long)
+    }
+
+    fn is_free(&self, short: &Units) -> bool {
+        !self.longs.contains_key(short) && self.namesakes(short).next().is_none()
+    }
+
+    /// Is there nothing to be learnt by listing the directory?
+    fn is_complete(&self, directory: &Node) -> bool {
+        self.seen && !directory.object.is_shared_with_the_host()
+    }
+
+    /// Gives these names short ones as far as they are to have some and have none; returns what is new. `taken` tells of
+    /// what the table does not know.
+    fn name(&mut self, mut names: Vec<&[u16]>, taken: impl Fn(&[u16]) -> bool) -> Vec<Pair> {
+        names.retain(|name| !self.shorts.contains_key(*name) && !is_short(name));
+        names.sort_by_cached_key(|name| (upcase(name), *name));
+        let mut fresh = Vec::with_capacity(names.len());
+        for long in names {
+            let mut generator = Generator::default();
+            let mut all = std::iter::from_fn(|| generator.next(long, false));
+            let short = all.find(|short| self.is_free(short) && !taken(short)).unwrap_or_default();
+            self.insert(long, short.clone());
+            fresh.push((long.to_vec(), short));
+        }
+        fresh
+    }
+
+    /// All names there are: makes what is missing, drops what is left over; returns what is new.
+    fn update(&mut self, names: &[Units]) -> Vec<Pair> {
         let there: HashSet<&[u16]> = names.iter().map(Vec::as_slice).collect();
         let gone: Vec<Units> = self.shorts.keys().filter(|long| !there.contains(long.as_slice())).cloned().collect();
         gone.iter().for_each(|long| _ = self.remove(long));
-        let is_missing = |table: &Self, name: &Units| !table.shorts.contains_key(name) && !is_short(name);
-        if self.longs.is_empty() && !names.iter().any(|name| is_missing(self, name)) {
-            return Vec::new();
-        }
-        let upper: HashSet<Units> = names.iter().map(|name| upcase(name)).collect();
+        self.plain = names.iter().filter_map(|name| Self::plain(name)).collect();
+        self.seen = true;
+        let is_lost = |short: &Units| self.namesakes(short).next().is_some();
         let lost: Vec<Units> =
-            self.longs.iter().filter(|(short, _)| upper.contains(*short)).map(|(_, long)| long.clone()).collect();
+            self.longs.iter().filter(|(short, _)| is_lost(short)).map(|(_, long)| long.clone()).collect();
         lost.iter().for_each(|long| _ = self.remove(long));
+        self.name(names.iter().map(Vec::as_slice).collect(), |_| false)
+    }
+
+    /// A name came, and `former` is the short one that it had before; returns what is new.
+    fn came(&mut self, long: &[u16], former: Option<&[u16]>, taken: impl Fn(&[u16]) -> bool) -> Vec<Pair> {
+        self.remove(long);
+        self.plain.extend(Self::plain(long));
+        let loser = self.longs.get(&upcase(long)).cloned();
+        if let Some(loser) = &loser {
+            self.remove(loser);
+        }
+        let former =
+            former.map(<[u16]>::to_vec).filter(|short| is_short(short) && self.is_free(short) && !taken(short));
         let mut fresh = Vec::new();
-        if let Some((long, short)) = former
-            && is_short(short)
-            && !upper.contains(short)
-            && !self.longs.contains_key(short)
-        {
-            self.insert(long, short.to_vec());
-            fresh.push((long.to_vec(), short.to_vec()));
-        }
-        let mut missing: Vec<&Units> = names.iter().filter(|name| is_missing(self, name)).collect();
-        missing.sort_by_cached_key(|name| (upcase(name), (*name).clone()));
-        for long in missing {
-            let mut generator = Generator::default();
-            let taken = |short: &Units| upper.contains(short) || self.longs.contains_key(short);
-            let short = std::iter::from_fn(|| generator.next(long, false)).find(|short| !taken(short));
-            let short = short.unwrap_or_default();
+        if let Some(short) = former {
             self.insert(long, short.clone());
-            fresh.push((long.clone(), short));
+            fresh.push((long.to_vec(), short));
         }
+        let names = loser.as_deref().into_iter().chain([long]).collect();
+        fresh.extend(self.name(names, taken));
         fresh
+    }
+
+    /// A name went; returns its short one.
+    fn went(&mut self, long: &[u16]) -> Option<Units> {
+        if let Some(plain) = Self::plain(long) {
+            self.plain.remove(&plain);
+        }
+        self.remove(long)
     }
 
     /// Hands new pairs to the backing, or everything where much of what it has is old.
@@ -140,7 +190,7 @@ impl ShortNames {
         self.on.store(on, Ordering::Relaxed);
         if !on {
             // What comes and goes meanwhile is not noted.
-            self.tables.lock().values_mut().for_each(|table| table.complete = false);
+            self.tables.lock().values_mut().for_each(|table| table.seen = false);
         }
     }
 
@@ -164,15 +214,12 @@ impl ShortNames {
 
     /// Brings the table of a directory up to date with its names.
     pub(crate) fn update(&self, directory: &Node, names: &[Units]) -> NtResult<()> {
-        self.refresh(directory, names, None)
-    }
-
-    fn refresh(&self, directory: &Node, names: &[Units], former: Option<(&[u16], &[u16])>) -> NtResult<()> {
         self.with(directory, |table| {
-            let fresh = table.update(names, former);
-            table.complete = !directory.object.is_shared_with_the_host();
-            // Where they cannot be kept the next mount makes others.
-            let _they_hold_for_this_one = table.keep(directory, &fresh);
+            if !table.is_complete(directory) {
+                let fresh = table.update(names);
+                // Where they cannot be kept the next mount makes others.
+                let _they_hold_for_this_one = table.keep(directory, &fresh);
+            }
             Ok(())
         })
     }
@@ -187,7 +234,8 @@ impl ShortNames {
         if !self.is_on() {
             return Ok(None);
         }
-        if self.known(directory, long).is_none() {
+        let is_known = |table: &Table| table.seen && (table.shorts.contains_key(long) || is_short(long));
+        if !self.with(directory, |table| Ok(is_known(table)))? {
             self.update(directory, &directory.directory()?.names()?)?;
         }
         Ok(self.known(directory, long))
@@ -210,7 +258,7 @@ impl ShortNames {
         if key != short && directory.object.minds_case()? {
             return Ok(None);
         }
-        let known = || self.with(directory, |table| Ok((table.longs.get(&key).cloned(), table.complete)));
+        let known = || self.with(directory, |table| Ok((table.longs.get(&key).cloned(), table.is_complete(directory))));
         let there = |long: Option<Units>| match long {
             Some(long) => directory.directory()?.child(&long, true),
             None => Ok(None),
@@ -229,9 +277,23 @@ impl ShortNames {
         if !self.is_on() {
             return Ok(());
         }
-        let names = directory.directory()?.names()?;
-        self.with(directory, |table| Ok(_ = table.remove(long)))?;
-        self.refresh(directory, &names, former.map(|short| (long, short)))
+        let children = directory.directory()?;
+        let others = if self.with(directory, |table| Ok(table.seen))? {
+            None
+        } else {
+            let mut names = children.names()?;
+            names.retain(|name| name != long);
+            Some(names)
+        };
+        let is_shared = directory.object.is_shared_with_the_host();
+        // A long name wins where a lookup finds one.
+        let taken = |short: &[u16]| is_shared && matches!(children.child(short, true), Ok(Some(_)));
+        self.with(directory, |table| {
+            let mut fresh = others.map(|names| table.update(&names)).unwrap_or_default();
+            fresh.extend(table.came(long, former, taken));
+            let _they_hold_for_this_one = table.keep(directory, &fresh);
+            Ok(())
+        })
     }
 
     /// A name went; returns its short name.
@@ -239,7 +301,7 @@ impl ShortNames {
         if !self.is_on() {
             return None;
         }
-        self.tables.lock().get_mut(&directory.id())?.remove(long)
+        self.tables.lock().get_mut(&directory.id())?.went(long)
     }
 
     /// A directory went: its identifier may become another's.
@@ -251,10 +313,11 @@ impl ShortNames {
 
     /// Gives an entry another short name, or none; returns the former one.
     fn rename(&self, directory: &Node, long: &[u16], short: &[u16]) -> NtResult<Option<Units>> {
-        let names = directory.directory()?.names()?;
-        self.update(directory, &names)?;
+        if !self.with(directory, |table| Ok(table.is_complete(directory)))? {
+            self.update(directory, &directory.directory()?.names()?)?;
+        }
         self.with(directory, |table| {
-            let other_long = names.iter().any(|name| name.as_slice() != long && upcase(name) == short);
+            let other_long = table.namesakes(short).any(|name| name.as_slice() != long);
             let other_short = table.longs.get(short).is_some_and(|other| other.as_slice() != long);
             if !short.is_empty() && (other_long || other_short) {
                 return NtStatus::OBJECT_NAME_COLLISION.fail();
@@ -336,4 +399,31 @@ pub(crate) fn set(volume: &Volume, open: &Open, input: Region, from_user: bool, 
         notice::names(&open.mount.changes, &changed);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn nt_nam_21_a_name_among_thousands_alike_has_its_short_one_after_a_few_tries() {
+        const NAMES: usize = 8000;
+        let (mut table, tries) = (Table::default(), Cell::new(0_usize));
+        table.update(&[]);
+        let count = |_: &[u16]| {
+            tries.set(tries.get() + 1);
+            false
+        };
+        for number in 0..NAMES {
+            let long: Units = format!("a long name among many {number}.text").encode_utf16().collect();
+            assert_eq!(table.came(&long, None, count).len(), 1);
+        }
+        assert_eq!((table.longs.len(), tries.get()), (NAMES, NAMES), "only what is free here is asked of the host");
+        // Of what is in use nine names with the digits of a hash are tried at most, and four without.
+        let two_digits = |short: &Units| {
+            short.iter().skip_while(|unit| **unit != 0x7E).take_while(|unit| **unit != 0x2E).count() > 2
+        };
+        assert!(!table.longs.keys().any(two_digits), "the hash spreads them");
+    }
 }

@@ -5,6 +5,8 @@ mod support;
 use nt_abi::NtStatus;
 use nt_io::info::class;
 use nt_ke::WindowsVersion;
+use rustix::fs::inotify;
+use rustix::io::Errno;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -135,4 +137,49 @@ fn nt_nam_21_a_host_that_lets_nothing_be_written_has_them_for_one_mount() {
     let world = on(&ground);
     assert_eq!(short(&world, "a long name"), "ALONGN~1");
     assert_eq!(world.get("ALONGN~1").as_deref(), Some(&b"bytes"[..]));
+}
+
+/// Was the directory listed since this was asked last?
+fn was_listed(watch: &rustix::fd::OwnedFd) -> bool {
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut reader = inotify::Reader::new(watch, &mut buffer);
+    let mut listed = false;
+    loop {
+        match reader.next() {
+            Ok(event) => listed |= event.events().contains(inotify::ReadFlags::ACCESS),
+            Err(Errno::AGAIN) => return listed,
+            Err(errno) => panic!("{errno}"),
+        }
+    }
+}
+
+#[test]
+fn nt_nam_21_names_that_come_and_go_list_no_directory() {
+    let ground = Ground::new();
+    let world = on(&ground);
+    world.fill("d", &["long name 1", "long name 2"]);
+    let path = ground.path().join("d");
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC).expect("a watch");
+    inotify::add_watch(&watch, &path, inotify::WatchFlags::ACCESS).expect("watched");
+    assert!(!was_listed(&watch));
+    assert_eq!(short(&world, "d\\long name 1"), "LONGNA~1");
+    was_listed(&watch);
+    // A caller that minds case: any other asks the host for names that differ in case only.
+    for number in 3..40 {
+        drop(world.strict(&format!("d\\long name {number}"), GENERIC_WRITE | SYNCHRONIZE, 2).expect("made"));
+    }
+    let renamed = world.strict("d\\long name 3", DELETE | SYNCHRONIZE, 1).expect("there");
+    assert_eq!(renamed.rename("another long name", false), NtStatus::SUCCESS);
+    assert_eq!(renamed.dispose(true), NtStatus::SUCCESS);
+    drop(renamed);
+    assert!(!was_listed(&watch), "neither by a create nor by a rename nor by a delete");
+    assert!(!short(&world, "d\\long name 39").is_empty() && !was_listed(&watch), "nor by who asks for a short name");
+    // What the host made meanwhile is minded all the same.
+    fs::write(path.join("OTHERN~1"), b"long").expect("a file");
+    drop(world.strict("d\\other names", GENERIC_WRITE | SYNCHRONIZE, 2).expect("made"));
+    assert_eq!(short(&world, "d\\other names"), "OTHERN~2");
+    assert!(!was_listed(&watch));
+    fs::write(path.join("made by the host"), b"host").expect("a file");
+    assert_eq!(short(&world, "d\\made by the host"), "MADEBY~1");
+    assert!(was_listed(&watch), "a file that nobody saw yet");
 }
