@@ -1,9 +1,9 @@
 //! Transfers through the cache, and what keeps the cache and the medium in step.
 //!
-//! Room: drivers/memfs. Called by: `read`, `write`, `cleanup`, `fileinfo`, `create`. Calls: `nt_cc`. IRQL: PASSIVE_LEVEL.
+//! Room: drivers/memfs. Called by: `read`, `write`, `cleanup`, `fileinfo`, `create`, `stream`. Calls: `nt_cc`. IRQL: PASSIVE_LEVEL.
 //! Locks: the node's main lock, exclusively where a size moves; the data lock only between calls of the cache, because a
 //! paging request that a call leads to takes it. Source: cc.md sections 3, 4, 7, 9, 10; rules NT-CC-02, NT-CC-10 to
-//! NT-CC-12, NT-CC-17, NT-CC-45, NT-CC-46, NT-CC-53, NT-CC-55, NT-CC-58, NT-CC-60, NT-S-10 to NT-S-13, NT-N-07.
+//! NT-CC-12, NT-CC-17, NT-CC-45, NT-CC-46, NT-CC-53, NT-CC-55, NT-CC-58, NT-CC-60, NT-CC-74, NT-S-10 to NT-S-13, NT-N-07.
 
 use crate::SECTOR;
 use crate::node::{Data, FCB, Node};
@@ -65,6 +65,23 @@ impl Node {
             let sizes = sizes(&self.data.read());
             nt_cc::set_sizes(self.sections(), sizes);
         }
+    }
+
+    /// Nobody will ask for its bytes again: our room for them is free, what the cache holds of them is dropped, unwritten
+    /// (NT-CC-74). The views of a file that is deleted keep its data until they go (NT-DEL-11).
+    pub(crate) fn discard(&self) -> NtResult<()> {
+        if self.is_mapped() {
+            return Ok(());
+        }
+        let _main = self.main.exclusive()?;
+        // What has no name on the host any more may still be open there: that is the host's to free.
+        if !self.object.is_shared_with_the_host() {
+            self.empty()?;
+        }
+        if self.is_cached() {
+            nt_cc::set_sizes(self.sections(), Sizes::default());
+        }
+        Ok(())
     }
 
     /// Writes what the cache holds of a range, so that the medium has it (NT-CC-53).

@@ -45,6 +45,9 @@ pub(crate) fn cleanup(volume: &Volume, irp: &OwnedIrp) -> NtResult<IoStatus> {
     crate::oplock::cleanup(&open.node, file);
     off_the_cache(file, &open.node, last, uncached)?;
     let information = named?;
+    if information & FILE_GONE != 0 {
+        stream::bury_all(open.file())?;
+    }
     dated.map(|()| IoStatus::new(NtStatus::SUCCESS, information))
 }
 
@@ -105,9 +108,6 @@ fn names(volume: &Volume, file: Foreign<FILE_OBJECT>, open: &Open) -> NtResult<u
     crate::oplock::children(&link.parent(), file);
     notice::removed(&open.mount.changes, node, Some(link), &streams);
     let kind = if node.is_directory() || node.object.links()? == 0 { FILE_GONE } else { LINK_GONE };
-    if kind == FILE_GONE {
-        stream::cut_all(node)?; // NT-CC-74
-    }
     Ok(kind | style)
 }
 
@@ -117,12 +117,9 @@ fn off_the_cache(file: Foreign<FILE_OBJECT>, node: &Node, last: bool, uncached: 
     if node.is_directory() {
         return Ok(());
     }
-    // The views of a file that is deleted keep its data until they go (NT-DEL-11).
     let gone = last && node.is_gone()? && !node.is_mapped();
-    // What has no name on the host any more may still be open there: that is the host's to free.
-    if gone && !node.object.is_shared_with_the_host() {
-        let _main = node.main.exclusive()?;
-        node.empty()?;
+    if gone {
+        node.discard()?;
     }
     if uncached && node.is_cached() {
         let _main = node.main.exclusive()?;

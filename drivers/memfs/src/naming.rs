@@ -1,6 +1,6 @@
 //! Rename, link and delete: FileRenameInformation, FileLinkInformation, FileDispositionInformation and their newer forms.
 //!
-//! Room: drivers/memfs. Called by: `fileinfo`. IRQL: PASSIVE_LEVEL. Locks: the tree, throughout.
+//! Room: drivers/memfs. Called by: `fileinfo`. IRQL: PASSIVE_LEVEL. Locks: the tree, while names change.
 //! Source: the pages of the three structures; nt-fs.md sections 4 to 6; rules NT-REN, NT-DEL, NT-LNK.
 
 use crate::link::{Link, Mark, Spot};
@@ -147,8 +147,25 @@ pub(crate) enum Kind {
     Link,
 }
 
-/// FileRenameInformation, FileLinkInformation.
+/// FileRenameInformation, FileLinkInformation. What they replaced gives its room back before they return (NT-CC-74).
 pub(crate) fn rename(
+    volume: &Volume,
+    file: Foreign<FILE_OBJECT>,
+    open: &Open,
+    target: impl FnOnce() -> NtResult<Target>,
+    flags: u32,
+    kind: (Kind, bool),
+    turn: &Turn,
+) -> NtResult<()> {
+    if let Some(replaced) = give_name(volume, file, open, target, flags, kind, turn)? {
+        // What cannot be dropped goes as any dirty data does; the name is given.
+        let _later = crate::stream::replaced(&replaced);
+    }
+    Ok(())
+}
+
+/// Gives the name, and returns the file that had it.
+fn give_name(
     volume: &Volume,
     file: Foreign<FILE_OBJECT>,
     open: &Open,
@@ -156,7 +173,7 @@ pub(crate) fn rename(
     flags: u32,
     (kind, from_user): (Kind, bool),
     turn: &Turn,
-) -> NtResult<()> {
+) -> NtResult<Option<Arc<Node>>> {
     if flags & !VALID_FLAGS != 0 {
         return NtStatus::INVALID_PARAMETER.fail(); // NT-REN-35
     }
@@ -197,6 +214,7 @@ pub(crate) fn rename(
     let before = open.mount.changes.any().then(|| (source.path(), source.parent()));
     let taken = before.as_ref().and(found.clone());
     let lost = taken.as_ref().map(|(_, node)| notice::streams_of(&open.mount.changes, node)).unwrap_or_default();
+    let replaced = found.as_ref().map(|(_, node)| Arc::clone(node)).filter(|node| !Arc::ptr_eq(node, open.file()));
     match (found, kind) {
         (Some((name, node)), _) if step.is_source(&name, &node) => step.onto_itself(&name, kind),
         (Some((name, node)), _) => step.over(&name, &node, kind),
@@ -208,7 +226,7 @@ pub(crate) fn rename(
     if let Some((path, parent)) = before {
         step.tell(&path, &parent, taken, &lost, kind);
     }
-    Ok(())
+    Ok(replaced)
 }
 
 struct Step<'a> {

@@ -439,3 +439,76 @@ fn nt_opl_03_what_caches_reads_is_refused_beside_a_section_that_stores() {
         drop(holder.hold(R)); // it goes with the section
     }
 }
+
+/// What takes the last name of "f", or all its bytes.
+fn replace(world: &World, way: usize) {
+    const LINK: fn(&File<'_>) -> NtStatus = |file| file.link("f", true);
+    const LINK_POSIX: fn(&File<'_>) -> NtStatus = |file| file.link_ex("f", 1 | POSIX);
+    match way {
+        0 => assert_eq!(world.to_delete("t").rename("f", true), OK),
+        1 => assert_eq!(world.to_delete("t").rename_ex("f", 1 | POSIX), OK),
+        2 | 3 => {
+            let file = world.file("t", GENERIC_READ | DELETE | SYNCHRONIZE, SYNC | DELETE_ON_CLOSE);
+            assert_eq!(if way == 2 { LINK(&file) } else { LINK_POSIX(&file) }, OK);
+        }
+        4 => drop(world.file("f", DELETE | SYNCHRONIZE, SYNC | DELETE_ON_CLOSE)),
+        // FILE_SUPERSEDE, FILE_OVERWRITE.
+        _ => {
+            let disposition = if way == 5 { 0 } else { 4 };
+            let (handle, _) = world.try_open("f", GENERIC_WRITE | DELETE | SYNCHRONIZE, SYNC, disposition).expect("f");
+            drop(world.adopt(handle));
+        }
+    }
+}
+
+#[test]
+fn nt_cc_74_a_replaced_files_dirty_data_is_dropped_and_its_room_is_free_at_once() {
+    const PAGES: usize = 256;
+    // Room for two such files and a bit, not for three.
+    let world = World::with(nt_ke::WindowsVersion::default(), Some(5 * PAGES as u64 * 4096 / 2));
+    let manager = nt_cc::Manager::of(&world.kernel);
+    manager.set_policy(Some(nt_cc::Policy::Behind));
+    let data = |byte| vec![byte; PAGES * 4096];
+    for way in 0..7 {
+        for round in 0..3 {
+            world.put("f", &data(1));
+            let replaces = way < 4;
+            if replaces {
+                world.put("t", &data(2));
+                world.put("f:stream", b"dirty too");
+            }
+            replace(&world, way);
+            world.kernel.work.drain(); // the CLOSE of a deleted file may be a worker's (NT-CC-70)
+            let left = if replaces { PAGES } else { 0 };
+            assert!(manager.dirty_pages() <= left, "way {way}, round {round}: {}", manager.dirty_pages());
+            if replaces {
+                assert!(world.get("f") == Some(data(2)), "way {way}, round {round}");
+                assert_eq!(world.absent("f:stream"), GONE);
+            }
+            world.put("u", &data(3)); // there is room
+            drop(world.file("u", DELETE | SYNCHRONIZE, SYNC | DELETE_ON_CLOSE));
+            world.kernel.work.drain();
+        }
+    }
+    // Held by an open, it goes with that; seen by a view, it stays for it.
+    world.put("f", &data(1));
+    world.put("t", &data(2));
+    let held = world.shared("f", GENERIC_READ | GENERIC_WRITE | SYNCHRONIZE, 7).expect("f");
+    replace(&world, 1);
+    assert_eq!(held.read(4, Some(0)).1, [1; 4]);
+    drop(held);
+    world.kernel.work.drain();
+    world.put("u", &data(3));
+    drop(world.file("u", DELETE | SYNCHRONIZE, SYNC | DELETE_ON_CLOSE));
+    world.kernel.work.drain();
+    let mapped = section(&world.sync_file("f"), PAGE_READWRITE);
+    let view = view(&world, mapped, PAGE_READWRITE);
+    world.put("t", &data(4));
+    replace(&world, 1);
+    assert_eq!(load(view, 4096 * (PAGES - 1), 4096), [2; 4096]);
+    store(view, 0, b"stored");
+    assert_eq!(load(view, 0, 6), b"stored");
+    unmap(&world, view);
+    close(&world, mapped);
+    assert!(world.get("f") == Some(data(4)));
+}

@@ -144,6 +144,19 @@ fn nt_cc_74_a_deleted_files_dirty_data_is_dropped() {
     let late = nt_io::paging::transfer(&frame, *object, IRP_MJ_WRITE, nt_io::paging::SYNCHRONOUS, 0, region);
     assert_eq!(late, IoStatus::new(NtStatus::SUCCESS, 0), "one under way finds nothing to write");
     nt_ex::pool::free(block);
+    // That of a replaced file as well, and what held the file for it sends its CLOSE before the rename returns.
+    let replaced = scene.open("F1", "cc74b", 0);
+    replaced.write(&[1; 0x3000], None);
+    drop(replaced);
+    let file = scene.open("F2", "cc74c", 0);
+    scene.events();
+    let name: Vec<u8> = "cc74b".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let data = [&[1; 1][..], &[0; 15], &(name.len() as u32).to_le_bytes(), &name].concat();
+    assert_eq!(file.set(class::RENAME, &data), NtStatus::SUCCESS);
+    let trace = scene.take();
+    assert!(trace.contains(&"U< CLOSE F1".to_owned()) && trace.iter().all(|line| !line.contains(" 43")), "{trace:?}");
+    drop(file);
+    scene.round();
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! How named streams go: by disposition, with their last handle, with the file's overwriting.
 //!
-//! Room: drivers/memfs. Called by: `naming`, `cleanup`, `create`. IRQL: PASSIVE_LEVEL. Locks: the tree, held by the caller.
-//! Source: FSA 2.1.5.15.3; rules NT-STR-10, NT-STR-14, NT-DEL-31.
+//! Room: drivers/memfs. Called by: `naming`, `cleanup`, `create`. IRQL: PASSIVE_LEVEL. Locks: the tree, held by the caller, but for
+//! what is buried. Source: FSA 2.1.5.15.3; rules NT-STR-10, NT-STR-14, NT-DEL-31, NT-CC-74.
 
 use crate::link::Mark;
 use crate::node::{Node, Open};
 use nt_abi::io::FILE_OBJECT;
 use nt_abi::{NtResult, NtStatus};
 use nt_cell::Foreign;
+use nt_section::doors;
 use std::sync::Arc;
 
 /// Marks the stream of an open, or takes the mark off.
@@ -61,21 +62,31 @@ pub(super) fn go(file: &Node, stream: &Arc<Node>) -> NtResult<()> {
     Ok(())
 }
 
-/// The bytes of a stream that nobody has open will not be asked for: their room is free, and the lazy writer writes none.
-fn cut(stream: &Node) -> NtResult<()> {
-    if stream.object.is_shared_with_the_host() {
-        return Ok(()); // the host frees it
+/// The file that a stream belongs to has lost its last name: the bytes that nobody has open go now, those of an open stream
+/// with its last handle (NT-CC-74). The section goes too, with the file object that it holds; its IRP_MJ_CLOSE may lead anywhere,
+/// so the caller holds no lock.
+fn bury(stream: &Node) -> NtResult<()> {
+    if stream.sharing.lock().handles == 0 {
+        stream.discard()?;
+        let _views_go_on = stream.is_mapped() || doors::force_section_closed(stream.sections());
     }
-    let _main = stream.main.exclusive()?;
-    stream.empty()?;
-    stream.tell_cache();
     Ok(())
 }
 
-/// The file's last name went: so do the bytes of its streams, those of an open one with its last handle.
-pub(crate) fn cut_all(file: &Node) -> NtResult<()> {
-    let is_closed = |stream: &Arc<Node>| stream.named.as_ref().is_some_and(|named| !named.is_open());
-    file.live_streams().iter().filter(|stream| is_closed(stream)).try_for_each(|stream| cut(stream))
+/// As [`bury`], of all named streams of a file.
+pub(crate) fn bury_all(file: &Node) -> NtResult<()> {
+    file.live_streams().iter().try_for_each(|stream| bury(stream))
+}
+
+/// A file has given a name up to another: if that was its last one, [`bury`] for it and its streams.
+pub(crate) fn replaced(file: &Node) -> NtResult<()> {
+    if !file.is_directory() {
+        if !file.is_gone()? {
+            return Ok(());
+        }
+        bury(file)?;
+    }
+    bury_all(file)
 }
 
 /// The file is overwritten: its streams go, an open one with its last handle (NT-STR-10).
@@ -93,7 +104,7 @@ pub(crate) fn drop_all(file: &Node) -> NtResult<()> {
         } else {
             fate.gone = true;
             drop(fate);
-            cut(&stream)?;
+            stream.discard()?;
         }
     }
     file.streams()?.remove_streams_but(&open)

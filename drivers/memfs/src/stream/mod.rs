@@ -11,7 +11,7 @@ mod open;
 mod query;
 mod rename;
 
-pub(crate) use fate::{cut_all, dispose, drop_all, leave, may_be_replaced};
+pub(crate) use fate::{bury_all, dispose, drop_all, leave, may_be_replaced, replaced};
 pub(crate) use name::{Part, split};
 pub(crate) use open::{couples, find_or_make, unmake};
 pub(crate) use query::list;
