@@ -165,18 +165,20 @@ impl Cached<'_> {
             let start = self.offset as u64;
             let end = end_of(start, length)?;
             let _main = self.node.main.shared_or(self.wait)?;
-            let inside = {
+            let room = {
                 let data = self.node.data.read();
-                end <= data.valid && data.has_room(start, end)?
+                if end <= data.valid { Some(data.has_room(start, end)?) } else { None }
             };
-            if inside {
-                may(start)?;
-                self.copy(start)?;
-                return Ok(Written { end, grew: false });
+            if let Some(has_room) = room {
+                may(start)?; // what they refuse waits for no room
+                if has_room {
+                    self.copy(start)?;
+                    return Ok(Written { end, grew: false });
+                }
             }
         }
         if !self.wait {
-            return NtStatus::CANT_WAIT.fail(); // the file was cut meanwhile
+            return NtStatus::CANT_WAIT.fail(); // a hole takes its room, or the file was cut meanwhile
         }
         let _main = self.node.main.exclusive()?;
         Ok(self.extend(length, may, |at| self.copy(at))?.0)

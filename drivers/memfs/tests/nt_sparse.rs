@@ -539,6 +539,24 @@ fn nt_spa_14_a_write_into_a_hole_takes_its_room_first() {
 }
 
 #[test]
+fn nt_l_10_locks_refuse_a_write_into_a_hole_before_it_waits_for_room() {
+    for behind in [false, true] {
+        let world = if behind { World::new().behind() } else { World::new() };
+        world.policy(nt_io::system::AsyncPolicy::Inline);
+        let (file, owner, other) = (world.sparse("f"), world.sync_file("f"), world.async_file("f"));
+        file.put(2 * UNIT, &[7; 100]);
+        assert_eq!(owner.lock(0, 5000, 0, true).returned, OK);
+        let ranges = file.ranges();
+        assert_eq!(
+            other.write(&[8; 100], Some(58)).returned,
+            NtStatus::FILE_LOCK_CONFLICT,
+            "not PENDING, and then that"
+        );
+        assert_eq!(file.ranges(), ranges);
+    }
+}
+
+#[test]
 fn nt_spa_15_a_hole_reads_as_zero_however_it_is_read() {
     let world = World::new();
     let file = world.sparse("f");
