@@ -151,18 +151,23 @@ fn nt_cc_14_the_read_comes_before_the_copy_fails_and_without_waiting() {
 fn nt_cc_15_too_much_dirty_data_puts_writers_off() {
     let scene = Scene::new();
     let file = scene.open("F1", "cc15", 0);
+    // The lazy writer's own round, whenever it comes, leaves the pages dirty.
+    scene.fail_paging_writes(NtStatus::DEVICE_NOT_READY);
     file.write(&[1; 0x4000], None);
     let object = *file.object();
     let may = || nt_cc::can_write(object, 0x1000, false, false);
     assert!(may());
     scene.manager().set_dirty_limit(4);
     assert!(!may(), "of the system");
+    scene.off();
     scene.round();
     assert!(may());
     scene.manager().set_dirty_limit(1 << 20);
+    scene.fail_paging_writes(NtStatus::DEVICE_NOT_READY);
     file.write(&[1; 0x4000], Some(0));
     nt_cc::set_dirty_page_threshold(object, 4);
     assert!(!may(), "of the file");
+    scene.off();
     // A caller that waits sleeps until a round has made room, and a synchronous writer is one.
     scene.events();
     file.write(&[1; 0x4000], Some(0));
